@@ -1,0 +1,1 @@
+"""The `skerry` command: one file per subcommand."""

@@ -1,0 +1,1 @@
+"""Users, access keys, and who may do what."""

@@ -1,0 +1,1 @@
+"""Local durability: change log, data segments, derived index. See gateway/DESIGN.md."""

@@ -1,0 +1,39 @@
+"""Operating errors of the store: typed, raised, never logged and passed over."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Something the store could not do. The message says what to do next where a person can do something."""
+
+
+class DiskFull(StoreError):
+    """The write was refused before it began (or cut back): free space is below the reserve. Reads and deletes go on."""
+
+
+class ReadOnlyStore(StoreError):
+    """Durability is in doubt (a sync failed): the whole site takes no writes until it is restarted and re-verified."""
+
+
+class Damaged(StoreError):
+    """Bytes on disk are not what was written: named segment and offset, or chunk."""
+
+
+class ChunkUnavailable(StoreError):
+    """The bytes are only in the cloud and the cloud cannot be reached now: unknown, not absent; try again later."""
+
+
+class ChunkGone(StoreError):
+    """A decision named a chunk that nothing holds any more; the request must be tried again from its body."""
+
+
+class Overloaded(StoreError):
+    """Too much is waiting to be committed: try again later (S3: SlowDown)."""
+
+
+class BadDataDirectory(StoreError):
+    """The data directory cannot be used: not ours, of another owner, of another realm, or not a directory."""
+
+
+class FormatTooNew(StoreError):
+    """Written by a newer Skerry: upgrade before opening it; nothing was touched."""

@@ -1,0 +1,66 @@
+"""ON DISK and ON WIRE: the keys of items, by family. The one place that joins or slices them.
+
+    family         item key
+    1 NULL_SLOT    bucket uid 16 | S3 key (UTF-8)             the unversioned object, or the ``null`` version
+    2 VERSION      bucket uid 16 | version id 16 | S3 key     one version of a versioned bucket; never reused
+    3 BUCKET       bucket uid 16                              uid = BLAKE3(name, 0, owner id)[:16]: the same owner
+                                                              creating one name on two sites makes one bucket
+    4 DOCUMENT     bucket uid 16 | document name              versioning, policy, …: one register each
+    5 USER         user id
+    6 ACCESS_KEY   access key id
+    7 VERSION_DOCUMENT  bucket uid 16 | version id 16 (zeros: null) | name length 1 | name | S3 key    tags, ACL, lock
+
+Numbers are never reused. Replication treats all of it as opaque bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import blake3
+
+FAMILY_NULL_SLOT: Final = 1
+FAMILY_VERSION: Final = 2
+FAMILY_BUCKET: Final = 3
+FAMILY_DOCUMENT: Final = 4
+FAMILY_USER: Final = 5
+FAMILY_ACCESS_KEY: Final = 6
+FAMILY_VERSION_DOCUMENT: Final = 7
+
+UID_SIZE: Final = 16
+VID_SIZE: Final = 16
+
+
+def bucket_uid(name: str, owner: str) -> bytes:
+    """The identity of a bucket: 16 bytes, a function of its name and its owner's user id."""
+    return blake3.blake3(name.encode() + b"\0" + owner.encode()).digest()[:UID_SIZE]
+
+
+def null_slot_item(uid: bytes, key: bytes) -> bytes:
+    """Item key of the one unversioned (``null``) slot of an S3 key."""
+    return uid + key
+
+
+def split_null_slot(item: bytes) -> tuple[bytes, bytes]:
+    """(bucket uid, S3 key) of a null slot's item key."""
+    return item[:UID_SIZE], item[UID_SIZE:]
+
+
+def version_item(uid: bytes, vid: bytes, key: bytes) -> bytes:
+    """Item key of one version."""
+    return uid + vid + key
+
+
+def split_version(item: bytes) -> tuple[bytes, bytes, bytes]:
+    """(bucket uid, version id, S3 key) of a version's item key."""
+    return item[:UID_SIZE], item[UID_SIZE : UID_SIZE + VID_SIZE], item[UID_SIZE + VID_SIZE :]
+
+
+def document_item(uid: bytes, name: str) -> bytes:
+    """Item key of a bucket's document."""
+    return uid + name.encode()
+
+
+def split_document(item: bytes) -> tuple[bytes, str]:
+    """(bucket uid, document name) of a document's item key."""
+    return item[:UID_SIZE], item[UID_SIZE:].decode()

@@ -1,0 +1,207 @@
+"""The store as the operations see it: a snapshot to read, a transaction to decide in, a writer and a reader of content.
+
+``gateway/store/store.py`` builds the real one. Operations import only this file, the records (object_format,
+document_format, version_ids) and the store's errors; that is the seam behind which a larger engine could stand.
+
+Reads are synchronous and short (LMDB, microseconds): no view may be kept across an ``await``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol, TypeVar
+
+from gateway.store.document_format import AccessKeyRecord, BucketRecord, PartRecord, UploadRecord, UserRecord
+from gateway.store.object_format import ObjectRecord
+from gateway.store.version_ids import VersionId
+from replication.change_format import Ref
+
+Result = TypeVar("Result")
+
+
+class Bucket(NamedTuple):
+    """A live bucket: ``name`` as it resolves on this site (a derived one if another owner's bucket has the name)."""
+
+    uid: bytes
+    name: str
+    record: BucketRecord
+    versioning: str  # "", "Enabled" or "Suspended"
+
+
+class Version(NamedTuple):
+    """A version of a key, a delete marker or a kept loser (``id.order`` set)."""
+
+    key: bytes
+    id: VersionId
+    order: bytes  # 40 bytes, see version_ids.encode_order
+    is_latest: bool
+    record: ObjectRecord
+
+
+class Head(NamedTuple):
+    """What a listing needs of a key's current version: fixed fields, decoded without touching its record."""
+
+    size: int
+    modified_ms: int
+    etag: str
+    owner: str
+    checksum: str  # "ALGORITHM:TYPE" or "": for ChecksumAlgorithm/ChecksumType in listings
+    storage_class: str
+
+
+class HeadScan(Protocol):
+    """Current objects (no delete markers) of one bucket in UTF-8 byte order of their keys, each from ``seek`` on."""
+
+    def seek(self, key: bytes) -> None:
+        """Go on with the first key >= ``key``. O(log n)."""
+
+    def __iter__(self) -> Iterator[tuple[bytes, Head]]: ...
+
+    def __next__(self) -> tuple[bytes, Head]: ...
+
+
+class VersionScan(Protocol):
+    """All versions, delete markers and losers of one bucket: keys ascending, newest first within a key."""
+
+    def seek(self, key: bytes, after: VersionId | None = None) -> None:
+        """Go on with the first version of the first key >= ``key``; with ``after``, behind that version of ``key``."""
+
+    def __iter__(self) -> Iterator[Version]: ...
+
+    def __next__(self) -> Version: ...
+
+
+class ReadView(Protocol):
+    """One consistent snapshot of the site."""
+
+    @property
+    def generation(self) -> int:
+        """Changes whenever users, keys, buckets or documents change: the key of every cache of those."""
+
+    def bucket(self, name: str) -> Bucket | None: ...
+    def buckets(self, owner: str | None = None) -> list[Bucket]:
+        """Live buckets by name; of one owner if given."""
+
+    def is_bucket_empty(self, uid: bytes) -> bool:
+        """No version, marker or loser and no open upload is left."""
+
+    def document(self, uid: bytes, name: str) -> bytes | None: ...
+    def user(self, user_id: str) -> UserRecord | None: ...
+    def users(self) -> list[UserRecord]: ...
+    def access_key(self, access_key_id: str) -> AccessKeyRecord | None: ...
+    def access_keys(self, user_id: str) -> list[AccessKeyRecord]: ...
+    def current(self, uid: bytes, key: bytes) -> Version | None:
+        """The current version, which may be a delete marker; None if the key has none (an unversioned delete)."""
+
+    def version(self, uid: bytes, key: bytes, version_id: VersionId) -> Version | None: ...
+    def scan_heads(self, uid: bytes, start: bytes = b"") -> HeadScan: ...
+    def scan_versions(self, uid: bytes, start: bytes = b"") -> VersionScan: ...
+    def upload(self, upload_id: str) -> UploadRecord | None: ...
+    def uploads(self, uid: bytes, after_key: bytes = b"", after_id: str = "") -> Iterator[UploadRecord]:
+        """Open uploads of a bucket by key, then by id, behind the given position."""
+
+    def part(self, upload_id: str, number: int) -> PartRecord | None: ...
+    def parts(self, upload_id: str, after: int = 0) -> Iterator[PartRecord]:
+        """Parts by number, greater than ``after``."""
+
+    def is_replicated(self, version: Version) -> bool:
+        """Whether the cloud is verified to have this version: its change and every byte."""
+
+
+class WriteView(ReadView, Protocol):
+    """The decision: inside the site's one write transaction. What it writes it reads back at once.
+
+    Every method stages one change; if the deciding function raises, nothing it staged remains. Chunks named by a record
+    must come from a ``Content`` of this store that is still open (see ``ContentWriter``) or from a version or part that
+    this view can see; else ``ChunkGone``.
+    """
+
+    @property
+    def now_ms(self) -> int:
+        """The commit's wall clock, unix ms; what ``modified_ms`` should be."""
+
+    def put_object(self, uid: bytes, key: bytes, record: ObjectRecord, *, versioned: bool) -> Version:
+        """A new current version: a fresh version id if ``versioned``, else into the null slot, replacing what is there.
+
+        Also how delete markers are written (``record.marker``). The clock is above every version of the key.
+        """
+
+    def remove_version(self, uid: bytes, key: bytes, version_id: VersionId) -> Version | None:
+        """Remove one version for good (null: a tombstone in its slot; a conflict: the loser is dropped). None if absent."""
+
+    def put_bucket(self, record: BucketRecord) -> Bucket:
+        """Create (or revive, with documents cleared) the bucket of this name and owner."""
+
+    def delete_bucket(self, uid: bytes) -> None: ...
+    def put_document(self, uid: bytes, name: str, body: bytes | None) -> None:
+        """Set a bucket document; None removes it. ``"versioning"`` holds b"Enabled" or b"Suspended"."""
+
+    def put_user(self, record: UserRecord) -> None: ...
+    def delete_user(self, user_id: str) -> None: ...
+    def put_access_key(self, record: AccessKeyRecord) -> None: ...
+    def delete_access_key(self, access_key_id: str) -> None: ...
+    def open_upload(self, record: UploadRecord) -> None: ...
+    def put_part(self, upload_id: str, record: PartRecord) -> None:
+        """Store or replace a part. The upload must be open."""
+
+    def close_upload(self, upload_id: str) -> None:
+        """Forget an upload and its parts, in bounded time; chunks a completed object took over stay referenced by it."""
+
+
+class Content(NamedTuple):
+    """Bytes that are written: their refs (at most ``REFS_DIRECT_MAX``) and plaintext size."""
+
+    refs: tuple[Ref, ...]
+    size: int
+
+
+class ContentWriter(Protocol):
+    """Takes one body as plaintext and turns it into sealed chunks. Memory is O(chunk).
+
+    Use as an async context manager: chunks written by an uncommitted writer are protected from collection until exit;
+    the commit that uses ``finish``'s result must happen inside the ``async with``.
+    """
+
+    async def __aenter__(self) -> ContentWriter: ...
+    async def __aexit__(self, *exc: object) -> None: ...
+    async def write(self, data: bytes | memoryview) -> None:
+        """Take some plaintext (any size). May wait for disk or memory budget. Raises ``DiskFull``, ``ReadOnlyStore``."""
+
+    async def finish(self) -> Content:
+        """Everything is on stable storage (or, up to ``INLINE_MAX`` bytes, rides with the commit). Once."""
+
+
+class Store(Protocol):
+    """The site's store. One per process, opened after fork."""
+
+    def view(self) -> AbstractContextManager[ReadView]:
+        """A snapshot for a few synchronous lookups."""
+
+    async def commit(self, decide: Callable[[WriteView], Result]) -> Result:
+        """Run ``decide`` in the site's write transaction, make its changes durable, and only then return its result.
+
+        Runs on the writer thread: ``decide`` must be synchronous, quick, free of side effects outside the view, and may
+        raise any exception (nothing is kept, the exception is re-raised here). Raises ``ReadOnlyStore``, ``DiskFull``.
+        """
+
+    def writer(self, *, replaces: Sequence[Ref] = (), offset_hint: int = 0, fixed: bool = False) -> ContentWriter:
+        """A writer for one body. ``replaces``: the refs of the version it will replace (patch bases), ``offset_hint``:
+        where in that version the body starts (multipart parts); ``fixed``: 4 MiB chunks instead of content-defined ones.
+        """
+
+    def read_small(self, refs: Sequence[Ref]) -> bytes | None:
+        """The whole content if it is one local chunk, cheap to get without blocking (page cache); None: use ``read``."""
+
+    def read(self, refs: Sequence[Ref], start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """Plaintext of a range, authenticated, in pieces of at most 4 MiB; fetches from the cloud what is not local.
+
+        Raises ``Damaged`` or ``ChunkUnavailable`` (known only in the cloud, which cannot be reached) at the first piece
+        that cannot be had; never returns wrong or fewer bytes.
+        """
+
+    async def splice(self, refs: Sequence[Ref]) -> Content:
+        """One content out of the refs of several (multipart Complete), paging them when they are many. Durable as a writer's.
+
+        The refs must stay referenced by something visible until the commit that uses the result.
+        """

@@ -1,0 +1,196 @@
+"""What replication needs from a store and from a cloud: small Protocols, implemented elsewhere.
+
+``gateway/store/replica.py`` implements ``ChangeLog`` and ``FrameStore`` over the real store; ``replication/cloud_s3.py``
+and ``replication/cloud_memory.py`` implement ``Cloud``. One contract suite in ``tests/contracts`` runs over every
+implementation. Replication sees opaque items, encoded changes and sealed frames: no S3, no plaintext bodies.
+
+Error semantics are part of each contract: a method either did what it says, durably where it says so, or raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who ships: realm (16 bytes), site (16 bytes), incarnation (8 random bytes)."""
+
+    realm: bytes
+    site: bytes
+    incarnation: bytes
+
+
+Origin = tuple[bytes, bytes]
+"""A remote log: (site, incarnation)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """How far a log was shipped or taken in: batches ``1..n``, their last sequence number, and the chain hash of batch n.
+
+    ``n == 0`` is the empty log; its chain is 32 zero bytes.
+    """
+
+    n: int = 0
+    seq: int = 0
+    chain: bytes = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameLocation:
+    """Where a sealed frame lies in the cloud.
+
+    ``header`` is the frame's header as ``frame_format`` encodes it (bases included); the ciphertext is
+    ``header.stored_size`` bytes at ``offset`` of the cloud object ``object_name`` (relative to the prefix).
+    """
+
+    header: bytes
+    object_name: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A sealed frame: encoded header and ciphertext, byte for byte as on disk and in the cloud."""
+
+    header: bytes
+    ciphertext: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What the cloud does not have yet, counted from the log: never from memory.
+
+    ``bytes`` is ciphertext of unshipped frames that unsent changes need, plus the encoded changes themselves;
+    ``oldest_ms`` the unix time of the oldest unsent change (None if there is none); ``open_upload_bytes`` belongs to
+    multipart uploads not completed, which are never shipped.
+    """
+
+    changes: int
+    bytes: int
+    oldest_ms: int | None
+    open_upload_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PulledBatch:
+    """One verified batch of another site's log, ready to be applied.
+
+    ``changes`` are encoded changes, dense in ``seq``, the last being ``position.seq``; ``frames`` came inline and should be
+    kept locally; ``located`` says where the other new frames lie; ``acks`` is the writer's own vector: what it had applied
+    of each origin when it wrote the batch; ``sent_ms`` its wall clock then.
+    """
+
+    origin: Origin
+    position: LogPosition
+    changes: Sequence[bytes]
+    frames: Sequence[Frame] = ()
+    located: Sequence[FrameLocation] = ()
+    acks: Mapping[Origin, int] = field(default_factory=dict)
+    sent_ms: int = 0
+
+
+class ChangeLog(Protocol):
+    """The site's change log as replication sees it. Reads are consistent snapshots; writes are durable on return."""
+
+    def identity(self) -> Identity:
+        """This site's realm, site and newest incarnation."""
+
+    def last_seq(self) -> int:
+        """The sequence number of the newest own change of this incarnation; 0 if none."""
+
+    def shipped(self) -> LogPosition:
+        """The confirmed cursor: what is verified to be in the cloud."""
+
+    def backlog(self) -> Backlog:
+        """Exact and durable: derived from log and cursor in one snapshot."""
+
+    def read_changes(self, after_seq: int, count_max: int, bytes_max: int) -> list[bytes]:
+        """Own encoded changes, dense, starting at ``after_seq + 1``; at least one if there is any, even above ``bytes_max``."""
+
+    async def record_shipped(self, position: LogPosition, located: Sequence[FrameLocation]) -> None:
+        """Advance the cursor and remember where the frames lie, atomically. Refuses to go back (``ValueError``)."""
+
+    def pulled(self) -> Mapping[Origin, LogPosition]:
+        """Every remote log and how far it was taken in."""
+
+    async def record_pulled(self, batch: PulledBatch) -> None:
+        """Merge a remote batch: changes, frames, locations and position become durable together, or not at all.
+
+        Idempotent: a batch at or below the known position is ignored. A gap (``position.n`` not the next) is ``ValueError``.
+        """
+
+
+class FrameStore(Protocol):
+    """Sealed frames of this site, for shipping."""
+
+    def unshipped_frames(self, changes: Sequence[bytes]) -> list[bytes]:
+        """Headers of local frames that these changes need (pages, data, patch bases: bases first) and the cloud lacks.
+
+        Chunks that are dead by now (nothing references them and they were collected) are left out: their change was
+        replaced by a later change of the same log.
+        """
+
+    def read_frame(self, header: bytes) -> Frame:
+        """The frame with exactly this header, verified against its checksum; raises the store's ``Damaged``."""
+
+    def locate(self, chunk_ids: Sequence[bytes]) -> dict[bytes, FrameLocation]:
+        """Where chunks lie in the cloud, for those known; a full frame is preferred to a patch."""
+
+    def locate_frame(self, chunk_id: bytes, segment: bytes, slot: int) -> FrameLocation | None:
+        """Where exactly this frame (by its birth) lies in the cloud: what a patch's base needs."""
+
+
+class ChunkFetcher(Protocol):
+    """Fetches frames that are known only in the cloud; injected into the store by the composition root."""
+
+    async def fetch(self, locations: Sequence[FrameLocation]) -> list[Frame]:
+        """Frames in the order asked. Raises ``CloudError``; never returns less, never unverified lengths.
+
+        Single flight and coalescing of neighbouring ranges are its business; authenticating plaintext is the store's.
+        """
+
+
+class CloudError(Exception):
+    """The cloud did not do it. Subclasses say whether trying again can help."""
+
+
+class CloudUnreachable(CloudError):
+    """No answer, or one that says later (timeout, reset, 5xx, SlowDown, a captive portal): unknown, never absent."""
+
+
+class CloudRefused(CloudError):
+    """A definite no that trying again will not change: credentials, permissions, missing bucket."""
+
+
+class CloudMissing(CloudError):
+    """The object is not there, said by the bucket itself."""
+
+
+class CloudExists(CloudError):
+    """A conditional create found the name taken (412, 409)."""
+
+
+class Cloud(Protocol):
+    """A bucket and a prefix. Names are relative to the prefix; idempotent unless said otherwise."""
+
+    async def put(self, name: str, data: bytes, *, if_absent: bool = False) -> None:
+        """Create or replace. With ``if_absent``: ``CloudExists`` if the name is taken. Returns when the bucket confirmed.
+
+        After ``CloudUnreachable`` the object may or may not be there.
+        """
+
+    async def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+        """Bytes of an object, or of a range; exactly ``length`` of them when given, else ``CloudError``."""
+
+    async def list(self, prefix: str, *, after: str = "", count_max: int = 1000) -> list[str]:
+        """Names under ``prefix``, ascending, greater than ``after``, at most ``count_max`` (1,000)."""
+
+    async def delete(self, name: str) -> None:
+        """Remove; no error if it was not there."""
+
+    async def close(self) -> None:
+        """Release connections."""
