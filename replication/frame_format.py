@@ -103,7 +103,8 @@ def encode_header(header: FrameHeader) -> bytes:
         0,
     )[:CRC_OFFSET]
     bases = b"".join([_BASE.pack(*base) for base in header.bases])
-    return fixed + google_crc32c.value(fixed + bases).to_bytes(4, "little") + bases
+    crc: int = google_crc32c.value(fixed + bases)
+    return fixed + crc.to_bytes(4, "little") + bases
 
 
 def header_size_at(data: bytes | memoryview) -> int:
