@@ -1,7 +1,8 @@
 """A cloud for the tests: one-node Ceph where Debian's packages are installed, else moto's server in a thread.
 
 ``start_cloud()`` picks; ``SKERRY_TEST_CLOUD=ceph|moto`` insists. Every test asks for buckets of its own, so one cloud
-serves a whole session. Ceph is the real thing (it enforces ``If-None-Match: *``); moto is a stand-in for machines without it.
+serves a whole session. Ceph is the real thing (it enforces ``If-None-Match: *``); moto is a stand-in for machines
+without it.
 """
 
 from __future__ import annotations
