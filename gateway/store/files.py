@@ -91,6 +91,10 @@ class Files:
         """Everything written to the file, and its size, is on stable storage."""
         os.fdatasync(fd)
 
+    def fsync(self, fd: int) -> None:
+        """As ``fdatasync``, and the file's mode and times too."""
+        os.fsync(fd)
+
     def sync_directory(self, path: Path) -> None:
         """The names in the directory are on stable storage."""
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -166,7 +170,7 @@ class Files:
         try:
             os.fchmod(fd, mode)
             self.append(fd, 0, [data])
-            os.fsync(fd)
+            self.fsync(fd)
         finally:
             self.close(fd)
         self.rename(temporary, path)

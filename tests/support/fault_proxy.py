@@ -3,8 +3,8 @@
 It lives on an event loop in a thread of its own; ``set`` may be called from any thread and returns when the fault is in
 force, for new connections and for those that are open. Counters tell what went over the wire.
 
-A connection that has swallowed bytes (black hole, captive portal) cannot be made whole again: it is reset when the fault
-changes. It knows nothing of HTTP except the one page the captive portal answers with.
+A connection that has swallowed bytes (black hole, captive portal) cannot be made whole again: it is reset when the
+fault changes. It knows nothing of HTTP except the one page the captive portal answers with.
 """
 
 from __future__ import annotations

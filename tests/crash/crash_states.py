@@ -1,0 +1,210 @@
+"""A disk as a crash may leave it: replays recorded operations and makes the states that POSIX allows after any of them.
+
+What is promised: a file's bytes up to its last sync, a directory's names up to its last sync. Everything later may be
+there, not be there, be there in part, or be there as zeros. Names of one directory come back in order (a journal), so a
+state keeps a prefix of the pending ones; data is under no such rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.crash.recording_files import (
+    Create,
+    MakeDirectory,
+    Operation,
+    Rename,
+    Sync,
+    SyncDirectory,
+    Truncate,
+    Unlink,
+    Write,
+)
+
+SECTOR = 512
+
+Keep = Callable[[int, Write | Truncate], Write | Truncate | None]
+"""What becomes of an unsynced operation, given its position: itself, a part of it, or None."""
+
+
+@dataclass
+class Inode:
+    """A file's bytes: durable, and what was done since."""
+
+    durable: bytes = b""
+    pending: list[Write | Truncate] = field(default_factory=list)
+
+    def content(self, keep: Keep) -> bytes:
+        """The bytes when ``keep`` decides what becomes of each pending operation (by its position)."""
+        data = bytearray(self.durable)
+        for position, operation in enumerate(self.pending):
+            kept = keep(position, operation)
+            if isinstance(kept, Truncate):
+                data[kept.size :] = bytes(max(0, kept.size - len(data)))
+            elif kept is not None:
+                data.extend(bytes(max(0, kept.offset - len(data))))
+                data[kept.offset : kept.offset + len(kept.data)] = kept.data
+        return bytes(data)
+
+
+@dataclass
+class Directory:
+    """A directory's names: durable, and what was done since. A value is an inode number, or None for a directory."""
+
+    durable: dict[str, int | None] = field(default_factory=dict)
+    pending: list[tuple[str, str, int | None]] = field(default_factory=list)
+
+    def names(self, count: int) -> dict[str, int | None]:
+        """The names when the first ``count`` pending changes made it."""
+        names = dict(self.durable)
+        for what, name, value in self.pending[:count]:
+            if what == "unlink":
+                names.pop(name, None)
+            elif what == "rename":
+                old, _, new = name.partition("\0")
+                if old in names:
+                    names[new] = names.pop(old)
+            else:
+                names[name] = value
+        return names
+
+
+@dataclass(frozen=True)
+class State:
+    """One state of the disk: where in the record it is, what it is like, and its files by relative path."""
+
+    at: int
+    what: str
+    files: dict[str, bytes]
+    directories: tuple[str, ...]
+
+    def write_to(self, target: Path) -> None:
+        """Make it real in an empty directory."""
+        for name in self.directories:
+            (target / name).mkdir(mode=0o700)
+        for name, data in self.files.items():
+            (target / name).write_bytes(data)
+            (target / name).chmod(0o600)
+
+
+class Disk:
+    """The disk under ``root``, as the record tells it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.inodes: dict[int, Inode] = {}
+        self.directories: dict[Path, Directory] = {root: Directory()}
+
+    def apply(self, operation: Operation) -> None:
+        """Take in one operation."""
+        match operation:
+            case Create(path, inode):
+                self.inodes[inode] = Inode()
+                self._of(path).pending.append(("link", path.name, inode))
+            case MakeDirectory(path):
+                self.directories[path] = Directory()
+                if path != self.root:
+                    self._of(path).pending.append(("link", path.name, None))
+            case Write(inode, _, _) | Truncate(inode, _):
+                self.inodes[inode].pending.append(operation)
+            case Sync(inode):
+                node = self.inodes[inode]
+                node.durable, node.pending = node.content(lambda _, op: op), []
+            case SyncDirectory(path):
+                directory = self.directories.setdefault(path, Directory())
+                directory.durable, directory.pending = directory.names(len(directory.pending)), []
+            case Rename(source, target):
+                assert source.parent == target.parent, "a rename across directories is not modelled"
+                self._of(source).pending.append(("rename", f"{source.name}\0{target.name}", None))
+            case Unlink(path):
+                self._of(path).pending.append(("unlink", path.name, None))
+            case _:
+                pass
+
+    def _of(self, path: Path) -> Directory:
+        return self.directories.setdefault(path.parent, Directory())
+
+    def state(
+        self,
+        at: int,
+        what: str,
+        keep: Keep,
+        names_kept: Callable[[Directory], int],
+    ) -> State:
+        """The state in which ``keep`` decided about data, ``names_kept`` how many pending names a directory has."""
+        files: dict[str, bytes] = {}
+        made: list[str] = []
+        todo = [self.root]
+        while todo:
+            path = todo.pop()
+            directory = self.directories.get(path, Directory())
+            for name, inode in directory.names(names_kept(directory)).items():
+                relative = str((path / name).relative_to(self.root))
+                if inode is None:
+                    made.append(relative)
+                    todo.append(path / name)
+                else:
+                    files[relative] = self.inodes[inode].content(keep)
+        return State(at, what, files, tuple(made))
+
+
+def _all_names(directory: Directory) -> int:
+    return len(directory.pending)
+
+
+def _no_names(_: Directory) -> int:
+    return 0
+
+
+def _keep_all(_: int, operation: Write | Truncate) -> Write | Truncate | None:
+    return operation
+
+
+def _drop_all(_: int, __: Write | Truncate) -> Write | Truncate | None:
+    return None
+
+
+def _tear(last: Operation, size: int, *, zeros: bool = False) -> Keep:
+    """Keep everything, but of the write ``last`` only its first ``size`` bytes (the rest as zeros if ``zeros``)."""
+
+    def keep(_: int, operation: Write | Truncate) -> Write | Truncate | None:
+        if operation is not last or not isinstance(operation, Write):
+            return operation
+        rest = bytes(len(operation.data) - size) if zeros else b""
+        return Write(operation.inode, operation.offset, operation.data[:size] + rest)
+
+    return keep
+
+
+def _skip_first(position: int, operation: Write | Truncate) -> Write | Truncate | None:
+    """Later writes made it, the first pending one of each file did not: a hole of zeros."""
+    return operation if position else None
+
+
+def crash_states(operations: Sequence[Operation], root: Path) -> Iterator[State]:
+    """Every distinct state after each operation, with a few kinds of loss; ``at`` counts the operations before it."""
+    disk = Disk(root)
+    seen: set[int] = set()
+    for at, operation in enumerate(operations, start=1):
+        disk.apply(operation)
+        variants = [
+            ("everything kept", _keep_all, _all_names),
+            ("everything unsynced lost", _drop_all, _no_names),
+            ("names kept, unsynced data lost", _drop_all, _all_names),
+            ("data kept, unsynced names lost", _keep_all, _no_names),
+        ]
+        if isinstance(operation, Write):
+            size = len(operation.data)
+            for cut in sorted({1, size // 2 // SECTOR * SECTOR, (size - 1) // SECTOR * SECTOR, size - 1} - {0, size}):
+                variants.append((f"last write torn at {cut}", _tear(operation, cut), _all_names))
+            variants.append(("last write zeros", _tear(operation, 0, zeros=True), _all_names))
+            variants.append(("last write half zeros", _tear(operation, size // 2, zeros=True), _all_names))
+            variants.append(("first unsynced write lost", _skip_first, _all_names))
+        for what, keep, names_kept in variants:
+            state = disk.state(at, what, keep, names_kept)
+            mark = hash((tuple(sorted(state.files.items())), state.directories))
+            if mark not in seen:
+                seen.add(mark)
+                yield state
