@@ -1,0 +1,79 @@
+# Everything a developer or an operator runs; needs Python 3.11 or newer, make, and the network once.
+#
+#   make run       a gateway on 127.0.0.1:9000 with its data in ./data
+#   make test      lint, types, import contracts, tests
+#   make install   only .venv/bin/skerry
+#   make bench     the figures of the README against bare aiohttp, in one run
+#   make demo      two sites, a cloud, a cut link
+#   make locks     resolve the dependencies anew (writes requirements*.lock)
+#   make clean     remove the virtual environment and caches; never ./data
+
+SHELL  := /bin/bash
+VENV   := .venv
+BIN    := $(VENV)/bin
+DATA   ?= data
+LISTEN ?= 127.0.0.1:9000
+PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
+COMPILE = CUSTOM_COMPILE_COMMAND="make locks" $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes \
+          --strip-extras --no-emit-index-url --no-emit-find-links
+
+.PHONY: run test install lint bench demo soak locks clean
+
+run: install
+	$(BIN)/skerry serve --data $(DATA) --listen $(LISTEN)
+
+install: $(VENV)/.installed
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.developed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The targets below exist only where their programs do.
+ifneq ($(wildcard benchmarks/run.py),)
+bench: $(VENV)/.developed
+	$(BIN)/python -m benchmarks.run
+endif
+
+ifneq ($(wildcard tests/e2e/demo.py),)
+demo: $(VENV)/.developed
+	$(BIN)/python -m tests.e2e.demo
+endif
+
+ifneq ($(wildcard tests/e2e/soak.py),)
+soak: $(VENV)/.developed
+	$(BIN)/python -m tests.e2e.soak
+endif
+
+# Stamps: a second `make run` starts at once. Hashes are required, so what runs is what was locked.
+$(VENV)/.created:
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  if $$python -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    $$python -m venv $(VENV) && touch $@ && exit 0; \
+	    echo "$$python cannot make a virtual environment (on Debian: apt-get install python3-venv)" >&2; exit 1; \
+	  fi; \
+	done; echo "Python 3.11 or newer is needed; name it with make PYTHON=/path/to/python3" >&2; exit 1
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/.created
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.developed: requirements-dev.lock $(VENV)/.installed
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Both locks from one resolution: the runtime is the developer's set, cut down, so that aiobotocore, boto3 and awscli
+# agree on one botocore.
+locks: $(VENV)/.developed
+	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['dev'], sep='\n')" \
+	  | $(COMPILE) --upgrade --output-file requirements-dev.lock pyproject.toml -
+	$(COMPILE) --upgrade --build-deps-for editable --build-deps-for wheel --constraint requirements-dev.lock \
+	  --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
