@@ -105,8 +105,11 @@ def segment_key(epoch_key: bytes, purpose: int, segment: bytes) -> bytes:
     return HKDF(SHA256(), KEY_SIZE, None, b"skerry segment" + bytes([purpose]) + segment).derive(epoch_key)
 
 
-def seal_frame(keyring: Keyring, header: FrameHeader, payload: bytes) -> tuple[bytes, bytes]:
-    """Seal an encoded payload: (encoded header, ciphertext). ``stored_size`` and ``salt`` of ``header`` are filled in here."""
+def seal_frame(keyring: Keyring, header: FrameHeader, payload: bytes | memoryview) -> tuple[bytes, bytes]:
+    """Seal an encoded payload: (encoded header, ciphertext).
+
+    ``stored_size`` and ``salt`` of ``header`` are filled in here.
+    """
     key = segment_key(keyring.epoch_key(header.epoch), PURPOSE_FRAME, header.segment)
     header = header._replace(stored_size=len(payload) + TAG_SIZE, salt=bytes(32))
     aad = _frame_aad(keyring.realm, header)
@@ -125,9 +128,15 @@ def open_frame(keyring: Keyring, header: FrameHeader, ciphertext: bytes | memory
         raise SealBroken(f"frame of chunk {header.chunk_id.hex()} does not authenticate") from None
 
 
-def seal_envelope(keyring: Keyring, purpose: int, context: bytes, plaintext: bytes) -> bytes:
-    """Seal bytes under the current epoch, with a fresh random id; ``context`` must be given again to open."""
-    identity = os.urandom(24)
+def seal_envelope(
+    keyring: Keyring, purpose: int, context: bytes, plaintext: bytes, *, identity: bytes | None = None
+) -> bytes:
+    """Seal bytes under the current epoch, with a fresh random id; ``context`` must be given again to open.
+
+    A caller that needs the same bytes for the same content (packs are named by their hash) gives the 24-byte
+    ``identity`` itself: the payload's key is bound to the payload by its salt, so that a repeated id repeats no key.
+    """
+    identity = os.urandom(24) if identity is None else identity
     head = _ENVELOPE.pack(ENVELOPE_MAGIC, purpose, keyring.current, identity, bytes(32))[:48]
     key = segment_key.__wrapped__(keyring.epoch_key(keyring.current), purpose, identity)
     aad = head + keyring.realm + context
@@ -136,7 +145,9 @@ def seal_envelope(keyring: Keyring, purpose: int, context: bytes, plaintext: byt
 
 
 def open_envelope(keyring: Keyring, purpose: int, context: bytes, data: bytes | memoryview) -> bytes:
-    """The plaintext of an envelope; ``SealBroken`` if it is none, of another purpose or context, or does not authenticate."""
+    """The plaintext of an envelope; ``SealBroken`` if it is none, of another purpose or context, or does not
+    authenticate.
+    """
     if len(data) < ENVELOPE_OVERHEAD:
         raise SealBroken("shorter than an envelope")
     magic, found, epoch, identity, salt = _ENVELOPE.unpack(data[:ENVELOPE_SIZE])
