@@ -1,0 +1,153 @@
+"""Request headers as one folded mapping, and what of S3's headers Skerry knows. Pure.
+
+``fold_headers`` is the only way headers enter ``gateway/s3``: names in lower case, values as text whose bytes survive
+(UTF-8 with surrogate escapes), duplicates joined with a comma as SigV4 does. A header ``x-amz-*`` that asks for what
+Skerry does not do is refused with its name (``refuse_unknown``), never ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from gateway.s3.errors import not_implemented_header
+from gateway.s3.routing import Operation as Op
+from gateway.s3.uri import Query
+
+CHECKSUM_PREFIX: Final = "x-amz-checksum-"
+METADATA_PREFIX: Final = "x-amz-meta-"
+_SIGNING_PARAMETERS: Final = frozenset(
+    {
+        "x-amz-algorithm",
+        "x-amz-credential",
+        "x-amz-date",
+        "x-amz-expires",
+        "x-amz-signedheaders",
+        "x-amz-signature",
+        "x-amz-security-token",
+        "x-amz-content-sha256",
+    }
+)
+
+
+def fold_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Raw header pairs as one mapping: lower case names, trimmed values, duplicates joined with a comma in order."""
+    folded: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        name = raw_name.decode("ascii", "surrogateescape").lower()
+        value = raw_value.decode("utf-8", "surrogateescape").strip(" \t")
+        folded[name] = f"{folded[name]},{value}" if name in folded else value
+    return folded
+
+
+def merge_query_headers(headers: dict[str, str], query: Query) -> dict[str, str]:
+    """Headers with the ``x-amz-*`` headers that presigners moved into the query; a real header wins over its twin.
+
+    For reading parameters, never for checking a signature.
+    """
+    if "x-amz-" not in query.raw.lower():
+        return headers
+    moved = {
+        name.lower(): value
+        for name, value in query.pairs
+        if name[:6].lower() == "x-amz-" and name.lower() not in _SIGNING_PARAMETERS
+    }
+    return {**moved, **headers} if moved else headers
+
+
+# Fine on any request: they say who asks and how it is signed, or nothing that changes the answer.
+_ALWAYS: Final = frozenset(
+    {
+        "x-amz-content-sha256",
+        "x-amz-date",
+        "x-amz-security-token",
+        "x-amz-user-agent",
+        "x-amz-expected-bucket-owner",  # evaluated for every operation by the dispatcher
+        "x-amz-request-payer",
+        "x-amz-id",
+        "x-amz-sdk-checksum-algorithm",
+        "x-amz-sdk-invocation-id",
+        "x-amz-sdk-request",
+        "x-amz-te",
+        "x-amz-cf-id",
+    }
+)
+_CHECKSUMS: Final = frozenset(
+    CHECKSUM_PREFIX + name
+    for name in (
+        "crc32",
+        "crc32c",
+        "crc64nvme",
+        "sha1",
+        "sha256",
+        "sha512",
+        "md5",
+        "xxhash64",
+        "xxhash3",
+        "xxhash128",
+    )
+)
+_BODY: Final = _CHECKSUMS | {"x-amz-trailer", "x-amz-decoded-content-length"}
+_STORED: Final = frozenset({"x-amz-storage-class", "x-amz-website-redirect-location", "x-amz-acl"})
+_COPY_SOURCE: Final = frozenset(
+    {
+        "x-amz-copy-source",
+        "x-amz-copy-source-if-match",
+        "x-amz-copy-source-if-none-match",
+        "x-amz-copy-source-if-modified-since",
+        "x-amz-copy-source-if-unmodified-since",
+        "x-amz-source-expected-bucket-owner",
+    }
+)
+_LISTING: Final = frozenset({"x-amz-optional-object-attributes"})
+_KNOWN: Final[dict[Op, frozenset[str]]] = {
+    Op.PutObject: _BODY | _STORED,
+    Op.UploadPart: _BODY,
+    Op.CopyObject: _COPY_SOURCE
+    | _STORED
+    | {"x-amz-metadata-directive", "x-amz-tagging-directive", "x-amz-checksum-algorithm"},
+    Op.UploadPartCopy: _COPY_SOURCE | {"x-amz-copy-source-range"},
+    Op.CreateMultipartUpload: _STORED | {"x-amz-checksum-algorithm", "x-amz-checksum-type"},
+    Op.CompleteMultipartUpload: _CHECKSUMS | {"x-amz-checksum-type", "x-amz-mp-object-size"},
+    Op.AbortMultipartUpload: frozenset({"x-amz-if-match-initiated-time"}),
+    Op.GetObject: frozenset({"x-amz-checksum-mode"}),
+    Op.HeadObject: frozenset({"x-amz-checksum-mode"}),
+    Op.GetObjectAttributes: frozenset({"x-amz-object-attributes", "x-amz-max-parts", "x-amz-part-number-marker"}),
+    Op.DeleteObject: frozenset({"x-amz-if-match-last-modified-time", "x-amz-if-match-size"}),
+    Op.DeleteObjects: _CHECKSUMS,
+    Op.CreateBucket: frozenset({"x-amz-acl", "x-amz-object-ownership", "x-amz-bucket-object-lock-enabled"}),
+    Op.PutBucketVersioning: _CHECKSUMS,
+    Op.ListObjects: _LISTING,
+    Op.ListObjectsV2: _LISTING,
+    Op.ListObjectVersions: _LISTING,
+}
+_METADATA: Final = frozenset({Op.PutObject, Op.CopyObject, Op.CreateMultipartUpload})
+_NONE: Final[frozenset[str]] = frozenset()
+# Headers of which Skerry does only these values.
+_VALUES: Final[dict[str, frozenset[str]]] = {
+    "x-amz-acl": frozenset({"private", "bucket-owner-full-control", "bucket-owner-read"}),
+    "x-amz-storage-class": frozenset({"STANDARD"}),
+    "x-amz-request-payer": frozenset({"requester"}),
+    "x-amz-object-ownership": frozenset({"BucketOwnerEnforced"}),
+    "x-amz-bucket-object-lock-enabled": frozenset({"false", "False"}),
+    "x-amz-tagging-directive": frozenset({"COPY"}),
+}
+
+
+def refuse_unknown(operation: Op, headers: Mapping[str, str]) -> None:
+    """``NotImplemented``, naming the header, if an ``x-amz-*`` header asks ``operation`` for what Skerry does not do.
+
+    ``headers``: folded, and merged with those of the query.
+    """
+    known = _KNOWN.get(operation, _NONE)
+    for name in headers:
+        if not name.startswith("x-amz-"):
+            continue
+        if name in _ALWAYS or name in known:
+            allowed = _VALUES.get(name)
+            if allowed is None or headers[name] in allowed:
+                continue
+            raise not_implemented_header(name, headers[name])
+        if name.startswith(METADATA_PREFIX) and operation in _METADATA:
+            continue
+        raise not_implemented_header(name)

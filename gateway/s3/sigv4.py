@@ -1,0 +1,429 @@
+"""AWS Signature Version 4, by header and by query: claim → verified, and signing for tests and benchmarks. Pure.
+
+The way in: ``parse_claim`` says who claims to ask (None: nobody, anonymous); the caller finds the secret; ``verify``
+checks dates, scope, that everything that matters is signed, and the signature, in constant time. Then
+``payload.plan_payload`` says how the body is protected. The canonical path comes from the raw target, decoded once and
+never normalised.
+
+It does not look up keys, does not know operations, and refuses Signature Version 2 and 4A by name.
+Source: "Authenticating Requests (AWS Signature Version 4)", Amazon S3 API reference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from hashlib import sha256
+from hmac import compare_digest
+from hmac import digest as hmac_digest
+from typing import Final, NamedTuple
+
+from gateway.s3.errors import (
+    AccessDenied,
+    AuthorizationHeaderMalformed,
+    AuthorizationQueryParametersError,
+    InvalidRequest,
+    InvalidToken,
+    RequestTimeTooSkewed,
+    S3Error,
+    S3NotImplemented,
+    SignatureDoesNotMatch,
+    invalid_argument,
+)
+from gateway.s3.times import format_basic, format_iso, parse_basic, parse_http_date
+from gateway.s3.uri import Query, canonicalise_path, canonicalise_query, encode_component
+
+ALGORITHM: Final = "AWS4-HMAC-SHA256"
+UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
+EMPTY_SHA256: Final = sha256(b"").hexdigest()
+SKEW_MAX_S: Final = 15 * 60
+EXPIRES_MAX_S: Final = 7 * 24 * 3600
+_SPACES: Final = re.compile(r"[ \t]+")
+_HEX64: Final = re.compile(r"[0-9a-f]{64}")
+_QUERY_PARAMETERS: Final = (
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Signature",
+    "X-Amz-Date",
+    "X-Amz-SignedHeaders",
+    "X-Amz-Expires",
+)
+
+
+class Claim(NamedTuple):
+    """Who a request claims to come from, and how it is signed. Nothing of it is verified yet.
+
+    ``date``, ``region``, ``service``: the credential scope; ``timestamp``: as signed, ``time_s``: unix seconds of it;
+    ``presigned``: by query; ``expires_s``: only then. ``session_token``: as sent.
+    """
+
+    access_key: str
+    date: str
+    region: str
+    service: str
+    timestamp: str
+    time_s: int
+    signed_headers: str
+    signature: str
+    presigned: bool = False
+    expires_s: int = 0
+    session_token: str | None = None
+
+    @property
+    def scope(self) -> str:
+        """The credential scope, without the access key."""
+        return f"{self.date}/{self.region}/{self.service}/aws4_request"
+
+
+class Verified(NamedTuple):
+    """A request whose signature holds: what chunk signatures go on from, and the payload hash it was signed with."""
+
+    claim: Claim
+    signing_key: bytes
+    payload_hash: str
+
+
+def parse_claim(headers: Mapping[str, str], query: Query) -> Claim | None:
+    """The claim of a request, or None if it is anonymous. ``headers``: folded, not merged with the query's."""
+    authorization = headers.get("authorization")
+    params = query.params
+    by_query = "X-Amz-Signature" in params or "X-Amz-Algorithm" in params or "X-Amz-Credential" in params
+    version_2 = "AWSAccessKeyId" in params or "Signature" in params
+    if authorization is None:
+        if version_2:
+            raise _unsupported_mechanism()
+        return _parse_query_claim(query) if by_query else None
+    if by_query or version_2:
+        raise invalid_argument(
+            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string "
+            "parameter or the Authorization header should be specified",
+            "Authorization",
+            authorization.partition(" ")[0],
+        )
+    return _parse_header_claim(authorization, headers)
+
+
+def _parse_header_claim(authorization: str, headers: Mapping[str, str]) -> Claim:
+    """The claim in an Authorization header."""
+    algorithm, _, rest = authorization.partition(" ")
+    if algorithm != ALGORITHM:
+        if algorithm.startswith("AWS4-ECDSA"):
+            raise S3NotImplemented("Signature Version 4A is not implemented")
+        if algorithm == "AWS":
+            raise _unsupported_mechanism()
+        raise invalid_argument("Unsupported Authorization Type", "Authorization", algorithm)
+    fields = {}
+    for piece in rest.split(","):
+        name, separator, value = piece.strip().partition("=")
+        if not separator or name in fields:
+            raise _malformed("the field list is mal-formed")
+        fields[name] = value
+    try:
+        credential, signed, signature = fields["Credential"], fields["SignedHeaders"], fields["Signature"]
+    except KeyError as error:
+        raise _malformed(f"the authorization header requires three components: {error.args[0]} is missing") from None
+    timestamp = headers.get("x-amz-date")
+    time_s = parse_basic(timestamp) if timestamp is not None else None
+    if time_s is None:
+        time_s = parse_http_date(timestamp if timestamp is not None else headers.get("date", ""))
+        if time_s is None:
+            raise AccessDenied("AWS authentication requires a valid Date or x-amz-date header")
+        timestamp = format_basic(time_s)
+    assert timestamp is not None
+    access_key, date, region, service = _parse_credential(credential, presigned=False)
+    if date != timestamp[:8]:
+        raise _malformed(
+            f'Invalid credential date "{date}". This date is not the same as X-Amz-Date: "{timestamp[:8]}"'
+        )
+    return Claim(
+        access_key,
+        date,
+        region,
+        service,
+        timestamp,
+        time_s,
+        _check_signed_headers(signed, presigned=False),
+        signature,
+        session_token=headers.get("x-amz-security-token"),
+    )
+
+
+def _parse_query_claim(query: Query) -> Claim:
+    """The claim of a presigned URL."""
+    params = query.params
+    names = [name for name, _ in query.pairs if name.startswith("X-Amz-")]
+    if any(name not in params for name in _QUERY_PARAMETERS) or len(names) != len(set(names)):
+        raise AuthorizationQueryParametersError(
+            "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, "
+            "X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters, each once."
+        )
+    algorithm = params["X-Amz-Algorithm"]
+    if algorithm.startswith("AWS4-ECDSA"):
+        raise S3NotImplemented("Signature Version 4A is not implemented")
+    if algorithm != ALGORITHM:
+        raise AuthorizationQueryParametersError(f'X-Amz-Algorithm only supports "{ALGORITHM}"')
+    timestamp = params["X-Amz-Date"]
+    time_s = parse_basic(timestamp)
+    if time_s is None:
+        raise AuthorizationQueryParametersError(
+            "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\""
+        )
+    access_key, date, region, service = _parse_credential(params["X-Amz-Credential"], presigned=True)
+    if date != timestamp[:8]:
+        raise AuthorizationQueryParametersError(
+            f'Invalid credential date "{date}". This date is not the same as X-Amz-Date: "{timestamp[:8]}".'
+        )
+    return Claim(
+        access_key,
+        date,
+        region,
+        service,
+        timestamp,
+        time_s,
+        _check_signed_headers(params["X-Amz-SignedHeaders"], presigned=True),
+        params["X-Amz-Signature"],
+        True,
+        _parse_expires(params["X-Amz-Expires"]),
+        params.get("X-Amz-Security-Token"),
+    )
+
+
+def _parse_expires(text: str) -> int:
+    """X-Amz-Expires in seconds, 1 to a week."""
+    digits = text.removeprefix("-")
+    if not digits.isdecimal() or not digits.isascii() or len(digits) > 18:
+        raise AuthorizationQueryParametersError("X-Amz-Expires should be a number")
+    if text.startswith("-") or not int(text):
+        raise AuthorizationQueryParametersError("X-Amz-Expires must be positive")
+    if int(text) > EXPIRES_MAX_S:
+        raise AuthorizationQueryParametersError(
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than "
+            "604800 seconds"
+        )
+    return int(text)
+
+
+def _parse_credential(text: str, *, presigned: bool) -> tuple[str, str, str, str]:
+    """(access key, date, region, service) of a credential; its form and its last two words are checked."""
+    words = text.rsplit("/", 4)
+    problem = ""
+    if len(words) != 5 or not words[0] or len(words[1]) != 8 or not words[1].isdecimal() or not words[2]:
+        problem = 'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
+    elif words[3] != "s3":
+        problem = f'incorrect service "{words[3]}". This endpoint belongs to "s3".'
+    elif words[4] != "aws4_request":
+        problem = f'incorrect terminal "{words[4]}". This endpoint uses "aws4_request".'
+    if problem:
+        raise (
+            AuthorizationQueryParametersError(f"Error parsing the X-Amz-Credential parameter; {problem}")
+            if presigned
+            else _malformed(problem)
+        )
+    return words[0], words[1], words[2], words[3]
+
+
+@lru_cache(maxsize=1024)
+def _check_signed_headers(text: str, *, presigned: bool) -> str:
+    """The SignedHeaders list if it is one: lower case, each once, with host."""
+    names = text.split(";")
+    if text != text.lower() or len(set(names)) != len(names) or not all(names):
+        raise (
+            AuthorizationQueryParametersError("X-Amz-SignedHeaders is mal-formed")
+            if presigned
+            else _malformed("the SignedHeaders list is mal-formed")
+        )
+    if "host" not in names:
+        raise AccessDenied("There were headers present in the request which were not signed", HeadersNotSigned="host")
+    return text
+
+
+def _malformed(what: str) -> S3Error:
+    return AuthorizationHeaderMalformed(f"The authorization header is malformed; {what}")
+
+
+def _unsupported_mechanism() -> S3Error:
+    return InvalidRequest(f"The authorization mechanism you have provided is not supported. Please use {ALGORITHM}.")
+
+
+@lru_cache(maxsize=4096)
+def derive_signing_key(secret: str, date: str, region: str, service: str = "s3") -> bytes:
+    """The signing key of a secret for one day, region and service; cached, since it repeats with every request."""
+    key = hmac_digest(b"AWS4" + secret.encode(), date.encode(), "sha256")
+    key = hmac_digest(key, region.encode(), "sha256")
+    key = hmac_digest(key, service.encode(), "sha256")
+    return hmac_digest(key, b"aws4_request", "sha256")
+
+
+def canonicalise_request(
+    method: str,
+    raw_path: str,
+    canonical_query: str,
+    headers: Mapping[str, str],
+    signed_headers: str,
+    payload_hash: str,
+) -> str:
+    """The canonical request. ``headers``: folded; a signed header that is missing counts as empty."""
+    lines = [method, canonicalise_path(raw_path), canonical_query]
+    for name in signed_headers.split(";"):
+        value = headers.get(name, "")
+        if "  " in value or "\t" in value:
+            value = _SPACES.sub(" ", value)
+        lines.append(f"{name}:{value}")
+    lines += ["", signed_headers, payload_hash]
+    return "\n".join(lines)
+
+
+def string_to_sign(timestamp: str, scope: str, canonical_request: str) -> str:
+    """The string to sign of a canonical request."""
+    hashed = sha256(canonical_request.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{ALGORITHM}\n{timestamp}\n{scope}\n{hashed}"
+
+
+def sign_string(signing_key: bytes, text: str) -> str:
+    """Hex HMAC-SHA256 of ``text``."""
+    return hmac_digest(signing_key, text.encode("utf-8", "surrogateescape"), "sha256").hex()
+
+
+def verify(
+    claim: Claim,
+    secret: str,
+    method: str,
+    raw_path: str,
+    query: Query,
+    headers: Mapping[str, str],
+    now_s: int,
+    *,
+    region: str | None = None,
+    session_token: str | None = None,
+) -> Verified:
+    """Check a claim against its secret; return what the body's check goes on from, or raise the S3 error.
+
+    ``raw_path`` and ``query.raw`` as they arrived; ``headers``: folded, not merged; ``region``: the only one
+    accepted, None accepts any; ``session_token``: the one that belongs to the access key.
+    """
+    _check_time(claim, now_s)
+    if region is not None and claim.region != region:
+        problem = f"the region '{claim.region}' is wrong; expecting '{region}'"
+        if claim.presigned:
+            raise AuthorizationQueryParametersError(
+                f"Error parsing the X-Amz-Credential parameter; {problem}", Region=region
+            )
+        raise AuthorizationHeaderMalformed(f"The authorization header is malformed; {problem}", Region=region)
+    if (claim.session_token or session_token) and not _equal(claim.session_token or "", session_token or ""):
+        raise InvalidToken
+    _check_all_signed(claim.signed_headers, headers)
+    if claim.presigned:
+        payload_hash = query.params.get("X-Amz-Content-Sha256") or headers.get("x-amz-content-sha256", UNSIGNED_PAYLOAD)
+        canonical_query = canonicalise_query(query, without="X-Amz-Signature")
+    else:
+        payload_hash = headers.get("x-amz-content-sha256", "")
+        if not payload_hash:
+            raise InvalidRequest("Missing required header for this request: x-amz-content-sha256")
+        canonical_query = canonicalise_query(query)
+    canonical = canonicalise_request(method, raw_path, canonical_query, headers, claim.signed_headers, payload_hash)
+    to_sign = string_to_sign(claim.timestamp, claim.scope, canonical)
+    signing_key = derive_signing_key(secret, claim.date, claim.region, claim.service)
+    if not _equal(sign_string(signing_key, to_sign), claim.signature):
+        raise SignatureDoesNotMatch(
+            None,
+            AWSAccessKeyId=claim.access_key,
+            StringToSign=to_sign,
+            SignatureProvided=claim.signature,
+            CanonicalRequest=canonical,
+        )
+    return Verified(claim, signing_key, payload_hash)
+
+
+def _equal(one: str, other: str) -> bool:
+    """Constant-time comparison of text that may hold anything."""
+    return compare_digest(one.encode("utf-8", "surrogateescape"), other.encode("utf-8", "surrogateescape"))
+
+
+def _check_time(claim: Claim, now_s: int) -> None:
+    """The 15 minutes of a signed header, or the life of a presigned URL."""
+    if claim.presigned:
+        if claim.time_s > now_s + SKEW_MAX_S:
+            raise AccessDenied("Request is not yet valid")
+        if now_s > claim.time_s + claim.expires_s:
+            raise AccessDenied(
+                "Request has expired",
+                XAmzExpires=claim.expires_s,
+                Expires=format_iso((claim.time_s + claim.expires_s) * 1000),
+                ServerTime=format_iso(now_s * 1000),
+            )
+    elif abs(now_s - claim.time_s) > SKEW_MAX_S:
+        raise RequestTimeTooSkewed(
+            None,
+            RequestTime=claim.timestamp,
+            ServerTime=format_iso(now_s * 1000),
+            MaxAllowedSkewMilliseconds=SKEW_MAX_S * 1000,
+        )
+
+
+def _check_all_signed(signed_headers: str, headers: Mapping[str, str]) -> None:
+    """Every ``x-amz-*`` header that arrived must be signed: an unsigned one could be anybody's."""
+    signed = f";{signed_headers};"
+    unsigned = [name for name in headers if name.startswith("x-amz-") and f";{name};" not in signed]
+    if unsigned:
+        raise AccessDenied(
+            "There were headers present in the request which were not signed", HeadersNotSigned=", ".join(unsigned)
+        )
+
+
+def sign_request(
+    method: str,
+    raw_path: str,
+    query: Query,
+    headers: Mapping[str, str],
+    *,
+    access_key: str,
+    secret: str,
+    now_s: int,
+    region: str = "us-east-1",
+    payload_hash: str = EMPTY_SHA256,
+) -> dict[str, str]:
+    """Headers (lower case, with ``host``) plus date, payload hash and Authorization. For tests and bench."""
+    timestamp = format_basic(now_s)
+    signed = {**headers, "x-amz-date": timestamp, "x-amz-content-sha256": payload_hash}
+    names = ";".join(sorted(signed))
+    scope = f"{timestamp[:8]}/{region}/s3/aws4_request"
+    canonical = canonicalise_request(method, raw_path, canonicalise_query(query), signed, names, payload_hash)
+    key = derive_signing_key(secret, timestamp[:8], region)
+    signature = sign_string(key, string_to_sign(timestamp, scope, canonical))
+    signed["authorization"] = (
+        f"{ALGORITHM} Credential={access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+    )
+    return signed
+
+
+def presign(
+    method: str,
+    raw_path: str,
+    pairs: Iterable[tuple[str, str]],
+    headers: Mapping[str, str],
+    *,
+    access_key: str,
+    secret: str,
+    now_s: int,
+    expires_s: int,
+    region: str = "us-east-1",
+) -> str:
+    """The raw query string of a presigned URL; ``headers`` (lower case, with ``host``) are signed. For tests."""
+    timestamp = format_basic(now_s)
+    scope = f"{timestamp[:8]}/{region}/s3/aws4_request"
+    names = ";".join(sorted(headers))
+    everything = (
+        *pairs,
+        ("X-Amz-Algorithm", ALGORITHM),
+        ("X-Amz-Credential", f"{access_key}/{scope}"),
+        ("X-Amz-Date", timestamp),
+        ("X-Amz-Expires", str(expires_s)),
+        ("X-Amz-SignedHeaders", names),
+    )
+    raw = "&".join(
+        f"{name}={value}" for name, value in sorted((encode_component(n), encode_component(v)) for n, v in everything)
+    )
+    canonical = canonicalise_request(method, raw_path, raw, headers, names, UNSIGNED_PAYLOAD)
+    key = derive_signing_key(secret, timestamp[:8], region)
+    return f"{raw}&X-Amz-Signature={sign_string(key, string_to_sign(timestamp, scope, canonical))}"
