@@ -6,30 +6,31 @@ every wrong one is reported with file, line and reason, unknown ones with what m
 the file, the command's own options (``--data``, ``--listen``, ``--workers``) over both. Relative paths in a file are
 relative to the file's directory, in variables and options to the current one.
 
-It deliberately opens nothing but the configuration and the credentials file: whether a key file or a certificate can be
-read is told by who uses it.
+It deliberately opens nothing but the configuration: whether a key file, a certificate or a credentials file can be read
+is told by who uses it.
 """
 
 from __future__ import annotations
 
-import configparser
-import dataclasses
 import os
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from gateway.config_reader import ENVIRONMENT_PREFIX, ConfigError, Problem, Reader, key
+from gateway.config_reader import ENVIRONMENT_PREFIX, Check, ConfigError, Problem, Reader, Rule
+from replication.settings import CloudSettings, ReplicationSettings
 
 __all__ = ["Address", "Config", "ConfigError", "Overrides", "load_config", "parse_address"]
 
 MIB: Final = 1 << 20
+WORKERS_MAX: Final = 64
 _SITE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _DOMAIN: Final = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_REGION: Final = re.compile(r"[a-z0-9-]{1,64}")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
@@ -66,8 +67,8 @@ def _check_address(text: str) -> str | None:
     return None
 
 
-def _check_optional_address(text: str) -> str | None:
-    return _check_address(text) if text else None
+def _unless_empty(check: Check) -> Check:
+    return lambda text: check(text) if text else None
 
 
 def _check_site_name(text: str) -> str | None:
@@ -106,6 +107,10 @@ def _check_prefix(text: str) -> str | None:
     return None if text.isascii() and text.isprintable() else "must be printable ASCII"
 
 
+def _check_region(text: str) -> str | None:
+    return None if _REGION.fullmatch(text) else "must be a region's name such as us-east-1"
+
+
 def _check_domains(domains: tuple[str, ...]) -> str | None:
     wrong = [domain for domain in domains if not _DOMAIN.fullmatch(domain)]
     return f"not a lower-case domain name: {wrong[0]!r}" if wrong else None
@@ -116,23 +121,22 @@ class SiteConfig:
     """[site]: what this installation is called, and where its data lies."""
 
     data: Path | None = None
-    name: str = key("", check=lambda text: _check_site_name(text) if text else None)
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """[server]: listeners and workers of ``skerry serve``."""
+    """[server]: listeners and processes of ``skerry serve``."""
 
-    listen: str = key("127.0.0.1:9000", check=_check_address)
-    admin_listen: str = key("127.0.0.1:9001", check=_check_optional_address)  # "" for none
-    workers: int = key(0, low=0, high=64)  # 0: one per core
-    region: str = key(
-        "us-east-1", check=lambda text: None if re.fullmatch(r"[a-z0-9-]{1,64}", text) else "not a region's name"
-    )
-    domains: tuple[str, ...] = key((), check=_check_domains)
+    listen: str = "127.0.0.1:9000"
+    admin_listen: str = "127.0.0.1:9001"  # "" for none
+    workers: int = 0  # 0: one per core
+    region: str = "us-east-1"
+    domains: tuple[str, ...] = ()
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
-    drain_timeout_s: float = key(30.0, low=0, high=3600)
+    drain_timeout_s: float = 30.0
+    replication_nice: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,62 +145,79 @@ class RealmConfig:
 
     key_file: Path | None = None
     passphrase_file: Path | None = None
-    key_command: tuple[str, ...] = key(())
-
-
-@dataclass(frozen=True, slots=True)
-class CloudConfig:
-    """[cloud]: the one bucket of the realm; without ``bucket`` the site is alone."""
-
-    endpoint_url: str | None = key(None, check=_check_url)
-    bucket: str | None = key(None, check=_check_bucket)
-    prefix: str = key("", check=_check_prefix)
-    region: str = key("us-east-1")
-    access_key: str | None = key(None)
-    secret_key: str | None = key(None, secret=True)
-    credentials_file: Path | None = None
-    credentials_profile: str = key("default")
-    ca_file: Path | None = None
-    proxy_url: str | None = key(None, check=_check_proxy_url, secret=True)
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicationConfig:
-    """[replication]: how often, and how much at once."""
-
-    ship_interval_s: float = key(2.0, low=0.05, high=86_400)
-    poll_interval_s: float = key(10.0, low=0.05, high=86_400)
-    nice: int = key(10, low=0, high=19)
+    key_command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
     """[store]: limits of the local store."""
 
-    reserve_bytes: int = key(256 * MIB, low=0)
-    map_size_bytes: int = key(64 << 30, low=64 * MIB, high=1 << 46)
+    reserve_bytes: int = 256 * MIB
+    map_size_bytes: int = 64 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
     """[log]: what is written to standard error."""
 
-    level: str = key("info", choices=("debug", "info", "warning", "error"))
-    access: bool = key(False)
+    level: str = "info"
+    access: bool = False
+
+
+SECTIONS: Final[Mapping[str, type]] = {
+    "site": SiteConfig,
+    "server": ServerConfig,
+    "realm": RealmConfig,
+    "cloud": CloudSettings,
+    "replication": ReplicationSettings,
+    "store": StoreConfig,
+    "log": LogConfig,
+}
+
+RULES: Final[Mapping[tuple[str, str], Rule]] = {
+    ("site", "name"): Rule(check=_unless_empty(_check_site_name)),
+    ("server", "listen"): Rule(check=_check_address),
+    ("server", "admin_listen"): Rule(check=_unless_empty(_check_address)),
+    ("server", "workers"): Rule(0, WORKERS_MAX),
+    ("server", "region"): Rule(check=_check_region),
+    ("server", "domains"): Rule(check=_check_domains),
+    ("server", "drain_timeout_s"): Rule(0, 3600),
+    ("server", "replication_nice"): Rule(0, 19),
+    ("cloud", "bucket"): Rule(check=_check_bucket),
+    ("cloud", "prefix"): Rule(check=_check_prefix),
+    ("cloud", "endpoint_url"): Rule(check=_unless_empty(_check_url)),
+    ("cloud", "region"): Rule(check=_check_region),
+    ("cloud", "addressing"): Rule(choices=("auto", "path", "virtual")),
+    ("cloud", "proxy_url"): Rule(check=_unless_empty(_check_proxy_url)),
+    ("cloud", "connect_timeout_s"): Rule(0.1, 600),
+    ("cloud", "read_timeout_s"): Rule(0.1, 3600),
+    ("cloud", "connections_max"): Rule(1, 1024),
+    ("cloud", "object_bytes_max"): Rule(32 * MIB, 1 << 30),
+    ("cloud", "upload_bytes_per_s"): Rule(0),
+    ("cloud", "download_bytes_per_s"): Rule(0),
+    ("replication", "ship_interval_s"): Rule(0.05, 86_400),
+    ("replication", "poll_interval_s"): Rule(0.05, 86_400),
+    ("replication", "backlog_poll_s"): Rule(0.05, 3600),
+    ("replication", "uploads_max"): Rule(1, 64),
+    ("replication", "prefetch_max"): Rule(1, 64),
+    ("store", "reserve_bytes"): Rule(0),
+    ("store", "map_size_bytes"): Rule(64 * MIB, 1 << 46),
+    ("log", "level"): Rule(choices=("debug", "info", "warning", "error")),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything a site is told. ``source`` is the file it came from, None if there was none."""
+    """Everything a site is told. ``source`` is the file it came from, None if there was none; no cloud: a lone site."""
 
     source: Path | None
-    site: SiteConfig = field(default_factory=SiteConfig)
-    server: ServerConfig = field(default_factory=ServerConfig)
-    realm: RealmConfig = field(default_factory=RealmConfig)
-    cloud: CloudConfig = field(default_factory=CloudConfig)
-    replication: ReplicationConfig = field(default_factory=ReplicationConfig)
-    store: StoreConfig = field(default_factory=StoreConfig)
-    log: LogConfig = field(default_factory=LogConfig)
+    site: SiteConfig
+    server: ServerConfig
+    realm: RealmConfig
+    cloud: CloudSettings | None
+    replication: ReplicationSettings
+    store: StoreConfig
+    log: LogConfig
 
     @property
     def data(self) -> Path:
@@ -210,25 +231,9 @@ class Config:
         return self.site.name or socket.gethostname().split(".")[0] or "site"
 
     @property
-    def has_cloud(self) -> bool:
-        """Whether there is a bucket to replicate with."""
-        return self.cloud.bucket is not None
-
-    @property
     def workers(self) -> int:
         """How many worker processes: as configured, else one per core."""
-        return self.server.workers or min(len(os.sched_getaffinity(0)), 64)
-
-
-SECTIONS: Final[Mapping[str, type]] = {
-    "site": SiteConfig,
-    "server": ServerConfig,
-    "realm": RealmConfig,
-    "cloud": CloudConfig,
-    "replication": ReplicationConfig,
-    "store": StoreConfig,
-    "log": LogConfig,
-}
+        return self.server.workers or min(len(os.sched_getaffinity(0)), WORKERS_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,21 +248,19 @@ class Overrides:
 def load_config(path: Path | None, environment: Mapping[str, str], overrides: Overrides = Overrides()) -> Config:
     """The configuration of a site, or ``ConfigError`` with everything that is wrong.
 
-    ``path`` None: nothing but ``environment`` and ``overrides``, of which one must give the data directory. The
-    credentials file, if one is named, is read here.
+    ``path`` None: nothing but ``environment`` and ``overrides``, of which one must give the data directory.
     """
     source = str(path) if path else "configuration"
-    reader = Reader(_read_text(path), source, environment, SECTIONS)
+    reader = Reader(_read_text(path), source, environment, SECTIONS, RULES)
     values = {name: reader.section(name) for name in SECTIONS}
     _apply_overrides(reader, values, overrides)
     if path is not None:
         _anchor_paths(values, reader, path.resolve().parent)
     _check_together(reader, values)
-    if not reader.problems:
-        _read_credentials(reader, values["cloud"])
     if reader.problems:
         raise ConfigError(reader.problems)
-    return Config(path, **{name: schema(**values[name]) for name, schema in SECTIONS.items()})
+    built = {name: schema(**values[name]) for name, schema in SECTIONS.items() if name != "cloud"}
+    return Config(path, cloud=CloudSettings(**values["cloud"]) if values["cloud"] else None, **built)
 
 
 def _read_text(path: Path | None) -> str:
@@ -280,8 +283,10 @@ def _apply_overrides(reader: Reader, values: dict[str, dict[str, Any]], override
             reader.problems.append(Problem("--listen", None, "", reason))
     if overrides.workers is not None:
         values["server"]["workers"] = overrides.workers
-        if not 0 <= overrides.workers <= 64:
-            reader.problems.append(Problem("--workers", None, "", f"must be between 0 and 64, not {overrides.workers}"))
+        if not 0 <= overrides.workers <= WORKERS_MAX:
+            reader.problems.append(
+                Problem("--workers", None, "", f"must be between 0 and {WORKERS_MAX}, not {overrides.workers}")
+            )
 
 
 def _anchor_paths(values: dict[str, dict[str, Any]], reader: Reader, directory: Path) -> None:
@@ -318,32 +323,3 @@ def _check_cloud(reader: Reader, cloud: dict[str, Any]) -> None:
         reader.complain("cloud", "credentials_file", "give either it or access_key and secret_key, not both")
     elif not cloud.get("credentials_file") and not (cloud.get("access_key") or cloud.get("secret_key")):
         reader.complain("cloud", "bucket", "needs credentials: access_key and secret_key, or credentials_file")
-
-
-def _read_credentials(reader: Reader, cloud: dict[str, Any]) -> None:
-    """Replace ``credentials_file`` by the keys in it: AWS's own format, ``aws_access_key_id`` in a ``[profile]``."""
-    path: Path | None = cloud.get("credentials_file")
-    if path is None:
-        return
-    profile = cloud.get("credentials_profile", "default")
-    parser = configparser.RawConfigParser()
-    try:
-        parser.read_string(path.read_text(encoding="utf-8"))
-        cloud["access_key"] = parser.get(profile, "aws_access_key_id")
-        cloud["secret_key"] = parser.get(profile, "aws_secret_access_key")
-    except (OSError, UnicodeDecodeError) as error:
-        reader.complain(
-            "cloud", "credentials_file", f"{path} cannot be read: {getattr(error, 'strerror', 'not UTF-8')}"
-        )
-    except (configparser.NoSectionError, configparser.NoOptionError):
-        wanted = f"[{profile}] with aws_access_key_id and aws_secret_access_key"
-        reader.complain("cloud", "credentials_file", f"{path} has no {wanted}")
-    except configparser.Error:  # its message would quote lines, secrets among them
-        reader.complain("cloud", "credentials_file", f"{path} is not in the format of an AWS credentials file")
-
-
-def describe_keys() -> list[tuple[str, str, Any]]:
-    """(section, key, default) of everything that can be set, in the order of the sample configuration."""
-    return [
-        (name, found.name, found.default) for name, schema in SECTIONS.items() for found in dataclasses.fields(schema)
-    ]

@@ -1,8 +1,8 @@
 """From TOML text and ``SKERRY_*`` variables to typed section values, with the line of everything that is wrong.
 
 The generic half of ``gateway.config``: it knows sections as frozen dataclasses and nothing of what they mean. A field's
-type says what is accepted (str, int, float, bool, Path, tuple[str, ...], each optionally None); its metadata what is
-allowed (see ``key``). All problems of a file are collected, so that one run of ``skerry config check`` shows them all.
+type says what is accepted (str, int, float, bool, Path, tuple[str, ...], each optionally None), a table of ``Rule``s
+what is allowed. All problems of a file are collected, so that one run of ``skerry config check`` shows them all.
 
 It deliberately does no I/O: it takes text and a mapping, and can be tested byte by byte.
 """
@@ -48,29 +48,38 @@ class ConfigError(ValueError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-def key(
-    default: Any = dataclasses.MISSING,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: Sequence[str] = (),
-    check: Check | None = None,
-    secret: bool = False,
-) -> Any:
-    """A dataclass field for one key: its default and what is allowed (bounds inclusive). A secret is never shown."""
-    metadata = {"low": low, "high": high, "choices": tuple(choices), "check": check, "secret": secret}
-    return dataclasses.field(default=default, repr=not secret, metadata=metadata)
+class Rule(NamedTuple):
+    """What is allowed of a value beyond its type. Bounds are inclusive."""
+
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    check: Check | None = None
+
+
+def settable_fields(schema: type) -> list[dataclasses.Field[Any]]:
+    """The fields of a section's dataclass that are keys: all but nested dataclasses. ``repr=False`` marks a secret."""
+    hints = get_type_hints(schema)
+    return [field for field in dataclasses.fields(schema) if not dataclasses.is_dataclass(hints[field.name])]
 
 
 class Reader:
     """Reads sections out of one TOML text and one environment, remembering what was wrong and what was asked for."""
 
-    def __init__(self, text: str, source: str, environment: Mapping[str, str], sections: Mapping[str, type]) -> None:
+    def __init__(
+        self,
+        text: str,
+        source: str,
+        environment: Mapping[str, str],
+        sections: Mapping[str, type],
+        rules: Mapping[tuple[str, str], Rule],
+    ) -> None:
         self.problems: list[Problem] = []
         self._source = source
         self._has_text = bool(text)
         self._environment = environment
         self._sections = sections
+        self._rules = rules
         self._lines = _find_lines(text)
         self._origins: dict[tuple[str, str], tuple[str, int | None]] = {}
         try:
@@ -87,7 +96,7 @@ class Reader:
         hints = get_type_hints(schema)
         table = self._document.get(name, {})
         values: dict[str, Any] = {}
-        for field in dataclasses.fields(schema):
+        for field in settable_fields(schema):
             variable = f"{ENVIRONMENT_PREFIX}{name}_{field.name}".upper()
             if variable in self._environment:
                 self._origins[name, field.name] = (variable, None)
@@ -116,7 +125,7 @@ class Reader:
         except ValueError as error:
             self.complain(name, field.name, str(error))
             return
-        reason = _find_fault(value, field.metadata)
+        reason = _find_fault(value, self._rules.get((name, field.name), Rule()), secret=not field.repr)
         if reason is None:
             values[field.name] = value
         else:
@@ -133,7 +142,7 @@ class Reader:
                     Problem(self._source, self._line("", name), name, "must be a section, [" + name + "]")
                 )
             else:
-                known = {field.name for field in dataclasses.fields(self._sections[name])}
+                known = {field.name for field in settable_fields(self._sections[name])}
                 for key_name in table.keys() - known:
                     reason = f"unknown key{_suggest(key_name, known)}"
                     self.problems.append(
@@ -143,7 +152,7 @@ class Reader:
         variables = {
             f"{ENVIRONMENT_PREFIX}{name}_{field.name}".upper()
             for name, schema in self._sections.items()
-            for field in dataclasses.fields(schema)
+            for field in settable_fields(schema)
         }
         prefixes = tuple(f"{ENVIRONMENT_PREFIX}{name}_".upper() for name in self._sections)
         for variable in sorted(self._environment):
@@ -178,19 +187,16 @@ def _find_lines(text: str) -> dict[tuple[str, str], int]:
     return lines
 
 
-def _find_fault(value: Any, metadata: Mapping[str, Any]) -> str | None:
+def _find_fault(value: Any, rule: Rule, *, secret: bool) -> str | None:
     if value is None:
         return None
     if isinstance(value, float) and not math.isfinite(value):
         return "must be a finite number"
-    low, high = metadata.get("low"), metadata.get("high")
-    if (low is not None and value < low) or (high is not None and value > high):
-        return f"must be {_describe_bounds(low, high)}, not {value}"
-    choices = metadata.get("choices") or ()
-    if choices and value not in choices:
-        return f"must be one of {', '.join(choices)}" + ("" if metadata.get("secret") else f", not {value!r}")
-    check: Check | None = metadata.get("check")
-    return check(value) if check else None
+    if (rule.low is not None and value < rule.low) or (rule.high is not None and value > rule.high):
+        return f"must be {_describe_bounds(rule.low, rule.high)}, not {value}"
+    if rule.choices and value not in rule.choices:
+        return f"must be one of {', '.join(rule.choices)}" + ("" if secret else f", not {value!r}")
+    return rule.check(value) if rule.check else None
 
 
 def _describe_bounds(low: float | None, high: float | None) -> str:

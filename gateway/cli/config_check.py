@@ -6,13 +6,13 @@ Reads only; starts nothing. Secrets are shown as being set, never as what they a
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 from gateway.cli.options import Subcommands, add_site_options, config_path, load_site_config, new_parser
 from gateway.cli.outcomes import EXIT_OK, EXIT_USAGE, complain, print_json
 from gateway.config import SECTIONS, Config, ConfigError
+from gateway.config_reader import settable_fields
 
 
 def add_parser(subcommands: Subcommands) -> None:
@@ -57,19 +57,19 @@ def check_config(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def describe_config(config: Config) -> dict[str, dict[str, Any]]:
-    """Section → key → value as JSON can hold it, with secrets masked."""
-    described: dict[str, dict[str, Any]] = {}
-    for name in SECTIONS:
+def describe_config(config: Config) -> dict[str, dict[str, Any] | None]:
+    """Section → key → value as JSON can hold it, with secrets masked; None for a section that is not there."""
+    described: dict[str, dict[str, Any] | None] = {}
+    for name, schema in SECTIONS.items():
         section = getattr(config, name)
-        described[name] = {
-            field.name: _describe_value(getattr(section, field.name), secret=bool(field.metadata.get("secret")))
-            for field in dataclasses.fields(section)
+        described[name] = section and {
+            field.name: _describe_value(getattr(section, field.name), secret=not field.repr)
+            for field in settable_fields(schema)
         }
     return described
 
 
 def _describe_value(value: Any, *, secret: bool) -> Any:
-    if secret and value is not None:
+    if secret and value:
         return "***"
     return str(value) if isinstance(value, Path) else value
