@@ -1,0 +1,145 @@
+"""Buckets: create, head, delete, list, location, versioning. One transaction each."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import NamedTuple
+
+from gateway.identity.authorize import authorize
+from gateway.operations.context import Context, Owner, find_bucket, find_owner
+from gateway.s3.errors import (
+    BucketAlreadyExists,
+    BucketAlreadyOwnedByYou,
+    BucketNotEmpty,
+    IllegalLocationConstraintException,
+    IllegalVersioningConfigurationException,
+    TooManyBuckets,
+    not_implemented_header,
+)
+from gateway.s3.names import check_bucket_name
+from gateway.store.document_format import BucketRecord
+from gateway.store.ports import Bucket, WriteView
+
+VERSIONING_DOCUMENT = "versioning"
+_CLASSIC_REGION = "us-east-1"
+_UPLOADS_CLOSED_MAX = 1000
+
+
+class BucketPage(NamedTuple):
+    """A page of ListBuckets: buckets by name, their owner, and the name to go on behind (empty: the end)."""
+
+    owner: Owner
+    buckets: list[Bucket]
+    next_after: str
+
+
+async def create_bucket(context: Context, name: str, location: str = "") -> Bucket:
+    """Create a bucket owned by the caller; one's own again is ``BucketAlreadyOwnedByYou``, in us-east-1 a success.
+
+    ``location`` is the LocationConstraint asked for: empty or this site's region. Raises ``InvalidBucketName``,
+    ``IllegalLocationConstraintException``, ``BucketAlreadyExists``, ``TooManyBuckets``.
+    """
+    authorize(context.principal, "CreateBucket", None)
+    check_bucket_name(name)
+    region = context.settings.region
+    if location and location != region:
+        raise IllegalLocationConstraintException(
+            f"The {location} location constraint is incompatible for the region specific endpoint this request was "
+            f"sent to: this site is {region}."
+        )
+
+    def decide(view: WriteView) -> Bucket:
+        known = view.bucket(name)
+        if known is not None:
+            if known.record.owner != context.principal.id:
+                raise BucketAlreadyExists(None, BucketName=name)
+            if region != _CLASSIC_REGION:
+                raise BucketAlreadyOwnedByYou(None, BucketName=name)
+            return known
+        if len(view.buckets(context.principal.id)) >= context.settings.buckets_per_user_max:
+            raise TooManyBuckets
+        return view.put_bucket(
+            BucketRecord(name=name, owner=context.principal.id, created_ms=view.now_ms, region=location)
+        )
+
+    return await context.store.commit(decide)
+
+
+async def delete_bucket(context: Context, name: str) -> None:
+    """Delete an empty bucket; its open uploads are aborted with it. ``BucketNotEmpty`` if any version is left."""
+
+    def decide(view: WriteView) -> None:
+        bucket = find_bucket(context, view, name, "DeleteBucket")
+        for upload in list(islice(view.uploads(bucket.uid), _UPLOADS_CLOSED_MAX)):
+            view.close_upload(upload.id)
+        if not view.is_bucket_empty(bucket.uid):
+            raise BucketNotEmpty(None, BucketName=name)
+        view.delete_bucket(bucket.uid)
+
+    await context.store.commit(decide)
+
+
+def head_bucket(context: Context, name: str) -> Bucket:
+    """The bucket, if it is there and the caller may see it."""
+    with context.store.view() as view:
+        return find_bucket(context, view, name, "HeadBucket")
+
+
+def bucket_region(context: Context, bucket: Bucket) -> str:
+    """The region a bucket answers for: the one it was made for, else this site's."""
+    return bucket.record.region or context.settings.region
+
+
+def get_location(context: Context, name: str) -> str:
+    """LocationConstraint of a bucket: empty for us-east-1, as AWS has it."""
+    with context.store.view() as view:
+        region = bucket_region(context, find_bucket(context, view, name, "GetBucketLocation"))
+    return "" if region == _CLASSIC_REGION else region
+
+
+def list_buckets(
+    context: Context, *, prefix: str = "", after: str = "", count_max: int = 10_000, region: str = ""
+) -> BucketPage:
+    """The caller's buckets by name, behind ``after``."""
+    authorize(context.principal, "ListBuckets", None)
+    with context.store.view() as view:
+        found = [
+            bucket
+            for bucket in view.buckets(context.principal.id)
+            if bucket.name.startswith(prefix)
+            and bucket.name > after
+            and (not region or bucket_region(context, bucket) == region)
+        ]
+        owner = find_owner(view, context.principal.id)
+    page = found[:count_max]
+    return BucketPage(owner, page, page[-1].name if page and len(found) > len(page) else "")
+
+
+def get_versioning(context: Context, name: str) -> str:
+    """``""``, ``Enabled`` or ``Suspended``."""
+    with context.store.view() as view:
+        return find_bucket(context, view, name, "GetBucketVersioning").versioning
+
+
+async def put_versioning(context: Context, name: str, status: str, mfa_delete: str = "") -> None:
+    """Enable or suspend versioning; it can never be switched off again."""
+    if status not in ("Enabled", "Suspended"):
+        raise IllegalVersioningConfigurationException(
+            "The Versioning element must be specified as Enabled or Suspended"
+        )
+    if mfa_delete == "Enabled":
+        raise not_implemented_header("x-amz-mfa")
+
+    def decide(view: WriteView) -> None:
+        bucket = find_bucket(context, view, name, "PutBucketVersioning")
+        if bucket.versioning != status:
+            view.put_document(bucket.uid, VERSIONING_DOCUMENT, status.encode())
+
+    await context.store.commit(decide)
+
+
+def get_bucket_owner(context: Context, name: str) -> Owner:
+    """Who has full control of a bucket: its default ACL."""
+    with context.store.view() as view:
+        bucket = find_bucket(context, view, name, "GetBucketAcl")
+        return find_owner(view, bucket.record.owner)

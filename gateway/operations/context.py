@@ -1,0 +1,84 @@
+"""What every operation gets besides its own arguments, and how it finds the bucket it works in.
+
+A ``Context`` is made once a request, after its signature was verified. Operations take the store by its ports only and
+raise S3 errors; they never see a header, a socket or XML.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from gateway.identity.authorize import authorize
+from gateway.identity.principals import Principal
+from gateway.s3.errors import AccessDenied, NoSuchBucket, invalid_argument
+from gateway.store.ports import Bucket, ReadView, Store
+from gateway.store.version_ids import VersionId, parse_version_id
+
+MIB: Final = 1 << 20
+
+
+class OperationSettings(NamedTuple):
+    """Limits and names the operations go by. The defaults are AWS's."""
+
+    region: str = "us-east-1"
+    part_bytes_min: int = 5 * MIB
+    part_bytes_max: int = 5 << 30
+    put_bytes_max: int = 5 << 30
+    object_bytes_max: int = 50 << 40
+    parts_max: int = 10_000
+    buckets_per_user_max: int = 1000
+    delete_keys_max: int = 1000
+    list_keys_max: int = 1000
+
+
+class Context(NamedTuple):
+    """One request: who asks (verified), its id, the store and the limits."""
+
+    principal: Principal
+    request_id: str
+    store: Store
+    settings: OperationSettings
+    expected_owner: str = ""  # x-amz-expected-bucket-owner
+
+
+class Owner(NamedTuple):
+    """An owner as S3's answers show it."""
+
+    id: str
+    name: str
+
+
+def find_bucket(context: Context, view: ReadView, name: str, operation: str, key: bytes = b"") -> Bucket:
+    """The bucket ``name``, if the principal may do ``operation`` in it; else ``NoSuchBucket`` or ``AccessDenied``."""
+    bucket = view.bucket(name)
+    if bucket is None:
+        raise NoSuchBucket(None, BucketName=name)
+    authorize(context.principal, operation, bucket, key)
+    if context.expected_owner:
+        check_owner(view, bucket, context.expected_owner)
+    return bucket
+
+
+def check_owner(view: ReadView, bucket: Bucket, expected: str) -> None:
+    """The bucket-owner condition: ``AccessDenied`` unless ``expected`` is the owner's user id or canonical id."""
+    if expected not in (bucket.record.owner, find_owner(view, bucket.record.owner).id):
+        raise AccessDenied
+
+
+def find_owner(view: ReadView, user_id: str) -> Owner:
+    """The user as an answer names it; a user that is gone keeps its id."""
+    user = view.user(user_id)
+    return Owner(user_id, "") if user is None else Owner(user.canonical_id, user.name)
+
+
+def read_version_id(text: str) -> VersionId:
+    """The version id a client named; ``InvalidArgument`` for what no version could have."""
+    found = parse_version_id(text)
+    if found is None:
+        raise invalid_argument("Invalid version id specified", "versionId", text)
+    return found
+
+
+def shown_version_id(bucket: Bucket, version_id: VersionId) -> str:
+    """``x-amz-version-id`` of an answer: empty where the bucket never had versioning (AWS sends none there)."""
+    return version_id.text if bucket.versioning or version_id.order else ""

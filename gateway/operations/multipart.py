@@ -1,0 +1,229 @@
+"""Multipart uploads: create, abort, list; a part from a body or from another object. See also ``multipart_complete``.
+
+An upload and its parts are this site's own until Complete makes one put of them. A part is durable when its upload
+answers; replacing a part is one more commit. Limits and orders are AWS's ("Multipart upload limits", User Guide).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from itertools import islice
+from typing import Final, NamedTuple
+
+from gateway.operations.bodies import Body, Received
+from gateway.operations.context import Context, Owner, find_bucket, find_owner, shown_version_id
+from gateway.operations.digests import Digester
+from gateway.operations.objects_copy import CopySource, locate_source
+from gateway.s3.checksums import default_type
+from gateway.s3.errors import InvalidRequest, NoSuchUpload, PreconditionFailed, invalid_argument
+from gateway.s3.ranges import parse_copy_range
+from gateway.store.document_format import PartRecord, UploadRecord
+from gateway.store.ports import Bucket, ContentWriter, ReadView, Store, WriteView
+from replication.change_format import Ref
+
+DEFAULT_ALGORITHM: Final = "CRC64NVME"
+
+
+class CreateRequest(NamedTuple):
+    """A new upload. ``algorithm`` and ``checksum_type`` empty: AWS's default, CRC64NVME over the full object."""
+
+    bucket: str
+    key: bytes
+    headers: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    storage_class: str = "STANDARD"
+    algorithm: str = ""
+    checksum_type: str = ""
+
+
+class UploadName(NamedTuple):
+    """How a request names an upload: all three must agree."""
+
+    bucket: str
+    key: bytes
+    upload_id: str
+
+
+class PartsPage(NamedTuple):
+    """A page of ListParts."""
+
+    upload: UploadRecord
+    initiator: Owner
+    parts: list[PartRecord]
+    next_after: int
+    truncated: bool
+
+
+class CopiedPart(NamedTuple):
+    """What UploadPartCopy answers: the part, and the source's version id as shown."""
+
+    part: PartRecord
+    source_version_id: str
+
+
+def check_part_number(context: Context, number: int) -> int:
+    """``number`` if it may be a part's; ``InvalidArgument`` otherwise."""
+    if not 1 <= number <= context.settings.parts_max:
+        raise invalid_argument(
+            f"Part number must be an integer between 1 and {context.settings.parts_max}, inclusive",
+            "partNumber",
+            number,
+        )
+    return number
+
+
+def find_upload(context: Context, view: ReadView, name: UploadName, operation: str) -> tuple[Bucket, UploadRecord]:
+    """The open upload and its bucket; ``NoSuchUpload`` also if it is of another key or bucket."""
+    bucket = find_bucket(context, view, name.bucket, operation, name.key)
+    upload = view.upload(name.upload_id)
+    if upload is None or upload.uid != bucket.uid or upload.key != name.key:
+        raise NoSuchUpload(None, UploadId=name.upload_id)
+    return bucket, upload
+
+
+async def create_upload(context: Context, request: CreateRequest) -> UploadRecord:
+    """Open an upload. Durable when it returns."""
+    algorithm = request.algorithm
+    checksum_type = request.checksum_type or default_type(algorithm or DEFAULT_ALGORITHM)
+
+    def decide(view: WriteView) -> UploadRecord:
+        bucket = find_bucket(context, view, request.bucket, "CreateMultipartUpload", request.key)
+        upload = UploadRecord(
+            id=secrets.token_hex(24),
+            uid=bucket.uid,
+            key=request.key,
+            owner=context.principal.id,
+            initiated_ms=view.now_ms,
+            headers=request.headers,
+            metadata=request.metadata,
+            checksum_algorithm=algorithm,
+            checksum_type=checksum_type,
+            storage_class=request.storage_class,
+        )
+        view.open_upload(upload)
+        return upload
+
+    return await context.store.commit(decide)
+
+
+def upload_algorithm(upload: UploadRecord) -> str:
+    """The algorithm whose checksum every part of an upload gets: the one asked for, else the default."""
+    return upload.checksum_algorithm or DEFAULT_ALGORITHM
+
+
+def begin_part(context: Context, name: UploadName, number: int, claimed: Sequence[str]) -> str:
+    """Early refusal of a part, before its body is read; returns the algorithm to compute.
+
+    ``claimed``: algorithms the client sends a checksum of. ``InvalidRequest`` if the upload was made for another.
+    """
+    check_part_number(context, number)
+    with context.store.view() as view:
+        _, upload = find_upload(context, view, name, "UploadPart")
+    if upload.checksum_algorithm and any(other != upload.checksum_algorithm for other in claimed):
+        raise InvalidRequest(
+            f"Checksum Type mismatch occurred, expected checksum Type: {upload.checksum_algorithm.lower()}, "
+            f"actual checksum Type: {claimed[0].lower()}"
+        )
+    return upload_algorithm(upload)
+
+
+async def upload_part(context: Context, name: UploadName, number: int, body: Body) -> PartRecord:
+    """Store one part from a body. Durable when it returns; a part of that number is replaced."""
+    check_part_number(context, number)
+    with context.store.view() as view:
+        bucket, upload = find_upload(context, view, name, "UploadPart")
+        replaces, offset = _predecessor(view, bucket, upload, number)
+    async with context.store.writer(replaces=replaces, offset_hint=offset) as writer:
+        received = await body.pour(writer)
+        return await _keep_part(context, name, number, received, writer)
+
+
+def _predecessor(view: ReadView, bucket: Bucket, upload: UploadRecord, number: int) -> tuple[tuple[Ref, ...], int]:
+    """What the part will replace in the key's current version, and about where: parts are taken to be of one size."""
+    current = view.current(bucket.uid, upload.key)
+    if current is None or not current.record.content:
+        return (), 0
+    first = view.part(upload.id, 1)
+    size = first.size if first is not None else 8 << 20
+    return current.record.content, (number - 1) * size
+
+
+async def _keep_part(
+    context: Context, name: UploadName, number: int, received: Received, writer: ContentWriter
+) -> PartRecord:
+    """Commit a part whose bytes are written."""
+    content = await writer.finish()
+
+    def decide(view: WriteView) -> PartRecord:
+        _, upload = find_upload(context, view, name, "UploadPart")
+        part = PartRecord(
+            number=number,
+            size=received.size,
+            etag=received.md5,
+            modified_ms=view.now_ms,
+            content=content.refs,
+            checksums=received.checksums,
+        )
+        view.put_part(upload.id, part)
+        return part
+
+    return await context.store.commit(decide)
+
+
+class _CopyBody:
+    """A range of stored bytes as a ``Body``: read back, hashed and written again (deduplication finds most of it)."""
+
+    def __init__(self, store: Store, refs: Sequence[Ref], start: int, length: int, algorithm: str) -> None:
+        self._store, self._refs, self._start, self._length = store, refs, start, length
+        self._algorithm = algorithm
+
+    async def pour(self, writer: ContentWriter) -> Received:
+        digester = Digester((self._algorithm,))
+        async for piece in self._store.read(self._refs, self._start, self._length):
+            await digester.update(piece)
+            await writer.write(piece)
+        digests = await digester.finish()
+        return Received(self._length, digests.md5, digests.checksums)
+
+
+async def upload_part_copy(
+    context: Context, name: UploadName, number: int, source: CopySource, byte_range: str | None = None
+) -> CopiedPart:
+    """Store one part from an object, or from a range of it (``bytes=first-last``, within the source)."""
+    check_part_number(context, number)
+    with context.store.view() as view:
+        bucket, upload = find_upload(context, view, name, "UploadPart")
+        found = locate_source(context, view, source)
+        replaces, offset = _predecessor(view, bucket, upload, number)
+    record = found.version.record
+    start, length = 0, record.size
+    if byte_range is not None:
+        start, last = parse_copy_range(byte_range, record.size)
+        length = last - start + 1
+    body = _CopyBody(context.store, record.content, start, length, upload_algorithm(upload))
+    async with context.store.writer(replaces=replaces, offset_hint=offset) as writer:
+        part = await _keep_part(context, name, number, await body.pour(writer), writer)
+    return CopiedPart(part, shown_version_id(found.bucket, found.version.id))
+
+
+async def abort_upload(context: Context, name: UploadName, initiated_s: int | None = None) -> None:
+    """Forget an upload and its parts. ``initiated_s``: only if it was initiated in that second."""
+
+    def decide(view: WriteView) -> None:
+        _, upload = find_upload(context, view, name, "AbortMultipartUpload")
+        if initiated_s is not None and upload.initiated_ms // 1000 != initiated_s:
+            raise PreconditionFailed(None, Condition="x-amz-if-match-initiated-time")
+        view.close_upload(upload.id)
+
+    await context.store.commit(decide)
+
+
+def list_parts(context: Context, name: UploadName, *, after: int = 0, count_max: int = 1000) -> PartsPage:
+    """Parts by number, behind ``after``."""
+    with context.store.view() as view:
+        _, upload = find_upload(context, view, name, "ListMultipartUploadParts")
+        parts = list(islice(view.parts(upload.id, after), count_max + 1))
+        initiator = find_owner(view, upload.owner)
+    page = parts[:count_max]
+    return PartsPage(upload, initiator, page, page[-1].number if page else after, len(parts) > len(page))

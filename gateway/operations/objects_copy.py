@@ -1,0 +1,161 @@
+"""CopyObject: a new record over the same chunks. No data is moved.
+
+The decision reads the source and writes the destination in one transaction, so what is copied is what is there, and its
+chunks are referenced before anyone could let them go. Only a copy that asks for another checksum algorithm reads the
+bytes first (to hash them, not to write them); if the source changed meanwhile it is read again.
+
+The ETag stays the source's, a multipart one too (with its part table): it names the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from gateway.operations.context import Context, find_bucket, shown_version_id
+from gateway.operations.digests import Digester
+from gateway.operations.objects_get import locate_version
+from gateway.operations.objects_put import PutRequest, Written, place_record
+from gateway.s3.checksums import FULL_OBJECT
+from gateway.s3.conditions import NO_CONDITIONS, Conditions, evaluate_copy_source
+from gateway.s3.errors import InvalidRequest, MethodNotAllowed, NoSuchKey, OperationAborted
+from gateway.store.errors import ChunkGone
+from gateway.store.object_format import ObjectRecord
+from gateway.store.ports import Bucket, ReadView, Version, WriteView
+
+ATTEMPTS_MAX: Final = 5
+_SELF_COPY: Final = (
+    "This copy request is illegal because it is trying to copy an object to itself without changing the object's "
+    "metadata, storage class, website redirect location or encryption attributes."
+)
+
+
+class CopySource(NamedTuple):
+    """What to copy, and the preconditions on it (``x-amz-copy-source-if-*``). ``expected_owner``: of its bucket."""
+
+    bucket: str
+    key: bytes
+    version_id: str | None = None
+    conditions: Conditions = NO_CONDITIONS
+    expected_owner: str = ""
+
+
+class CopyRequest(NamedTuple):
+    """A copy. With ``replace_metadata`` the target's headers and metadata are the request's, else the source's.
+
+    ``target.storage_class`` empty: none asked for. ``algorithm``: the checksum the copy is to have; empty: as the
+    source.
+    """
+
+    source: CopySource
+    target: PutRequest
+    replace_metadata: bool = False
+    algorithm: str = ""
+
+
+class Copied(NamedTuple):
+    """What a copy answers: what was written, and the source's version id as shown."""
+
+    written: Written
+    source_version_id: str
+
+
+class Source(NamedTuple):
+    """A copy's source as one snapshot has it."""
+
+    bucket: Bucket
+    version: Version
+
+
+def locate_source(context: Context, view: ReadView, source: CopySource) -> Source:
+    """The source version, if the caller may read it and its preconditions hold; a delete marker cannot be copied."""
+    reader = context._replace(expected_owner=source.expected_owner)
+    try:
+        found = Source(*locate_version(reader, view, source.bucket, source.key, source.version_id, "GetObject"))
+    except MethodNotAllowed:
+        raise InvalidRequest(
+            "The source of a copy request may not specifically refer to a delete marker by version id."
+        ) from None
+    except NoSuchKey as error:
+        raise NoSuchKey(None, Key=source.key.decode()) from error
+    record = found.version.record
+    evaluate_copy_source(source.conditions, record.etag, record.modified_ms // 1000)
+    return found
+
+
+async def copy_object(context: Context, request: CopyRequest) -> Copied:
+    """Copy one version to a key. Durable when it returns.
+
+    Raises the source's and the target's errors, ``InvalidRequest`` for a copy to itself that changes nothing, and
+    ``OperationAborted`` if the source kept changing.
+    """
+    _refuse_self_copy(request)
+    for _ in range(ATTEMPTS_MAX):
+        with context.store.view() as view:
+            bucket = find_bucket(context, view, request.target.bucket, "PutObject", request.target.key)
+            source = locate_source(context, view, request.source)
+        checksums = await _new_checksums(context, source.version.record, request.algorithm)
+
+        def decide(
+            view: WriteView,
+            bucket: Bucket = bucket,
+            seen: bytes = source.version.order,
+            checksums: dict[str, str] | None = checksums,
+        ) -> Copied | None:
+            now = locate_source(context, view, request.source)
+            if checksums is not None and now.version.order != seen:
+                return None
+            record = _copied_record(context, request, now.version.record, checksums)
+            written = place_record(context, view, bucket, request.target, record, "PutObject")
+            return Copied(written, shown_version_id(now.bucket, now.version.id))
+
+        try:
+            copied = await context.store.commit(decide)
+        except ChunkGone:
+            continue
+        if copied is not None:
+            return copied
+    raise OperationAborted
+
+
+def _refuse_self_copy(request: CopyRequest) -> None:
+    source, target = request.source, request.target
+    changes = request.replace_metadata or target.storage_class or "x-amz-website-redirect-location" in target.headers
+    same = (source.bucket, source.key) == (target.bucket, target.key) and source.version_id is None
+    if same and not changes:
+        raise InvalidRequest(_SELF_COPY)
+
+
+async def _new_checksums(context: Context, record: ObjectRecord, algorithm: str) -> dict[str, str] | None:
+    """The checksum asked for, by reading the source; None if the source's own will do."""
+    if not algorithm or (algorithm in record.checksums and record.checksum_type == FULL_OBJECT):
+        return None
+    digester = Digester((algorithm,), md5=False)
+    async for piece in context.store.read(record.content):
+        await digester.update(piece)
+    return (await digester.finish()).checksums
+
+
+def _copied_record(
+    context: Context, request: CopyRequest, source: ObjectRecord, checksums: dict[str, str] | None
+) -> ObjectRecord:
+    """The target's record: the source's bytes; its headers and metadata, or the request's."""
+    target = request.target
+    headers = target.headers if request.replace_metadata else source.headers
+    if not request.replace_metadata:
+        redirect = "x-amz-website-redirect-location"
+        headers = {name: value for name, value in headers.items() if name != redirect}
+        if redirect in target.headers:
+            headers[redirect] = target.headers[redirect]
+    return ObjectRecord(
+        size=source.size,
+        etag=source.etag,
+        content=source.content,
+        headers=headers,
+        metadata=target.metadata if request.replace_metadata else source.metadata,
+        checksums=source.checksums if checksums is None else checksums,
+        checksum_type=source.checksum_type if checksums is None else FULL_OBJECT,
+        owner=context.principal.id,
+        part_count=source.part_count,
+        parts=source.parts,
+        storage_class=target.storage_class or "STANDARD",
+    )

@@ -1,0 +1,129 @@
+"""GET and HEAD: which version, do the preconditions hold, which bytes. Reading the bytes is the caller's streaming.
+
+``locate_object`` is the whole of an ordinary GET's decision and is synchronous: one snapshot, no await. Only a part
+number needs another read (the part table is a chunk of its own); byte ranges are ``gateway.s3.ranges``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gateway.operations.context import Context, Owner, find_bucket, find_owner, read_version_id
+from gateway.s3.conditions import NO_CONDITIONS, Conditions, evaluate_read
+from gateway.s3.errors import InvalidPartNumber, MethodNotAllowed, NoSuchKey, NoSuchVersion, NotModified
+from gateway.store.object_format import ObjectRecord, PartEntry, decode_parts
+from gateway.store.ports import Bucket, ReadView, Store, Version
+
+
+class Located(NamedTuple):
+    """The version a read is of. ``replicated``: None unless asked for; ``not_modified``: the answer is a 304."""
+
+    bucket: Bucket
+    version: Version
+    replicated: bool | None = None
+    not_modified: bool = False
+
+
+class Selection(NamedTuple):
+    """The bytes of an object that are asked for. ``checksum``: the part's own, where exactly one part is sent."""
+
+    start: int
+    length: int
+    checksum: str = ""
+
+
+def locate_version(
+    context: Context, view: ReadView, name: str, key: bytes, version_id: str | None, operation: str
+) -> tuple[Bucket, Version]:
+    """The version a key (and version id, as text) names, never a delete marker.
+
+    Raises ``NoSuchBucket``, ``AccessDenied``, ``NoSuchKey`` (with ``x-amz-delete-marker`` if a marker is current),
+    ``NoSuchVersion``, ``MethodNotAllowed`` for a marker named by its id, ``InvalidArgument`` for an impossible id.
+    """
+    bucket = find_bucket(context, view, name, operation, key)
+    if version_id is None:
+        version = view.current(bucket.uid, key)
+        if version is None:
+            raise NoSuchKey(None, Key=key.decode())
+        if version.record.marker:
+            headers = {"x-amz-delete-marker": "true", "x-amz-version-id": version.id.text}
+            raise NoSuchKey(None, headers=headers, Key=key.decode())
+        return bucket, version
+    version = view.version(bucket.uid, key, read_version_id(version_id))
+    if version is None:
+        raise NoSuchVersion(None, Key=key.decode(), VersionId=version_id)
+    if version.record.marker:
+        headers = {"Allow": "DELETE", "x-amz-delete-marker": "true", "x-amz-version-id": version.id.text}
+        raise MethodNotAllowed(None, headers=headers, Method="GET", ResourceType="DeleteMarker")
+    return bucket, version
+
+
+def locate_object(
+    context: Context,
+    name: str,
+    key: bytes,
+    version_id: str | None = None,
+    conditions: Conditions = NO_CONDITIONS,
+    operation: str = "GetObject",
+    *,
+    replication: bool = False,
+) -> Located:
+    """``locate_version`` in a snapshot of its own, with the request's preconditions evaluated on what it found.
+
+    A condition that asks for a 304 is a value (``not_modified``), since that answer carries the object's headers.
+    """
+    with context.store.view() as view:
+        bucket, version = locate_version(context, view, name, key, version_id, operation)
+        replicated = view.is_replicated(version) if replication else None
+    if conditions is not NO_CONDITIONS:
+        try:
+            evaluate_read(conditions, version.record.etag, version.record.modified_ms // 1000)
+        except NotModified:
+            return Located(bucket, version, replicated, not_modified=True)
+    return Located(bucket, version, replicated)
+
+
+async def read_part_table(store: Store, record: ObjectRecord) -> list[PartEntry]:
+    """The parts of a completed multipart object, by number; empty for others."""
+    if record.parts is None:
+        return []
+    small = store.read_small((record.parts,))
+    if small is None:
+        small = b"".join([piece async for piece in store.read((record.parts,))])
+    return decode_parts(small)
+
+
+async def select_part(store: Store, record: ObjectRecord, number: int) -> Selection:
+    """The bytes of part ``number``; an object put in one piece has part 1. Raises ``InvalidPartNumber`` (416)."""
+    start = 0
+    for part in await read_part_table(store, record) or [PartEntry(1, record.size)]:
+        if part.number == number:
+            return Selection(start, part.size, part.checksum)
+        start += part.size
+    raise InvalidPartNumber(None, PartNumberRequested=number, ActualPartCount=max(record.part_count, 1))
+
+
+class AttributesPage(NamedTuple):
+    """What GetObjectAttributes tells, with one page of its parts."""
+
+    located: Located
+    parts: list[PartEntry]
+    next_after: int
+    truncated: bool
+
+
+async def get_attributes(
+    context: Context, name: str, key: bytes, version_id: str | None, *, after: int = 0, count_max: int = 1000
+) -> AttributesPage:
+    """GetObjectAttributes: the version and its parts behind part number ``after``."""
+    located = locate_object(context, name, key, version_id, operation="GetObjectAttributes")
+    parts = [part for part in await read_part_table(context.store, located.version.record) if part.number > after]
+    page = parts[:count_max]
+    return AttributesPage(located, page, page[-1].number if page else after, len(parts) > len(page))
+
+
+def get_object_owner(context: Context, name: str, key: bytes, version_id: str | None) -> Owner:
+    """Who has full control of an object: its default ACL."""
+    with context.store.view() as view:
+        _, version = locate_version(context, view, name, key, version_id, "GetObjectAcl")
+        return find_owner(view, version.record.owner)

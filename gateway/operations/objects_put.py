@@ -1,0 +1,109 @@
+"""PUT of an object: refuse early, take the body in, decide in the commit.
+
+Order: bucket and permission (before a byte is read, so that 100 Continue is not sent in vain) → body into a writer,
+verified whole → commit, where bucket, versioning and preconditions are looked at again, in the transaction that counts.
+Nothing is stored if any of it fails: an uncommitted writer's chunks are nobody's and are collected.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gateway.operations.bodies import Body, Received
+from gateway.operations.conditions import check_write
+from gateway.operations.context import Context, find_bucket, shown_version_id
+from gateway.s3.checksums import FULL_OBJECT
+from gateway.s3.conditions import NO_CONDITIONS, Conditions
+from gateway.s3.errors import NoSuchBucket
+from gateway.store.object_format import ObjectRecord
+from gateway.store.ports import Bucket, Content, ReadView, Version, WriteView
+from replication.change_format import Ref
+
+
+class PutRequest(NamedTuple):
+    """Where an object goes and what it carries besides its bytes."""
+
+    bucket: str
+    key: bytes
+    headers: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    storage_class: str = "STANDARD"
+    conditions: Conditions = NO_CONDITIONS
+
+
+class Written(NamedTuple):
+    """What a write answers: the record as stored and its version id as shown (empty without versioning)."""
+
+    record: ObjectRecord
+    version_id: str
+
+
+def check_target(
+    context: Context, view: ReadView, name: str, key: bytes, conditions: Conditions, operation: str
+) -> tuple[Bucket, tuple[Ref, ...]]:
+    """Early refusal of a write, and the refs of what it would replace (patch bases). Authoritative only in a commit."""
+    bucket = find_bucket(context, view, name, operation, key)
+    current = view.current(bucket.uid, key)
+    check_write(conditions, current)
+    return bucket, () if current is None else current.record.content
+
+
+def place_record(
+    context: Context, view: WriteView, bucket: Bucket, request: PutRequest, record: ObjectRecord, operation: str
+) -> Written:
+    """The decision of every write of an object, inside the commit: still the same bucket? preconditions? then put.
+
+    ``record.modified_ms`` and ``record.condition`` are set here. Raises ``NoSuchBucket`` if the bucket was deleted (or
+    replaced by another owner's) since the request began.
+    """
+    now = find_bucket(context, view, request.bucket, operation, request.key)
+    if now.uid != bucket.uid:
+        raise NoSuchBucket(None, BucketName=request.bucket)
+    condition = None
+    if request.conditions is not NO_CONDITIONS:  # spares the lookup where there is nothing to evaluate
+        condition = check_write(request.conditions, view.current(bucket.uid, request.key))
+    final = ObjectRecord(
+        size=record.size,
+        etag=record.etag,
+        modified_ms=view.now_ms,
+        content=record.content,
+        headers=record.headers,
+        metadata=record.metadata,
+        checksums=record.checksums,
+        checksum_type=record.checksum_type,
+        owner=record.owner,
+        part_count=record.part_count,
+        parts=record.parts,
+        storage_class=record.storage_class,
+        condition=condition,
+        extra=record.extra,
+    )
+    version: Version = view.put_object(bucket.uid, request.key, final, versioned=now.versioning == "Enabled")
+    return Written(final, shown_version_id(now, version.id))
+
+
+def record_of(context: Context, request: PutRequest, received: Received, content: Content) -> ObjectRecord:
+    """The record of an object put in one piece."""
+    return ObjectRecord(
+        size=received.size,
+        etag=received.md5,
+        content=content.refs,
+        headers=request.headers,
+        metadata=request.metadata,
+        checksums=received.checksums,
+        checksum_type=FULL_OBJECT if received.checksums else "",
+        owner=context.principal.id,
+        storage_class=request.storage_class,
+    )
+
+
+async def put_object(context: Context, request: PutRequest, body: Body) -> Written:
+    """Store one object. Durable when it returns. Raises S3 errors and the store's; then nothing is stored."""
+    with context.store.view() as view:
+        bucket, replaces = check_target(context, view, request.bucket, request.key, request.conditions, "PutObject")
+    async with context.store.writer(replaces=replaces) as writer:
+        received = await body.pour(writer)
+        record = record_of(context, request, received, await writer.finish())
+        return await context.store.commit(
+            lambda view: place_record(context, view, bucket, request, record, "PutObject")
+        )
