@@ -1,0 +1,98 @@
+"""Names of objects in the cloud bucket, relative to the prefix: the one place that joins or splits them.
+
+    realm
+    keys/<key id 32 hex>/<wrap 32 hex>
+    heads/<site 32 hex>-<incarnation 16 hex>-<n 16 hex>
+    sites/<site>/<incarnation>/log/<n 16 hex>
+    sites/<site>/<incarnation>/packs/<BLAKE3 64 hex>
+    sites/<site>/<incarnation>/index/<n 16 hex>-<hash 32 hex>
+    sites/<site>/<incarnation>/probe
+
+Numbers have a fixed width, so that the bucket's byte order is their order. An index object carries a hash in its name:
+nothing a site wrote under a name is ever replaced by other bytes, and a repeated ship round cannot take away the index
+of the one that was committed. Splitting gives None for names that are not of the form: what others put into the bucket
+is not ours to judge.
+
+Not here: the prefix itself (the cloud client adds it).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from replication.ports import Origin
+
+REALM: Final = "realm"
+KEYS_PREFIX: Final = "keys/"
+HEADS_PREFIX: Final = "heads/"
+SITES_PREFIX: Final = "sites/"
+INDEX_HASH_SIZE: Final = 16
+
+_KEY: Final = re.compile(r"keys/([0-9a-f]{32})/([0-9a-f]{32})")
+_HEAD: Final = re.compile(r"heads/([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})")
+
+
+class Head(NamedTuple):
+    """What a head object says: this log reaches to batch ``n``."""
+
+    origin: Origin
+    n: int
+
+
+def key_name(key_id: bytes, wrap: bytes) -> str:
+    """A key wrapped by the key whose fingerprint is ``wrap``; both 16 bytes."""
+    return f"{KEYS_PREFIX}{key_id.hex()}/{wrap.hex()}"
+
+
+def split_key_name(name: str) -> tuple[bytes, bytes] | None:
+    """(key id, wrap) of a key object's name."""
+    match = _KEY.fullmatch(name)
+    return (bytes.fromhex(match[1]), bytes.fromhex(match[2])) if match else None
+
+
+def head_prefix(origin: Origin) -> str:
+    """What the names of one log's heads begin with."""
+    return f"{HEADS_PREFIX}{origin[0].hex()}-{origin[1].hex()}-"
+
+
+def head_name(origin: Origin, n: int) -> str:
+    """The empty object that says that log reaches to batch ``n``."""
+    return f"{head_prefix(origin)}{n:016x}"
+
+
+def split_head_name(name: str) -> Head | None:
+    """What a head's name says."""
+    match = _HEAD.fullmatch(name)
+    if match is None:
+        return None
+    return Head((bytes.fromhex(match[1]), bytes.fromhex(match[2])), int(match[3], 16))
+
+
+def site_prefix(site: bytes) -> str:
+    """Everything a site writes apart from its heads."""
+    return f"{SITES_PREFIX}{site.hex()}/"
+
+
+def log_name(origin: Origin, n: int) -> str:
+    """Batch ``n`` (from 1) of a log."""
+    return f"{_origin_prefix(origin)}log/{n:016x}"
+
+
+def pack_name(origin: Origin, digest: bytes) -> str:
+    """The pack with this BLAKE3 (32 bytes)."""
+    return f"{_origin_prefix(origin)}packs/{digest.hex()}"
+
+
+def index_name(origin: Origin, n: int, digest: bytes) -> str:
+    """The index that batch ``n`` names by the first ``INDEX_HASH_SIZE`` bytes of its BLAKE3."""
+    return f"{_origin_prefix(origin)}index/{n:016x}-{digest.hex()}"
+
+
+def probe_name(origin: Origin) -> str:
+    """Where a site tries out what the bucket can do."""
+    return f"{_origin_prefix(origin)}probe"
+
+
+def _origin_prefix(origin: Origin) -> str:
+    return f"{site_prefix(origin[0])}{origin[1].hex()}/"

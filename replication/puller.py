@@ -1,0 +1,218 @@
+"""Takes in what other sites wrote: heads → their logs in order → verified batches → ``record_pulled``.
+
+Invariants: a batch is applied only if it opens in its place, carries the chain hash of the one before it, and its
+changes go on exactly where those ended; never after a gap or damage, and never without the index that locates its bytes.
+One log that cannot be read stops that log, with the reason in its state, and no other. Readers remember how far each log
+reached: a head lower than that is a rollback or a withheld log, and is said.
+
+The realm's subscription filter belongs where a batch is applied (``record_pulled``): a log is always read in full, or its
+chain could not be verified. Not here: merging (the store), when to look (service), waiting out failures (retry).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from replication.batch_format import Batch, decode_batch, hash_object
+from replication.change_format import ChangeInvalid, ChangeTooNew, decode_change
+from replication.cloud_index_format import decode_index
+from replication.cloud_names import HEADS_PREFIX, INDEX_HASH_SIZE, index_name, log_name, split_head_name
+from replication.padded_format import CloudObjectTooNew
+from replication.ports import (
+    ChangeLog,
+    Cloud,
+    CloudError,
+    CloudMissing,
+    CloudRefused,
+    CloudUnreachable,
+    FrameLocation,
+    LogPosition,
+    Origin,
+    PulledBatch,
+)
+from replication.sealing import Keyring, KeyUnknown
+
+
+class StopReason(Enum):
+    """Why a log is not taken in any further."""
+
+    GAP = "a batch is missing from its log"
+    DAMAGED = "a batch is damaged"
+    CHAIN = "a batch does not follow the one before it: the log was changed after the fact"
+    TOO_NEW = "written by a newer Skerry: upgrade this site"
+    UNKNOWN_KEY = "sealed under a key this site does not have"
+    WITHHELD = "its log reaches less far than it did: rolled back or withheld"
+
+
+class OriginStopped(Exception):
+    """One log cannot be taken in further: which reason, and the detail."""
+
+    def __init__(self, reason: StopReason, detail: str) -> None:
+        super().__init__(f"{reason.value} ({detail})")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class OriginState:
+    """How far a remote log was taken in, how far it is known to reach, and what stops it (empty: nothing)."""
+
+    position: LogPosition
+    head_n: int = 0
+    stopped: str = ""
+    reason: StopReason | None = None
+    sent_ms: int = 0
+    applied_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PulledRound:
+    """What one round took in, and how many logs are stopped."""
+
+    batches: int
+    changes: int
+    stopped: int
+
+
+class Puller:
+    """Pulls for one site. ``refresh_keys`` fetches keys that other sites made, when a log needs one we do not have."""
+
+    def __init__(
+        self,
+        log: ChangeLog,
+        cloud: Cloud,
+        keyring: Callable[[], Keyring],
+        *,
+        wall_ms: Callable[[], int],
+        refresh_keys: Callable[[], Awaitable[None]] | None = None,
+        prefetch_max: int = 4,
+    ) -> None:
+        self._log = log
+        self._cloud = cloud
+        self._keyring = keyring
+        self._wall_ms = wall_ms
+        self._refresh_keys = refresh_keys
+        self._prefetch_max = prefetch_max
+        self.states: dict[Origin, OriginState] = {}
+
+    async def pull_round(self) -> PulledRound:
+        """Look who has news and take it in. Raises ``CloudUnreachable`` or ``CloudRefused``; else every log was tried."""
+        identity = self._log.identity()
+        heads = await list_heads(self._cloud)
+        known = self._log.pulled()
+        batches = changes = 0
+        for origin in sorted(heads.keys() | known.keys()):
+            if origin == (identity.site, identity.incarnation):
+                continue
+            position = known.get(origin, LogPosition())
+            state = self.states.get(origin, OriginState(position))
+            self.states[origin] = replace(state, position=position, head_n=heads.get(origin, 0))
+            try:
+                async for applied in self._pull_log(origin, position, heads.get(origin, 0)):
+                    batches, changes = batches + 1, changes + applied
+                self.states[origin] = replace(self.states[origin], stopped="", reason=None)
+            except OriginStopped as stop:
+                self.states[origin] = replace(self.states[origin], stopped=str(stop), reason=stop.reason)
+        return PulledRound(batches, changes, sum(1 for state in self.states.values() if state.stopped))
+
+    async def _pull_log(self, origin: Origin, position: LogPosition, head_n: int) -> AsyncIterator[int]:
+        """Take in one log up to ``head_n``; yields the number of changes of each batch applied."""
+        if head_n < position.n:
+            raise OriginStopped(StopReason.WITHHELD, f"head {head_n}, known to have reached {position.n}")
+        names = deque(log_name(origin, n) for n in range(position.n + 1, head_n + 1))
+        fetches: deque[asyncio.Task[bytes]] = deque()
+        try:
+            while names or fetches:
+                while names and len(fetches) < self._prefetch_max:
+                    fetches.append(asyncio.create_task(self._cloud.get(names.popleft())))
+                batch, following = await self._read_batch(origin, position, fetches.popleft())
+                located = await self._read_index(origin, batch) if batch.index else ()
+                pulled = PulledBatch(origin, following, batch.changes, batch.frames, located, batch.acks, batch.sent_ms)
+                await self._log.record_pulled(pulled)
+                position = following
+                self.states[origin] = replace(
+                    self.states[origin], position=position, sent_ms=batch.sent_ms, applied_ms=self._wall_ms()
+                )
+                yield len(batch.changes)
+        finally:
+            for fetch in fetches:
+                fetch.cancel()
+            await asyncio.gather(*fetches, return_exceptions=True)
+
+    async def _read_batch(
+        self, origin: Origin, position: LogPosition, fetch: asyncio.Task[bytes]
+    ) -> tuple[Batch, LogPosition]:
+        try:
+            data = await fetch
+        except CloudMissing:
+            raise OriginStopped(StopReason.GAP, f"batch {position.n + 1}") from None
+        except (CloudUnreachable, CloudRefused):
+            raise
+        except CloudError as error:
+            raise OriginStopped(StopReason.DAMAGED, str(error)) from None
+        try:
+            return verify_batch(self._keyring(), origin, position, data)
+        except KeyUnknown:
+            if self._refresh_keys is None:
+                raise OriginStopped(StopReason.UNKNOWN_KEY, f"batch {position.n + 1}") from None
+        await self._refresh_keys()
+        try:
+            return verify_batch(self._keyring(), origin, position, data)
+        except KeyUnknown:
+            raise OriginStopped(StopReason.UNKNOWN_KEY, f"batch {position.n + 1}") from None
+
+    async def _read_index(self, origin: Origin, batch: Batch) -> Sequence[FrameLocation]:
+        name = index_name(origin, batch.n, batch.index)
+        try:
+            data = await self._cloud.get(name)
+            if hash_object(data)[:INDEX_HASH_SIZE] != batch.index:
+                raise OriginStopped(StopReason.DAMAGED, f"index of batch {batch.n}")
+            return decode_index(self._keyring(), origin, batch.n, data)
+        except CloudMissing:
+            raise OriginStopped(StopReason.GAP, f"index of batch {batch.n}") from None
+        except CloudObjectTooNew as error:
+            raise OriginStopped(StopReason.TOO_NEW, str(error)) from None
+        except ValueError as error:
+            raise OriginStopped(StopReason.DAMAGED, f"index of batch {batch.n}: {error}") from None
+
+
+async def list_heads(cloud: Cloud) -> dict[Origin, int]:
+    """How far every log of the realm reaches, as its heads say."""
+    heads: dict[Origin, int] = {}
+    after = ""
+    while names := await cloud.list(HEADS_PREFIX, after=after):
+        for name in names:
+            if head := split_head_name(name):
+                heads[head.origin] = max(head.n, heads.get(head.origin, 0))
+        after = names[-1]
+    return heads
+
+
+def verify_batch(keyring: Keyring, origin: Origin, before: LogPosition, data: bytes) -> tuple[Batch, LogPosition]:
+    """The batch in ``data`` if it is the one that follows ``before``, and the position behind it.
+
+    Raises ``OriginStopped``, or ``KeyUnknown`` for an epoch whose key may yet be fetched. Pure.
+    """
+    n = before.n + 1
+    try:
+        batch = decode_batch(keyring, origin, n, data)
+        changes = [decode_change(change) for change in batch.changes]
+    except KeyUnknown:
+        raise
+    except (CloudObjectTooNew, ChangeTooNew) as error:
+        raise OriginStopped(StopReason.TOO_NEW, f"batch {n}: {error}") from None
+    except ChangeInvalid as error:
+        raise OriginStopped(StopReason.DAMAGED, f"batch {n}: {error}") from None
+    except ValueError as error:
+        raise OriginStopped(StopReason.DAMAGED, f"batch {n}: {error}") from None
+    if batch.chain != before.chain:
+        raise OriginStopped(StopReason.CHAIN, f"batch {n}")
+    expected = range(before.seq + 1, before.seq + 1 + len(changes))
+    if batch.first_seq != before.seq + 1 or [change.dot.seq for change in changes] != list(expected):
+        raise OriginStopped(StopReason.DAMAGED, f"batch {n}: its changes do not follow those before")
+    if any((change.dot.site, change.dot.incarnation) != origin for change in changes):
+        raise OriginStopped(StopReason.DAMAGED, f"batch {n}: it carries changes of another log")
+    return batch, LogPosition(n, batch.last_seq, hash_object(data))

@@ -1,0 +1,72 @@
+"""Replication's knobs: frozen values with units in their names, embedded by the configuration and parsed there, not here.
+
+Costs in requests, told where they arise: an idle site does one LIST per ``poll_interval_s``; a busy one one PUT for a
+small round (three and more with packs), one for its head and one DELETE per ``ship_interval_s``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ShipLimits:
+    """How large one ship round may get. Its log batch is applied elsewhere in one transaction, so counts are bounded too."""
+
+    changes_max: int = 1000
+    change_bytes_max: int = 512 << 10
+    frames_max: int = 2048
+    frame_bytes_max: int = 256 << 20
+    pack_bytes_max: int = 16 << 20
+    inline_bytes_max: int = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySettings:
+    """How the cloud is tried again: full jitter between 0 and ``min(backoff_max_s, backoff_base_s * 2**attempt)``."""
+
+    backoff_base_s: float = 0.2
+    backoff_max_s: float = 20.0
+    deadline_s: float = 60.0
+    circuit_failures: int = 5
+    circuit_open_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class CloudSettings:
+    """Which bucket, how to reach it, who we are there. Without ``access_key`` or file: botocore's default chain."""
+
+    bucket: str
+    prefix: str = ""
+    endpoint_url: str = ""
+    region: str = "us-east-1"
+    addressing: str = "auto"  # "path", "virtual" or "auto"
+    access_key: str = ""
+    secret_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
+    credentials_file: Path | None = None
+    profile: str = "default"
+    ca_file: Path | None = None
+    proxy_url: str = field(default="", repr=False)
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 60.0
+    connections_max: int = 16
+    object_bytes_max: int = 64 << 20
+    upload_bytes_per_s: int = 0  # 0: no limit
+    download_bytes_per_s: int = 0
+    single_writer: bool = False  # the operator vouches that no other machine writes as this site
+    retry: RetrySettings = RetrySettings()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicationSettings:
+    """The daemon's cadence and limits."""
+
+    ship_interval_s: float = 1.0
+    poll_interval_s: float = 5.0
+    backlog_poll_s: float = 0.5
+    uploads_max: int = 3
+    prefetch_max: int = 4
+    pull: bool = True
+    limits: ShipLimits = ShipLimits()

@@ -1,0 +1,228 @@
+"""Ships the site's change log to the bucket, one round after the other: packs → index → log batch → head → cursor.
+
+Invariants: a batch is put (``If-None-Match: *``) only when every byte its changes need is confirmed to be in the bucket;
+the durable cursor advances only over a batch that the bucket confirmed, or that was read back and is word for word ours.
+Interrupted anywhere, the next round repeats or adopts: packs have the same name for the same frames, and a batch that
+stands at the next name with our own changes is our own, its reply lost. Anything else there is a fence: another machine
+writes as this site (a clone, a restored backup) or closed its log. A fenced shipper stops and says why; the site goes on,
+its changes stay in its log, and nothing is overwritten.
+
+Memory: O(pack) for each of ``uploads_max`` uploads, and the frame headers of one round. Not here: what goes into a round
+(plan), when rounds happen and how failures are waited out (service, retry).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from replication.batch_format import Batch, decode_batch, encode_batch, hash_object, locate_inline
+from replication.cloud_index_format import PackedFrames, decode_index, encode_index, locate_packed, packed_frames
+from replication.cloud_names import head_name, head_prefix, index_name, log_name
+from replication.frame_format import decode_header
+from replication.offload import Offload, run_in_thread
+from replication.pack_format import Pack, encode_pack
+from replication.plan import RoundPlan, plan_round
+from replication.ports import (
+    ChangeLog,
+    Cloud,
+    CloudError,
+    CloudExists,
+    CloudMissing,
+    CloudUnreachable,
+    FrameLocation,
+    FrameStore,
+    LogPosition,
+    Origin,
+)
+from replication.sealing import Keyring
+from replication.settings import ReplicationSettings
+
+ALL_BYTES = 1 << 62
+
+
+class Fenced(Exception):
+    """The site's log in the bucket is not this machine's any more. Shipping stops; nothing is lost, nothing overwritten."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedRound:
+    """What one confirmed round brought into the bucket; ``bytes`` are those of its frames and log batch."""
+
+    position: LogPosition
+    changes: int
+    frames: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A batch whose packs and index are in the bucket: the next thing to put, until it is confirmed."""
+
+    origin: Origin
+    before: LogPosition
+    batch: Batch
+    data: bytes
+    packed: tuple[FrameLocation, ...]
+    inline: tuple[FrameLocation, ...]
+
+
+class Shipper:
+    """Ships for one site. One per site and process; ``keyring`` is asked anew for each round."""
+
+    def __init__(
+        self,
+        log: ChangeLog,
+        frames: FrameStore,
+        cloud: Cloud,
+        keyring: Callable[[], Keyring],
+        settings: ReplicationSettings,
+        *,
+        wall_ms: Callable[[], int],
+        offload: Offload = run_in_thread,
+    ) -> None:
+        self._log = log
+        self._frames = frames
+        self._cloud = cloud
+        self._keyring = keyring
+        self._settings = settings
+        self._wall_ms = wall_ms
+        self._offload = offload
+        self._opened: Origin | None = None
+        self._attempt: _Attempt | None = None
+        self.fenced = ""
+
+    async def ship_round(self) -> ShippedRound | None:
+        """Ship the next round; None if there is nothing to ship. Raises ``Fenced``, ``CloudError``, the store's errors.
+
+        After any error the next call takes up where this one was.
+        """
+        if self.fenced:
+            raise Fenced(self.fenced)
+        identity = self._log.identity()
+        origin, before = (identity.site, identity.incarnation), self._log.shipped()
+        if self._opened != origin:
+            await self._open(origin, before)
+        if self._attempt is None or (self._attempt.origin, self._attempt.before) != (origin, before):
+            self._attempt = await self._prepare(origin, before)
+        return await self._commit(self._attempt) if self._attempt else None
+
+    async def _open(self, origin: Origin, before: LogPosition) -> None:
+        """Compare chains with the cloud, and adopt a batch that we put before an interruption."""
+        if before.n:
+            try:
+                newest = await self._cloud.get(log_name(origin, before.n))
+            except CloudMissing:
+                raise self._fence(f"the bucket no longer holds batch {before.n}, which it had confirmed") from None
+            if hash_object(newest) != before.chain:
+                raise self._fence(f"batch {before.n} in the bucket is not the one this site shipped")
+        with suppress(CloudMissing):
+            self._attempt = await self._recognise(origin, before)
+        for name in await self._cloud.list(head_prefix(origin)):
+            if name < head_name(origin, before.n):
+                await self._cloud.delete(name)
+        self._opened = origin
+
+    async def _prepare(self, origin: Origin, before: LogPosition) -> _Attempt | None:
+        limits = self._settings.limits
+        changes = await self._offload(
+            lambda: self._log.read_changes(before.seq, limits.changes_max, limits.change_bytes_max)
+        )
+        if not changes:
+            return None
+        plan = await self._offload(lambda: plan_round(self._needs(changes), limits))
+        keyring, n = self._keyring(), before.n + 1
+        packs = await self._upload_packs(keyring, origin, plan)
+        digest = b""
+        if packs:
+            index = encode_index(keyring, origin, n, packs)
+            await self._cloud.put(index.name, index.data)
+            digest = index.digest
+        inline = await self._offload(lambda: tuple(self._frames.read_frame(header) for header in plan.inline))
+        acks = {remote: position.seq for remote, position in self._log.pulled().items()}
+        sent = tuple(changes[: plan.changes])
+        batch = Batch(n, before.chain, before.seq + 1, sent, acks, self._wall_ms(), digest, inline)
+        data = encode_batch(keyring, origin, batch)
+        packed = tuple(locate_packed(origin, packs))
+        return _Attempt(origin, before, batch, data, packed, tuple(locate_inline(origin, batch, data)))
+
+    def _needs(self, changes: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+        """For each change the headers it needs: asked for all at once, and one by one only if that is more than a round."""
+        together = self._frames.unshipped_frames(changes)
+        whole = plan_round([together], self._settings.limits)
+        if whole.changes:
+            yield together
+            yield from [()] * (len(changes) - 1)
+        else:
+            for change in changes:
+                yield self._frames.unshipped_frames([change])
+
+    async def _upload_packs(self, keyring: Keyring, origin: Origin, plan: RoundPlan) -> list[PackedFrames]:
+        gate = asyncio.Semaphore(self._settings.uploads_max)
+
+        async def upload(headers: Sequence[bytes]) -> PackedFrames:
+            async with gate:
+                pack = await self._offload(lambda: self._build_pack(keyring, origin, headers))
+                await self._cloud.put(pack.name, pack.data)
+                return packed_frames(pack)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(upload(headers)) for headers in plan.packs]
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+    def _build_pack(self, keyring: Keyring, origin: Origin, headers: Sequence[bytes]) -> Pack:
+        return encode_pack(keyring, origin, [self._frames.read_frame(header) for header in headers])
+
+    async def _commit(self, attempt: _Attempt) -> ShippedRound:
+        try:
+            await self._cloud.put(log_name(attempt.origin, attempt.batch.n), attempt.data, if_absent=True)
+        except CloudExists:
+            try:
+                attempt = await self._recognise(attempt.origin, attempt.before)
+            except CloudMissing:
+                raise CloudUnreachable(
+                    "the bucket says of the log's next name that it is taken and that it is not"
+                ) from None
+        return await self._confirm(attempt)
+
+    async def _recognise(self, origin: Origin, before: LogPosition) -> _Attempt:
+        """What stands at the log's next name, if it is ours; ``CloudMissing`` if nothing does, else ``Fenced``."""
+        n = before.n + 1
+        data = await self._cloud.get(log_name(origin, n))
+        try:
+            batch = decode_batch(self._keyring(), origin, n, data)
+        except ValueError as error:
+            raise self._fence(f"batch {n} in the bucket is not this site's: {error}") from None
+        if batch.closed:
+            raise self._fence(f"this site's log was closed at batch {n}: it was replaced")
+        own = self._log.read_changes(before.seq, len(batch.changes), ALL_BYTES) if batch.changes else []
+        if batch.chain != before.chain or batch.first_seq != before.seq + 1 or list(batch.changes) != own:
+            raise self._fence(f"batch {n} in the bucket holds changes that another machine wrote as this site")
+        packed: tuple[FrameLocation, ...] = ()
+        if batch.index:
+            try:
+                index = await self._cloud.get(index_name(origin, n, batch.index))
+                packed = tuple(decode_index(self._keyring(), origin, n, index))
+            except (CloudMissing, ValueError):
+                raise self._fence(f"the index of batch {n} in the bucket is missing or damaged") from None
+        return _Attempt(origin, before, batch, data, packed, tuple(locate_inline(origin, batch, data)))
+
+    async def _confirm(self, attempt: _Attempt) -> ShippedRound:
+        batch, origin = attempt.batch, attempt.origin
+        await self._cloud.put(head_name(origin, batch.n), b"")
+        position = LogPosition(batch.n, batch.last_seq, hash_object(attempt.data))
+        await self._log.record_shipped(position, (*attempt.packed, *attempt.inline))
+        self._attempt = None
+        with suppress(CloudError):  # an old head left behind says nothing wrong, and goes at the next start
+            await self._cloud.delete(head_name(origin, batch.n - 1))
+        size = len(attempt.data) + sum(decode_header(place.header).stored_size for place in attempt.packed)
+        return ShippedRound(position, len(batch.changes), len(attempt.packed) + len(attempt.inline), size)
+
+    def _fence(self, reason: str) -> Fenced:
+        self.fenced = reason
+        return Fenced(reason)

@@ -1,0 +1,193 @@
+"""A site in memory: the smallest thing that keeps the contracts of ``ChangeLog``, ``FrameStore`` and restore's port.
+
+What it keeps is what a disk would keep: tests "crash" a site by making a new shipper and puller over the same object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+from replication.change_format import REF_DATA, Change, Ref, decode_change, encode_change
+from replication.clock import tick
+from replication.crdt import EMPTY, Dot, Entry, merge, winner
+from replication.frame_format import CODEC_STORED, KIND_DATA, FrameHeader, FrameName, decode_header
+from replication.ports import Backlog, Frame, FrameLocation, Identity, LogPosition, Origin, PulledBatch
+from replication.sealing import Keyring, chunk_id, open_frame, seal_frame
+
+Item = tuple[int, bytes]
+
+
+class MemorySite:
+    def __init__(self, keyring: Keyring, name: bytes, wall_ms: Callable[[], int], seed: int = 0) -> None:
+        self.keyring = keyring
+        self.wall_ms = wall_ms
+        self._identity = Identity(
+            keyring.realm, name.ljust(16, b"."), random.Random((seed, name).__repr__()).randbytes(8)
+        )
+        self.own: list[bytes] = []
+        self.own_ms: list[int] = []
+        self.clock = 0
+        self.entries: dict[Item, Entry] = {}
+        self.refs: dict[Dot, tuple[Ref, ...]] = {}
+        self.applied: set[Dot] = set()
+        self.frames: dict[FrameName, Frame] = {}
+        self.located: dict[FrameName, FrameLocation] = {}
+        self.cursor = LogPosition()
+        self.remote: dict[Origin, LogPosition] = {}
+        self.acks: dict[Origin, Mapping[Origin, int]] = {}
+        self._segment = self._identity.site[:12] + self._identity.incarnation + b"seg0"
+        self._slot = 0
+
+    # what a client does
+
+    def put(self, item: bytes, content: bytes, *, siblings: bool = False) -> Change:
+        """Overwrite an item: replaces the current write, or every sibling. Content is one chunk, deduplicated."""
+        ref = Ref(REF_DATA, self._keep_chunk(content), len(content))
+        return self._commit(item, siblings, dead=False, refs=(ref,), body=b"v:" + ref.id)
+
+    def remove(self, item: bytes) -> Change:
+        return self._commit(item, True, dead=True, refs=(), body=b"")
+
+    def read(self, chunk: bytes) -> bytes | None:
+        """Plaintext of a chunk if its frame is local."""
+        for name, frame in self.frames.items():
+            if name.chunk_id == chunk:
+                return open_frame(self.keyring, decode_header(frame.header), frame.ciphertext)
+        return None
+
+    def visible(self) -> dict[Item, tuple[tuple[Dot, bytes], ...]]:
+        """The state that must be equal everywhere: the unreplaced writes of every item, winner first."""
+        return {
+            item: tuple((write.dot, write.body) for write in entry.live)
+            for item, entry in sorted(self.entries.items())
+            if entry.live
+        }
+
+    def live_refs(self) -> list[Ref]:
+        return [ref for entry in self.entries.values() for write in entry.live for ref in self.refs[write.dot]]
+
+    # ChangeLog
+
+    def identity(self) -> Identity:
+        return self._identity
+
+    def last_seq(self) -> int:
+        return len(self.own)
+
+    def shipped(self) -> LogPosition:
+        return self.cursor
+
+    def backlog(self) -> Backlog:
+        unsent = self.own[self.cursor.seq :]
+        frames = sum(decode_header(header).stored_size for header in self.unshipped_frames(unsent))
+        oldest = self.own_ms[self.cursor.seq] if unsent else None
+        return Backlog(len(unsent), frames + sum(map(len, unsent)), oldest, 0)
+
+    def read_changes(self, after_seq: int, count_max: int, bytes_max: int) -> list[bytes]:
+        taken: list[bytes] = []
+        for change in self.own[after_seq : after_seq + count_max]:
+            if taken and sum(map(len, taken)) + len(change) > bytes_max:
+                break
+            taken.append(change)
+        return taken
+
+    async def record_shipped(self, position: LogPosition, located: Sequence[FrameLocation]) -> None:
+        await asyncio.sleep(0)
+        if position.n < self.cursor.n or position.seq < self.cursor.seq:
+            raise ValueError("the cursor never goes back")
+        self.cursor = position
+        self.located |= {decode_header(place.header).name: place for place in located}
+
+    def pulled(self) -> Mapping[Origin, LogPosition]:
+        return dict(self.remote)
+
+    async def record_pulled(self, batch: PulledBatch) -> None:
+        await asyncio.sleep(0)
+        known = self.remote.get(batch.origin, LogPosition())
+        if batch.position.n <= known.n:
+            return
+        if batch.position.n != known.n + 1:
+            raise ValueError("a gap in a remote log")
+        changes = [decode_change(data) for data in batch.changes]
+        self.frames |= {decode_header(frame.header).name: frame for frame in batch.frames}
+        self.located |= {decode_header(place.header).name: place for place in batch.located}
+        for change in changes:
+            self._apply(change)
+        self.remote[batch.origin] = batch.position
+        self.acks[batch.origin] = dict(batch.acks)
+
+    # FrameStore
+
+    def unshipped_frames(self, changes: Sequence[bytes]) -> list[bytes]:
+        needed = {ref.id for data in changes for ref in decode_change(data).refs}
+        in_cloud = {name.chunk_id for name in self.located}
+        return [frame.header for name, frame in self.frames.items() if name.chunk_id in needed - in_cloud]
+
+    def read_frame(self, header: bytes) -> Frame:
+        return self.frames[decode_header(header).name]
+
+    def locate(self, chunk_ids: Sequence[bytes]) -> dict[bytes, FrameLocation]:
+        return {name.chunk_id: place for name, place in self.located.items() if name.chunk_id in set(chunk_ids)}
+
+    def locate_frame(self, chunk_id: bytes, segment: bytes, slot: int) -> FrameLocation | None:
+        return self.located.get(FrameName(chunk_id, segment, slot))
+
+    # restore's port
+
+    def remote_only(self, after: bytes, count_max: int) -> list[FrameLocation]:
+        local = {name.chunk_id for name in self.frames}
+        wanted = sorted({ref.id for ref in self.live_refs()} - local)
+        return [self.locate([chunk])[chunk] for chunk in wanted if chunk > after][:count_max]
+
+    async def keep_frames(self, frames: Sequence[Frame]) -> None:
+        await asyncio.sleep(0)
+        for frame in frames:
+            header = decode_header(frame.header)
+            open_frame(self.keyring, header, frame.ciphertext)
+            self.frames[header.name] = frame
+
+    # within
+
+    def _commit(self, item: bytes, siblings: bool, *, dead: bool, refs: tuple[Ref, ...], body: bytes) -> Change:
+        key = (1, item)
+        entry = self.entries.get(key, EMPTY)
+        top = winner(entry)
+        replaced = [write.dot for write in (entry.live if siblings else entry.live[:1])]
+        ticked = tick(self.clock, self.wall_ms(), top.hlc if top else 0)
+        self.clock = ticked.own
+        dot = Dot(self._identity.site, self._identity.incarnation, len(self.own) + 1)
+        change = Change(dot, ticked.hlc, 1, item, dead, tuple(replaced), refs, body)
+        self.own.append(encode_change(change))
+        self.own_ms.append(self.wall_ms())
+        self._apply(change)
+        return change
+
+    def _apply(self, change: Change) -> None:
+        if change.dot in self.applied:
+            return
+        self.applied.add(change.dot)
+        key = (change.family, change.item)
+        self.refs[change.dot] = change.refs
+        self.entries[key] = merge(self.entries.get(key, EMPTY), change.entry())
+
+    def _keep_chunk(self, content: bytes) -> bytes:
+        chunk = chunk_id(self.keyring, content)
+        if all(name.chunk_id != chunk for name in self.frames):
+            header = FrameHeader(
+                CODEC_STORED,
+                KIND_DATA,
+                0,
+                self._slot,
+                0,
+                len(content),
+                self.keyring.current,
+                self._segment,
+                chunk,
+                bytes(32),
+            )
+            self._slot += 1
+            encoded, ciphertext = seal_frame(self.keyring, header, content)
+            self.frames[decode_header(encoded).name] = Frame(encoded, ciphertext)
+        return chunk

@@ -1,0 +1,174 @@
+"""Planted bugs: one-line faults, each of which the simulated worlds must notice. A check that cannot fail is worth nothing."""
+
+import pytest
+
+from replication.batch_format import hash_object
+from replication.crdt import Entry
+from replication.crdt import merge as real_merge
+from replication.ports import CloudError, CloudExists, CloudMissing, LogPosition
+from replication.puller import Puller
+from replication.shipper import Shipper
+from tests.simulation.world import Broken, live
+
+SEEDS = range(1, 81)
+
+
+def advance_cursor_before_the_log_put(patch):
+    real = Shipper._commit
+
+    async def commit(self, attempt):
+        position = LogPosition(attempt.batch.n, attempt.batch.last_seq, hash_object(attempt.data))
+        await self._log.record_shipped(position, (*attempt.packed, *attempt.inline))
+        return await real(self, attempt)
+
+    patch.setattr(Shipper, "_commit", commit)
+
+
+def take_no_answer_for_a_yes(patch):
+    async def commit(self, attempt):
+        try:
+            await self._cloud.put("", b"") if False else None
+            return await self._confirm(attempt)
+        finally:
+            pass
+
+    patch.setattr(Shipper, "_commit", commit)
+
+
+def take_a_taken_name_for_success(patch):
+    real = Shipper._recognise
+
+    async def recognise(self, origin, before):
+        if self._attempt is not None:
+            return self._attempt
+        return await real(self, origin, before)
+
+    patch.setattr(Shipper, "_recognise", recognise)
+
+
+def overwrite_the_log_after_a_crash(patch):
+    real = Shipper._prepare
+
+    async def no_adoption(self, origin, before):
+        raise CloudMissing("never looks")
+
+    async def prepare(self, origin, before):
+        cloud = self._cloud
+        if not getattr(cloud, "planted", False):
+            put = cloud.put
+
+            async def unconditional(name, data, *, if_absent=False):
+                await put(name, data)
+
+            cloud.put, cloud.planted = unconditional, True
+        return await real(self, origin, before)
+
+    patch.setattr(Shipper, "_recognise", no_adoption)
+    patch.setattr(Shipper, "_prepare", prepare)
+
+
+def put_the_log_before_the_packs(patch):
+    real_upload, real_commit = Shipper._upload_packs, Shipper._commit
+
+    async def upload(self, keyring, origin, plan):
+        held, cloud = [], self._cloud
+
+        class Holding:
+            async def put(self, name, data):
+                held.append((name, data))
+
+        self._cloud = Holding()
+        try:
+            return await real_upload(self, keyring, origin, plan)
+        finally:
+            self._cloud, self.held = cloud, held
+
+    async def commit(self, attempt):
+        done = await real_commit(self, attempt)
+        for name, data in getattr(self, "held", ()):
+            await self._cloud.put(name, data)
+        return done
+
+    patch.setattr(Shipper, "_upload_packs", upload)
+    patch.setattr(Shipper, "_commit", commit)
+
+
+def apply_without_the_index(patch):
+    real = Puller._read_index
+
+    async def read_index(self, origin, batch):
+        try:
+            return await real(self, origin, batch)
+        except CloudError:
+            return ()
+
+    patch.setattr(Puller, "_read_index", read_index)
+
+
+def break_ties_by_arrival(patch):
+    def merge(a, b):
+        merged = real_merge(a, b)
+        arrived = {write.dot: number for number, write in enumerate((*a.live, *b.live))}
+        return Entry(tuple(sorted(merged.live, key=lambda write: arrived[write.dot])), merged.marks)
+
+    patch.setattr("tests.replication.memory_site.merge", merge)
+
+
+def drop_the_losers(patch):
+    patch.setattr(
+        "tests.replication.memory_site.merge",
+        lambda a, b: Entry(real_merge(a, b).live[:1], real_merge(a, b).marks),
+    )
+
+
+def let_a_delete_win_over_what_it_never_saw(patch):
+    def merge(a, b):
+        merged = real_merge(a, b)
+        dead = tuple(write for write in merged.live if write.dead)
+        return Entry(dead or merged.live, merged.marks)
+
+    patch.setattr("tests.replication.memory_site.merge", merge)
+
+
+def forget_marks(patch):
+    patch.setattr("tests.replication.memory_site.merge", lambda a, b: Entry(real_merge(a, b).live, b.marks))
+
+
+def ship_one_change_too_few(patch):
+    real = Shipper._confirm
+
+    async def confirm(self, attempt):
+        shipped = await real(self, attempt)
+        store = self._log
+        if shipped.changes > 1 and shipped.position.n == 2:
+            store.cursor = LogPosition(store.cursor.n, store.cursor.seq + 1, store.cursor.chain)
+        return shipped
+
+    patch.setattr(Shipper, "_confirm", confirm)
+
+
+PLANTED = [
+    advance_cursor_before_the_log_put,
+    take_no_answer_for_a_yes,
+    take_a_taken_name_for_success,
+    overwrite_the_log_after_a_crash,
+    put_the_log_before_the_packs,
+    apply_without_the_index,
+    break_ties_by_arrival,
+    drop_the_losers,
+    let_a_delete_win_over_what_it_never_saw,
+    forget_marks,
+    ship_one_change_too_few,
+]
+
+
+@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
+def test_planted_bug_is_noticed(plant, monkeypatch):
+    plant(monkeypatch)
+    with pytest.raises(Broken):
+        for seed in SEEDS:
+            live(seed, sites=2 + seed % 3)
+
+
+def test_exists_is_still_an_error():
+    assert issubclass(CloudExists, CloudError)
