@@ -1,8 +1,8 @@
 """Preconditions: parsed from headers, evaluated or refused, never ignored. Pure.
 
-``evaluate_read`` for GET, HEAD and copy sources; ``evaluate_write`` for PUT, copy destinations and CompleteMultipartUpload;
-``evaluate_delete`` for DELETE. Precedence is RFC 9110 §13.2.2's, which AWS documents for GetObject: If-Match beats
-If-Unmodified-Since, If-None-Match beats If-Modified-Since. Dates compare in whole seconds.
+``evaluate_read`` for GET, HEAD and copy sources; ``evaluate_write`` for PUT, copy destinations and
+CompleteMultipartUpload; ``evaluate_delete`` for DELETE. Precedence is RFC 9110 §13.2.2's, which AWS documents for
+GetObject: If-Match beats If-Unmodified-Since, If-None-Match beats If-Modified-Since. Dates compare in whole seconds.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def parse_delete_conditions(headers: Mapping[str, str]) -> DeleteConditions:
 
 
 def matches_etag(condition: str, etag: str) -> bool:
-    """Whether a list of entity tags (or ``*``) names ``etag`` (no quotes). Quotes are optional, as with AWS; weak equals."""
+    """Whether a list of entity tags (or ``*``) names ``etag`` (no quotes). Quotes are optional; weak equals."""
     if condition.strip() == "*":
         return True
     for candidate in condition.split(","):
@@ -126,7 +126,7 @@ def evaluate_copy_source(conditions: Conditions, etag: str, modified_s: int) -> 
 
 
 def refuse_unsupported_write(headers: Mapping[str, str]) -> None:
-    """A write under If-Modified-Since has no meaning (RFC 9110 allows it for GET and HEAD only): refused, not ignored."""
+    """A write under If-Modified-Since has no meaning (RFC 9110: GET and HEAD only): refused, not ignored."""
     if "if-modified-since" in headers:
         raise not_implemented_header("If-Modified-Since")
 
@@ -138,16 +138,13 @@ def evaluate_write(conditions: Conditions, etag: str | None, modified_s: int = 0
     """
     if conditions is NO_CONDITIONS:
         return
+    until_s = conditions.if_unmodified_since_s
     if conditions.if_match is not None:
         if etag is None:
             raise NoSuchKey
         if not matches_etag(conditions.if_match, etag):
             raise _failed(conditions, "If-Match")
-    elif (
-        conditions.if_unmodified_since_s is not None
-        and etag is not None
-        and modified_s > conditions.if_unmodified_since_s
-    ):
+    elif until_s is not None and etag is not None and modified_s > until_s:
         raise _failed(conditions, "If-Unmodified-Since")
     if conditions.if_none_match is not None and etag is not None and matches_etag(conditions.if_none_match, etag):
         raise _failed(conditions, "If-None-Match")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 from xml.sax.saxutils import escape
 
-_ELEMENTS = {"XAmzExpires": "X-Amz-Expires"}  # element names that are no Python names
+_ELEMENTS = {"XAmzExpires": "X-Amz-Expires", "ContentMD5": "Content-MD5"}  # element names that are no Python names
 
 
 class S3Error(Exception):

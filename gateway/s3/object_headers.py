@@ -1,7 +1,7 @@
 """What a client stores with an object by headers: system headers, user metadata, Content-MD5 and checksums. Pure.
 
 Names are lower case without ``x-amz-meta-``, as records keep them. User metadata is limited to 2 KB (names and values
-in UTF-8 bytes, User Guide "Working with object metadata"); values that are not UTF-8 are taken as Latin-1, as HTTP says.
+in UTF-8 bytes, User Guide "Working with object metadata"); values that are not UTF-8 are taken as Latin-1.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ DEFAULT_CONTENT_TYPE: Final = "binary/octet-stream"
 class ChecksumClaim(NamedTuple):
     """What a client says of its body's checksum.
 
-    ``algorithm``: AWS's name, empty if none; ``value``: base64, empty if it comes in the trailer or only the algorithm was
-    named; ``in_trailer``: whether ``x-amz-trailer`` announces it; ``type``: FULL_OBJECT, COMPOSITE or empty.
+    ``algorithm``: AWS's name, empty if none; ``value``: base64, empty if it comes in the trailer or only the algorithm
+    was named; ``in_trailer``: whether ``x-amz-trailer`` announces it; ``type``: FULL_OBJECT, COMPOSITE or empty.
     """
 
     algorithm: str = ""
@@ -100,7 +100,7 @@ def parse_content_md5(headers: Mapping[str, str]) -> bytes | None:
         return None
     digest = decode_digest(text.strip(), 16)
     if digest is None:
-        raise InvalidDigest(None, **{"Content_MD5": text})
+        raise InvalidDigest(None, ContentMD5=text)
     return digest
 
 

@@ -1,7 +1,7 @@
 """Byte ranges of GET, HEAD and UploadPartCopy. Pure.
 
-AWS answers one range (RFC 9110 §14.1.2): a header of another unit, of broken syntax or of several ranges is ignored and the
-whole object goes out; one that starts behind the end is ``InvalidRange``. Ends are inclusive on the wire and here.
+AWS answers one range (RFC 9110 §14.1.2): a header of another unit, of broken syntax or of several ranges is ignored and
+the whole object goes out; one that starts behind the end is ``InvalidRange``. Ends are inclusive on the wire and here.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from gateway.s3.errors import InvalidRange, invalid_argument
+from gateway.s3.errors import InvalidRange, S3Error, invalid_argument
 
 _RANGE: Final = re.compile(r"bytes\s*=\s*(\d{0,19})\s*-\s*(\d{0,19})\s*", re.ASCII | re.IGNORECASE)
 _COPY_RANGE: Final = re.compile(r"bytes=(\d{1,19})-(\d{1,19})", re.ASCII)
 
 
 def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """(first, last) byte of the range asked of ``size`` bytes; None for the whole object. ``InvalidRange`` beyond it."""
+    """(first, last) byte of the range asked of ``size`` bytes; None for the whole. ``InvalidRange`` beyond it."""
     found = _RANGE.fullmatch(header) if header else None
     if found is None:
         return None
@@ -35,14 +35,14 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     return start, min(int(last), size - 1) if last else size - 1
 
 
-def _unsatisfiable(header: str | None, size: int) -> InvalidRange:  # type: ignore[valid-type]
+def _unsatisfiable(header: str | None, size: int) -> S3Error:
     return InvalidRange(
         None, headers={"Content-Range": f"bytes */{size}"}, ActualObjectSize=size, RangeRequested=header
     )
 
 
 def parse_copy_range(header: str, size: int) -> tuple[int, int]:
-    """(first, last) byte of ``x-amz-copy-source-range``: both ends named and inside the source; ``InvalidArgument`` else."""
+    """(first, last) byte of ``x-amz-copy-source-range``: both ends named and inside the source. ``InvalidArgument``."""
     found = _COPY_RANGE.fullmatch(header)
     if found is None:
         raise invalid_argument(

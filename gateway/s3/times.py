@@ -22,13 +22,14 @@ def _at(seconds: int) -> datetime:
 
 
 @lru_cache(maxsize=65536)
-def _format_iso_second(seconds: int) -> str:
+def format_iso_second(seconds: int) -> str:
+    """``format_iso`` of unix seconds, for loops that cannot afford a second call."""
     return _at(seconds).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def format_iso(unix_ms: int) -> str:
     """``2009-10-12T17:50:30.000Z``: whole seconds, as AWS lists, so that listings agree with Last-Modified."""
-    return _format_iso_second(unix_ms // 1000)
+    return format_iso_second(unix_ms // 1000)
 
 
 @lru_cache(maxsize=16384)

@@ -1,0 +1,220 @@
+"""Listings as a pure fold over an ordered cursor: ListObjects V1 and V2, ListObjectVersions. No XML, no store.
+
+The cursor is anything that gives ``(key, head)`` or versions in UTF-8 byte order and can ``seek``; a common prefix
+costs one seek whatever lies under it, so a page costs O(max-keys) seeks and steps. Semantics are AWS's: keys and common
+prefixes count alike toward max-keys and come in one order; a page is truncated only if something follows; a marker
+inside a common prefix lies behind all of it.
+
+Continuation tokens are opaque, versioned and checked; they are positions, not secrets.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from zlib import crc32
+
+from gateway.s3.errors import S3Error, invalid_argument
+from gateway.s3.names import KEY_BYTES_MAX
+
+KEYS_MAX: Final = 1000
+_TOKEN_VERSION: Final = 1
+
+HeadT_co = TypeVar("HeadT_co", covariant=True)
+HeadT = TypeVar("HeadT")
+VersionT_co = TypeVar("VersionT_co", covariant=True, bound="AnyVersion")
+VersionT = TypeVar("VersionT", bound="AnyVersion")
+
+
+class AnyVersion(Protocol):
+    """What the fold needs of a version; the renderer needs more."""
+
+    @property
+    def key(self) -> bytes:
+        """Its key, UTF-8."""
+
+
+class HeadCursor(Protocol[HeadT_co]):
+    """Current objects in key order, from wherever ``seek`` last put it."""
+
+    def seek(self, key: bytes, /) -> None:
+        """Go on with the first key >= ``key``."""
+
+    def __next__(self) -> tuple[bytes, HeadT_co]: ...
+
+
+class VersionCursor(Protocol[VersionT_co]):
+    """Versions, keys ascending and newest first within a key."""
+
+    def seek(self, key: bytes, after: Any = None, /) -> None:
+        """Go on with the first version of the first key >= ``key``; with ``after``, behind that version of ``key``."""
+
+    def __next__(self) -> VersionT_co: ...
+
+
+class Page(NamedTuple):
+    """What a listing asks for. Bytes are decoded UTF-8; ``after``: only keys greater than it; ``keys_max`` 0 to 1,000.
+
+    ``after_prefix``: ``after`` is a common prefix that was returned, so everything under it is done.
+    """
+
+    prefix: bytes = b""
+    delimiter: bytes = b""
+    after: bytes = b""
+    keys_max: int = KEYS_MAX
+    after_prefix: bool = False
+
+
+class Listing(NamedTuple, Generic[HeadT]):
+    """A page: ``contents`` (key, head), ``prefixes``, whether more follows, the last entry.
+
+    ``last`` is the greatest entry (key or common prefix); ``last_is_prefix`` tells which. Empty if there was none.
+    """
+
+    contents: list[tuple[bytes, HeadT]]
+    prefixes: list[bytes]
+    truncated: bool
+    last: bytes
+    last_is_prefix: bool
+
+
+class VersionListing(NamedTuple, Generic[VersionT]):
+    """A page of versions; ``last``: the last entry if that was a version, else ``last_prefix`` is."""
+
+    versions: list[VersionT]
+    prefixes: list[bytes]
+    truncated: bool
+    last: VersionT | None
+    last_prefix: bytes
+
+
+def bound(key: bytes) -> bytes:
+    """A seek position equal to ``key`` for keys of at most 1,024 bytes, however long ``key`` is."""
+    return key if len(key) <= KEY_BYTES_MAX else key[:KEY_BYTES_MAX] + b"\0"
+
+
+def successor(prefix: bytes) -> bytes | None:
+    """The least bytes greater than everything that starts with ``prefix``; None if there are none."""
+    trimmed = prefix.rstrip(b"\xff")
+    return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else None
+
+
+def _group(key: bytes, prefix: bytes, delimiter: bytes) -> bytes:
+    """The common prefix ``key`` rolls up into, or empty."""
+    at = key.find(delimiter, len(prefix)) if delimiter else -1
+    return key[: at + len(delimiter)] if at >= 0 else b""
+
+
+def _start(page: Page) -> bytes | None:
+    """Where the scan begins; None if nothing can follow."""
+    after = page.after
+    if not after or after < page.prefix:
+        return page.prefix
+    group = after if page.after_prefix else b""
+    if not group and after.startswith(page.prefix):
+        group = _group(after, page.prefix, page.delimiter)
+    return successor(group) if group else after + b"\0"
+
+
+def list_heads(cursor: HeadCursor[HeadT], page: Page) -> Listing[HeadT]:
+    """One page of current objects."""
+    contents: list[tuple[bytes, HeadT]] = []
+    prefixes: list[bytes] = []
+    start = _start(page)
+    left = page.keys_max
+    last, last_is_prefix = b"", False
+    if left <= 0 or start is None or len(page.prefix) > KEY_BYTES_MAX:
+        return Listing(contents, prefixes, False, last, last_is_prefix)
+    prefix, delimiter = page.prefix, page.delimiter
+    cursor.seek(bound(start))
+    for key, head in _heads(cursor):
+        if not key.startswith(prefix):
+            break
+        if left == 0:
+            return Listing(contents, prefixes, True, last, last_is_prefix)
+        left -= 1
+        group = _group(key, prefix, delimiter) if delimiter else b""
+        if group:
+            prefixes.append(group)
+            last, last_is_prefix = group, True
+            beyond = successor(group)
+            if beyond is None:
+                break
+            cursor.seek(bound(beyond))
+        else:
+            contents.append((key, head))
+            last, last_is_prefix = key, False
+    return Listing(contents, prefixes, False, last, last_is_prefix)
+
+
+def _heads(cursor: HeadCursor[HeadT]) -> Iterator[tuple[bytes, HeadT]]:
+    """Steps of a cursor that may be moved between them, until its end."""
+    step = cursor.__next__
+    while True:
+        try:
+            entry = step()
+        except StopIteration:
+            return
+        yield entry
+
+
+def list_versions(cursor: VersionCursor[VersionT], page: Page, after_version: Any = None) -> VersionListing[VersionT]:
+    """One page of versions. ``page.after``: the key marker; ``after_version``: the version of it to go on behind."""
+    versions: list[VersionT] = []
+    prefixes: list[bytes] = []
+    last: VersionT | None = None
+    last_prefix = b""
+    left = page.keys_max
+    prefix, delimiter = page.prefix, page.delimiter
+    start = _start(page)
+    if left <= 0 or start is None or len(prefix) > KEY_BYTES_MAX:
+        return VersionListing(versions, prefixes, False, last, last_prefix)
+    if after_version is not None and page.after >= prefix and start == page.after + b"\0":
+        cursor.seek(bound(page.after), after_version)
+    else:
+        cursor.seek(bound(start))
+    while (version := next(cursor, None)) is not None:
+        key = version.key
+        if not key.startswith(prefix):
+            break
+        if left == 0:
+            return VersionListing(versions, prefixes, True, last, last_prefix)
+        left -= 1
+        group = _group(key, prefix, delimiter) if delimiter else b""
+        if group:
+            prefixes.append(group)
+            last, last_prefix = None, group
+            beyond = successor(group)
+            if beyond is None:
+                break
+            cursor.seek(bound(beyond))
+        else:
+            versions.append(version)
+            last, last_prefix = version, b""
+    return VersionListing(versions, prefixes, False, last, last_prefix)
+
+
+def encode_token(last: bytes, *, is_prefix: bool) -> str:
+    """The continuation token of a page that ended with ``last``."""
+    body = bytes([_TOKEN_VERSION, is_prefix]) + last
+    return urlsafe_b64encode(crc32(body).to_bytes(4, "big") + body).decode()
+
+
+def decode_token(token: str) -> tuple[bytes, bool]:
+    """(last entry, whether it was a common prefix) of a token; ``InvalidArgument`` if it is none of ours."""
+    if not token.isascii() or len(token) > 2 * KEY_BYTES_MAX + 64:
+        raise _bad_token(token)
+    try:
+        raw = urlsafe_b64decode(token)
+    except (binascii.Error, ValueError):
+        raise _bad_token(token) from None
+    body = raw[4:]
+    if len(body) < 3 or crc32(body).to_bytes(4, "big") != raw[:4] or body[0] != _TOKEN_VERSION or body[1] > 1:
+        raise _bad_token(token)
+    return body[2:], bool(body[1])
+
+
+def _bad_token(token: str) -> S3Error:
+    return invalid_argument("The continuation token provided is incorrect", "continuation-token", token[:256])

@@ -1,0 +1,452 @@
+"""What each operation asks for: query and headers → frozen values. Pure; no bodies (those are ``bodies``).
+
+``query`` is the mapping of first decoded values (``Query.params``); ``headers`` are folded and merged with those that a
+presigner moved into the query (``headers.merge_query_headers``). What is malformed is AWS's ``InvalidArgument`` with
+the argument's name; what Skerry does not do was refused before by ``headers.refuse_unknown``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from gateway.s3.conditions import (
+    Conditions,
+    DeleteConditions,
+    parse_conditions,
+    parse_delete_conditions,
+    refuse_unsupported_write,
+)
+from gateway.s3.errors import EntityTooLarge, InvalidRequest, MissingContentLength, S3Error, invalid_argument
+from gateway.s3.listing import KEYS_MAX, Page, decode_token
+from gateway.s3.names import check_key
+from gateway.s3.object_headers import (
+    ChecksumClaim,
+    parse_checksum,
+    parse_checksum_mode,
+    parse_content_md5,
+    parse_metadata,
+    parse_storage_class,
+    parse_system_headers,
+    parse_upload_checksum,
+)
+from gateway.s3.uri import decode_percent
+
+OBJECT_BYTES_MAX: Final = 5 * 1024**4
+PUT_BYTES_MAX: Final = 5 * 1024**3
+PART_BYTES_MIN: Final = 5 * 1024**2
+PART_NUMBER_MAX: Final = 10_000
+_INT_MAX: Final = 2**31 - 1
+_OVERRIDES: Final = {
+    "response-content-type": "Content-Type",
+    "response-content-language": "Content-Language",
+    "response-expires": "Expires",
+    "response-cache-control": "Cache-Control",
+    "response-content-disposition": "Content-Disposition",
+    "response-content-encoding": "Content-Encoding",
+}
+
+
+class GetParameters(NamedTuple):
+    """GetObject and HeadObject. ``range``: the header as sent, for ``ranges.parse_range`` when the size is known."""
+
+    version_id: str | None
+    part_number: int | None
+    range: str | None
+    conditions: Conditions
+    overrides: dict[str, str]
+    checksum_mode: bool
+
+
+class ObjectHeaders(NamedTuple):
+    """What is stored with an object by headers (lower case names; metadata without ``x-amz-meta-``)."""
+
+    headers: dict[str, str]
+    metadata: dict[str, str]
+    storage_class: str
+
+
+class PutParameters(NamedTuple):
+    """PutObject. ``content_md5``: 16 bytes or None."""
+
+    stored: ObjectHeaders
+    conditions: Conditions
+    content_md5: bytes | None
+    checksum: ChecksumClaim
+
+
+class PartParameters(NamedTuple):
+    """UploadPart."""
+
+    upload_id: str
+    number: int
+    content_md5: bytes | None
+    checksum: ChecksumClaim
+
+
+class CopySource(NamedTuple):
+    """Where a copy comes from; ``version_id`` None for the current version; ``conditions`` on the source."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+    conditions: Conditions
+    expected_owner: str | None
+
+
+class CopyParameters(NamedTuple):
+    """CopyObject. ``replace``: take ``stored`` instead of the source's headers and metadata."""
+
+    source: CopySource
+    stored: ObjectHeaders
+    replace: bool
+    conditions: Conditions
+    checksum: ChecksumClaim
+    storage_class_given: bool
+
+
+class PartCopyParameters(NamedTuple):
+    """UploadPartCopy. ``range``: as sent, for ``ranges.parse_copy_range``; None for the whole source."""
+
+    upload_id: str
+    number: int
+    source: CopySource
+    range: str | None
+
+
+class UploadParameters(NamedTuple):
+    """CreateMultipartUpload."""
+
+    stored: ObjectHeaders
+    checksum: ChecksumClaim
+
+
+class CompleteParameters(NamedTuple):
+    """CompleteMultipartUpload, besides its body. ``object_bytes``: the size the client expects, or None."""
+
+    upload_id: str
+    conditions: Conditions
+    checksum: ChecksumClaim
+    object_bytes: int | None
+
+
+class DeleteParameters(NamedTuple):
+    """DeleteObject."""
+
+    version_id: str | None
+    conditions: DeleteConditions
+
+
+class ListParameters(NamedTuple):
+    """ListObjects V1 or V2: the page to fold, and what the answer repeats.
+
+    ``token`` and ``start_after`` are V2's as sent (None if absent), ``marker`` V1's.
+    """
+
+    page: Page
+    prefix: str
+    delimiter: str
+    encoding: bool
+    marker: str = ""
+    token: str | None = None
+    start_after: str = ""
+    fetch_owner: bool = False
+
+
+class ListVersionsParameters(NamedTuple):
+    """ListObjectVersions. ``version_id_marker`` still is text: the store knows version ids."""
+
+    page: Page
+    prefix: str
+    delimiter: str
+    encoding: bool
+    key_marker: str
+    version_id_marker: str | None
+
+
+class ListUploadsParameters(NamedTuple):
+    """ListMultipartUploads."""
+
+    prefix: str
+    delimiter: str
+    encoding: bool
+    key_marker: str
+    upload_id_marker: str
+    uploads_max: int
+
+
+class ListPartsParameters(NamedTuple):
+    """ListParts."""
+
+    upload_id: str
+    after: int
+    parts_max: int
+    encoding: bool
+
+
+class ListBucketsParameters(NamedTuple):
+    """ListBuckets. ``after``: the name the last page ended with; ``buckets_max`` None: all at once."""
+
+    prefix: str
+    after: str
+    buckets_max: int | None
+
+
+def parse_integer(query: Mapping[str, str], name: str, default: int, low: int = 0, high: int = _INT_MAX) -> int:
+    """A non-negative decimal parameter; ``InvalidArgument`` with AWS's words if it is not one or out of range."""
+    text = query.get(name)
+    if text is None or text == "":
+        return default
+    if not (text.isascii() and text.removeprefix("-").isdecimal()) or len(text) > 20:
+        raise invalid_argument(f"Provided {name} not an integer or within integer range", name, text)
+    number = int(text)
+    if not low <= number <= high:
+        raise invalid_argument(f"Argument {name} must be an integer between {low} and {high}", name, text)
+    return number
+
+
+def parse_version_id(query: Mapping[str, str]) -> str | None:
+    """The versionId parameter; ``InvalidArgument`` if it is there and empty."""
+    version_id = query.get("versionId")
+    if version_id == "":
+        raise invalid_argument("Version id cannot be the empty string", "versionId", "")
+    return version_id
+
+
+def parse_part_number(query: Mapping[str, str]) -> int:
+    """The partNumber parameter, 1 to 10,000."""
+    text = query.get("partNumber", "")
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:6]) <= PART_NUMBER_MAX:
+        raise invalid_argument(
+            f"Part number must be an integer between 1 and {PART_NUMBER_MAX}, inclusive", "partNumber", text
+        )
+    return int(text)
+
+
+def parse_content_length(headers: Mapping[str, str], *, bytes_max: int = PUT_BYTES_MAX) -> int:
+    """The plaintext length of a body, decoded if aws-chunked. 411 without one, ``EntityTooLarge`` beyond."""
+    name = "x-amz-decoded-content-length" if "x-amz-decoded-content-length" in headers else "content-length"
+    text = headers.get(name)
+    if text is None:
+        raise MissingContentLength
+    if not (text.isascii() and text.isdecimal()) or len(text) > 19:
+        raise invalid_argument("Content-Length must be a non-negative integer", name, text)
+    if int(text) > bytes_max:
+        raise EntityTooLarge(None, ProposedSize=text, MaxSizeAllowed=bytes_max)
+    return int(text)
+
+
+def parse_get(query: Mapping[str, str], headers: Mapping[str, str]) -> GetParameters:
+    """GetObject and HeadObject."""
+    part_number = parse_part_number(query) if "partNumber" in query else None
+    byte_range = headers.get("range")
+    if part_number is not None and byte_range is not None:
+        raise InvalidRequest("Cannot specify both Range header and partNumber query parameter")
+    overrides = {}
+    for name, header in _OVERRIDES.items():
+        if name in query:
+            value = query[name]
+            if any(ord(character) < 32 or ord(character) == 127 for character in value):
+                raise invalid_argument("Header value cannot contain control characters", name, value)
+            overrides[header] = value
+    return GetParameters(
+        parse_version_id(query),
+        part_number,
+        byte_range,
+        parse_conditions(headers),
+        overrides,
+        parse_checksum_mode(headers),
+    )
+
+
+def parse_stored_headers(headers: Mapping[str, str]) -> ObjectHeaders:
+    """What is to be stored with the object."""
+    return ObjectHeaders(parse_system_headers(headers), parse_metadata(headers), parse_storage_class(headers))
+
+
+def parse_put(headers: Mapping[str, str]) -> PutParameters:
+    """PutObject."""
+    refuse_unsupported_write(headers)
+    return PutParameters(
+        parse_stored_headers(headers), parse_conditions(headers), parse_content_md5(headers), parse_checksum(headers)
+    )
+
+
+def _parse_upload_id(query: Mapping[str, str]) -> str:
+    upload_id = query.get("uploadId", "")
+    if not upload_id:
+        raise invalid_argument("This operation does not accept an empty uploadId.", "uploadId", "")
+    return upload_id
+
+
+def parse_upload_part(query: Mapping[str, str], headers: Mapping[str, str]) -> PartParameters:
+    """UploadPart."""
+    return PartParameters(
+        _parse_upload_id(query), parse_part_number(query), parse_content_md5(headers), parse_checksum(headers)
+    )
+
+
+def parse_copy_source(headers: Mapping[str, str]) -> CopySource:
+    """x-amz-copy-source: ``[/]bucket/key[?versionId=id]``, percent-encoded once, with the conditions on it."""
+    raw = headers.get("x-amz-copy-source", "")
+    path, question, rest = raw.partition("?")
+    version_id = None
+    if question:
+        name, _, value = rest.partition("=")
+        if name != "versionId" or not value:
+            raise _bad_copy_source(raw)
+        version_id = decode_percent(value)
+    bucket, _, key = decode_percent(path).removeprefix("/").partition("/")
+    if not bucket or not key:
+        raise _bad_copy_source(raw)
+    return CopySource(
+        bucket,
+        check_key(key),
+        version_id,
+        parse_conditions(headers, "x-amz-copy-source-"),
+        headers.get("x-amz-source-expected-bucket-owner"),
+    )
+
+
+def _bad_copy_source(raw: str) -> S3Error:
+    return invalid_argument(
+        "Copy Source must mention the source bucket and key: sourcebucket/sourcekey", "x-amz-copy-source", raw
+    )
+
+
+def parse_copy(headers: Mapping[str, str]) -> CopyParameters:
+    """CopyObject."""
+    refuse_unsupported_write(headers)
+    directive = headers.get("x-amz-metadata-directive", "COPY")
+    if directive not in ("COPY", "REPLACE"):
+        raise invalid_argument("Unknown metadata directive.", "x-amz-metadata-directive", directive)
+    return CopyParameters(
+        parse_copy_source(headers),
+        parse_stored_headers(headers),
+        directive == "REPLACE",
+        parse_conditions(headers),
+        parse_upload_checksum(headers),
+        "x-amz-storage-class" in headers,
+    )
+
+
+def parse_upload_part_copy(query: Mapping[str, str], headers: Mapping[str, str]) -> PartCopyParameters:
+    """UploadPartCopy."""
+    return PartCopyParameters(
+        _parse_upload_id(query),
+        parse_part_number(query),
+        parse_copy_source(headers),
+        headers.get("x-amz-copy-source-range"),
+    )
+
+
+def parse_create_upload(headers: Mapping[str, str]) -> UploadParameters:
+    """CreateMultipartUpload."""
+    return UploadParameters(parse_stored_headers(headers), parse_upload_checksum(headers))
+
+
+def parse_complete(query: Mapping[str, str], headers: Mapping[str, str]) -> CompleteParameters:
+    """CompleteMultipartUpload, but for its body (``bodies.parse_complete_body``)."""
+    refuse_unsupported_write(headers)
+    size = parse_integer(headers, "x-amz-mp-object-size", -1, 0, OBJECT_BYTES_MAX)
+    return CompleteParameters(
+        _parse_upload_id(query),
+        parse_conditions(headers),
+        parse_checksum(headers, with_type=True),
+        size if size >= 0 else None,
+    )
+
+
+def parse_abort(query: Mapping[str, str]) -> str:
+    """AbortMultipartUpload: the upload id."""
+    return _parse_upload_id(query)
+
+
+def parse_delete(query: Mapping[str, str], headers: Mapping[str, str]) -> DeleteParameters:
+    """DeleteObject."""
+    return DeleteParameters(parse_version_id(query), parse_delete_conditions(headers))
+
+
+def _parse_encoding(query: Mapping[str, str]) -> bool:
+    """Whether keys come percent-encoded (``encoding-type=url``)."""
+    encoding = query.get("encoding-type", "")
+    if encoding not in ("", "url"):
+        raise invalid_argument("Invalid Encoding Method specified in Request", "encoding-type", encoding)
+    return encoding == "url"
+
+
+def _parse_keys_max(query: Mapping[str, str], name: str = "max-keys") -> int:
+    """max-keys, max-uploads or max-parts: at most 1,000 whatever is asked."""
+    return min(parse_integer(query, name, KEYS_MAX), KEYS_MAX)
+
+
+def parse_list_v1(query: Mapping[str, str]) -> ListParameters:
+    """ListObjects."""
+    prefix, delimiter, marker = query.get("prefix", ""), query.get("delimiter", ""), query.get("marker", "")
+    page = Page(prefix.encode(), delimiter.encode(), marker.encode(), _parse_keys_max(query))
+    return ListParameters(page, prefix, delimiter, _parse_encoding(query), marker)
+
+
+def parse_list_v2(query: Mapping[str, str]) -> ListParameters:
+    """ListObjectsV2. A continuation token beats start-after."""
+    prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+    token, start_after = query.get("continuation-token"), query.get("start-after", "")
+    after, is_prefix = start_after.encode(), False
+    if token is not None:
+        after, is_prefix = decode_token(token)
+    page = Page(prefix.encode(), delimiter.encode(), after, _parse_keys_max(query), is_prefix)
+    fetch_owner = query.get("fetch-owner", "").lower() == "true"
+    return ListParameters(page, prefix, delimiter, _parse_encoding(query), "", token, start_after, fetch_owner)
+
+
+def parse_list_versions(query: Mapping[str, str]) -> ListVersionsParameters:
+    """ListObjectVersions."""
+    prefix, delimiter, marker = query.get("prefix", ""), query.get("delimiter", ""), query.get("key-marker", "")
+    version = query.get("version-id-marker")
+    if version is not None and not marker:
+        if version:
+            raise invalid_argument(
+                "A version-id marker cannot be specified without a key marker.", "version-id-marker", version
+            )
+        version = None
+    if version == "":
+        raise invalid_argument("A version-id marker cannot be empty.", "version-id-marker", "")
+    page = Page(prefix.encode(), delimiter.encode(), marker.encode(), _parse_keys_max(query))
+    return ListVersionsParameters(page, prefix, delimiter, _parse_encoding(query), marker, version)
+
+
+def parse_list_uploads(query: Mapping[str, str]) -> ListUploadsParameters:
+    """ListMultipartUploads."""
+    return ListUploadsParameters(
+        query.get("prefix", ""),
+        query.get("delimiter", ""),
+        _parse_encoding(query),
+        query.get("key-marker", ""),
+        query.get("upload-id-marker", "") if query.get("key-marker") else "",
+        _parse_keys_max(query, "max-uploads"),
+    )
+
+
+def parse_list_parts(query: Mapping[str, str]) -> ListPartsParameters:
+    """ListParts."""
+    return ListPartsParameters(
+        _parse_upload_id(query),
+        parse_integer(query, "part-number-marker", 0),
+        _parse_keys_max(query, "max-parts"),
+        _parse_encoding(query),
+    )
+
+
+def parse_list_buckets(query: Mapping[str, str]) -> ListBucketsParameters:
+    """ListBuckets."""
+    token = query.get("continuation-token")
+    after = ""
+    if token:
+        try:
+            after = decode_token(token)[0].decode()
+        except UnicodeDecodeError:
+            raise invalid_argument(
+                "The continuation token provided is incorrect", "continuation-token", token
+            ) from None
+    buckets_max = parse_integer(query, "max-buckets", 0, 1, 10_000) if query.get("max-buckets") else None
+    return ListBucketsParameters(query.get("prefix", ""), after, buckets_max)
