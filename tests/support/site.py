@@ -1,8 +1,8 @@
 """A site for the tests: real ``skerry`` processes over a data directory of its own, driven from outside.
 
 Nothing of the server is imported. A site can be started, stopped, killed (SIGKILL, every process of it) and started
-again over the same data; commands run beside it. What the server says goes to ``server.log`` in the site's directory and is
-quoted when something fails.
+again over the same data; commands run beside it. What the server says goes to ``server.log`` in the site's directory
+and is quoted when something fails.
 """
 
 from __future__ import annotations
