@@ -76,6 +76,13 @@ class PageTree:
         ends = len(refs) >= PAGE_REFS_MIN and int.from_bytes(ref.id[:4], "little") & PAGE_END_MASK == 0
         return self._take(level) if ends or len(refs) == PAGE_REFS_MAX else None
 
+    def close_below(self, level: int) -> tuple[int, list[Ref]] | None:
+        """Something of this level comes next: the next page to store so that everything before it is at or above it."""
+        for below, refs in enumerate(self._levels[:level]):
+            if refs:
+                return self._take(below)
+        return None
+
     def close(self) -> tuple[int, list[Ref]] | None:
         """No more refs come: the next page to store, lowest first; None when ``root`` is ready."""
         for level, refs in enumerate(self._levels):
@@ -117,6 +124,11 @@ class LeafWalk:
         self._offset = 0
         self._stack: list[Iterator[Ref]] = [iter(refs)]
         self._page: Ref | None = None
+
+    @property
+    def offset(self) -> int:
+        """Where the page asked for begins in the content."""
+        return self._offset
 
     def advance(self) -> Leaf | Ref | None:
         """The next leaf; a page to load and ``descend`` into; None at the end of the range."""

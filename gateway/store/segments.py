@@ -10,6 +10,7 @@ Not here: what the bytes mean, when a file may go (``collect``), what to do abou
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -17,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from gateway.store.errors import Damaged, ReadOnlyStore
+from gateway.store.errors import Damaged, DiskFull, ReadOnlyStore, StoreError
 from gateway.store.files import Buffer, Files
 from gateway.store.layout import DataDirectory
 from gateway.store.segment_format import (
@@ -31,6 +32,9 @@ from gateway.store.segment_format import (
 DATA_SEGMENT_BYTES_MAX: Final = 256 << 20
 LOG_SEGMENT_BYTES_MAX: Final = 64 << 20
 SEGMENT_ID_SIZE: Final = 24
+
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Place(NamedTuple):
@@ -307,3 +311,10 @@ class SegmentReader:
             if len(self._open) > self._open_max:
                 self._open.popitem(last=False)
             return held
+
+
+def write_error(error: OSError) -> StoreError:
+    """What a failed append means to a request: a full disk, or a device that does not take bytes."""
+    if error.errno in _FULL:
+        return DiskFull(f"the disk is full ({error.strerror}): free space, or delete objects")
+    return StoreError(f"the disk did not take a write: {error.strerror}")

@@ -1,0 +1,105 @@
+"""What a new body replaces, as a source of patch bases: which old chunks lie where a new one lies now. Pure.
+
+Stands beside ``content``. The old content is known by its refs only. While the new chunks come, in order, the expected
+position in the old content is followed: a chunk that deduplication found there sets it, any other moves it on by its
+size. An unmatched chunk takes as bases the (at most two) old chunks that overlap the expected range most: after a match
+that is the next old chunk; with nothing matched yet, the old chunks around the place where the body is said to begin.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from gateway.store.page_format import Leaf, LeafWalk
+from replication.change_format import ChangeInvalid, Ref
+from replication.frame_format import BASES_MAX
+
+LoadPage = Callable[[Ref], Sequence[Ref] | None]
+"""What a page lists; None if it is not at hand."""
+
+WINDOW: Final = 1 << 30
+"""Bytes of the old content whose chunks are known at a time: some thousand refs."""
+WINDOW_BEHIND: Final = 64 << 20
+OVERLAP_MIN: Final = 2 << 10
+"""A second base must lie below at least so much of the chunk."""
+
+
+class Predecessor:
+    """Follows a new body along the old content."""
+
+    def __init__(self, refs: Sequence[Ref], load_page: LoadPage, offset_hint: int = 0) -> None:
+        self._refs, self._load_page = refs, load_page
+        self._size = sum([ref.size for ref in refs])
+        self._expected = offset_hint
+        self._page_start = offset_hint
+        self._leaves: list[Leaf] = []
+        self._offsets: list[int] = []
+        self._pages: list[Leaf] = []
+        self._by_id: dict[bytes, Leaf] = {}
+        self._window = (0, 0)
+
+    def matched(self, chunk_id: bytes, size: int) -> None:
+        """The next new chunk is one that is known: if the old content has it, go on behind it."""
+        self._look_around(self._expected)
+        here = self._leaf_at(self._expected)
+        leaf = here if here is not None and here.ref.id == chunk_id else self._by_id.get(chunk_id)
+        self._expected = (leaf.offset if leaf is not None else self._expected) + size
+
+    def bases(self, size: int) -> list[Ref]:
+        """Old chunks that the next new chunk, not known, may resemble, in the old order; and go on behind it."""
+        start = self._expected
+        self._expected += size
+        self._look_around(start)
+        if not self._leaves:
+            return []
+        first = max(0, bisect_right(self._offsets, start) - 1)
+        return _most_overlapping(self._leaves[first:], start, start + size)
+
+    def page_bases(self) -> list[Ref]:
+        """Old pages that a page of the new chunks since the last call may resemble."""
+        start, self._page_start = self._page_start, self._expected
+        return _most_overlapping(self._pages, start, self._expected)
+
+    def _leaf_at(self, offset: int) -> Leaf | None:
+        at = bisect_right(self._offsets, offset) - 1
+        return self._leaves[at] if at >= 0 else None
+
+    def _look_around(self, offset: int) -> None:
+        """Know the old chunks around an offset."""
+        low, high = self._window
+        if low <= offset < high or offset >= self._size:
+            return
+        low = max(0, offset - WINDOW_BEHIND)
+        high = low + WINDOW
+        self._window = (low, high)
+        self._leaves, self._pages = [], []
+        walk = LeafWalk(self._refs, low, high)
+        try:
+            while (found := walk.advance()) is not None:
+                if isinstance(found, Leaf):
+                    self._leaves.append(found)
+                elif (children := self._load_page(found)) is not None:
+                    self._pages.append(Leaf(walk.offset, found))
+                    walk.descend(children)
+                else:
+                    break
+        except ChangeInvalid:
+            self._leaves = []
+        self._offsets = [leaf.offset for leaf in self._leaves]
+        self._by_id = {leaf.ref.id: leaf for leaf in reversed(self._leaves)}
+
+
+def _most_overlapping(leaves: Sequence[Leaf], start: int, end: int) -> list[Ref]:
+    """At most ``BASES_MAX`` refs by their overlap with [start, end), in their own order."""
+    overlaps: list[tuple[int, Leaf]] = []
+    for leaf in leaves:
+        if leaf.offset >= end:
+            break
+        overlap = min(end, leaf.offset + leaf.ref.size) - max(start, leaf.offset)
+        if overlap > 0:
+            overlaps.append((overlap, leaf))
+    overlaps.sort(key=lambda pair: pair[0], reverse=True)
+    chosen = [leaf for at, (overlap, leaf) in enumerate(overlaps[:BASES_MAX]) if at == 0 or overlap >= OVERLAP_MIN]
+    return [leaf.ref for leaf in sorted(chosen, key=lambda leaf: leaf.offset)]
