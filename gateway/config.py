@@ -22,11 +22,11 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.config_reader import ENVIRONMENT_PREFIX, Check, ConfigError, Problem, Reader, Rule
+from gateway.http.settings import KIB, MIB, HttpSettings
 from replication.settings import CloudSettings, ReplicationSettings
 
 __all__ = ["Address", "Config", "ConfigError", "Overrides", "load_config", "parse_address"]
 
-MIB: Final = 1 << 20
 WORKERS_MAX: Final = 64
 _SITE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _DOMAIN: Final = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
@@ -125,17 +125,14 @@ class SiteConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerConfig:
-    """[server]: listeners and processes of ``skerry serve``."""
+class ServerConfig(HttpSettings):
+    """[server]: listeners and processes of ``skerry serve``, with everything the HTTP front is told."""
 
     listen: str = "127.0.0.1:9000"
     admin_listen: str = "127.0.0.1:9001"  # "" for none
     workers: int = 0  # 0: one per core
-    region: str = "us-east-1"
-    domains: tuple[str, ...] = ()
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
-    drain_timeout_s: float = 30.0
     replication_nice: int = 10
 
 
@@ -161,7 +158,6 @@ class LogConfig:
     """[log]: what is written to standard error."""
 
     level: str = "info"
-    access: bool = False
 
 
 SECTIONS: Final[Mapping[str, type]] = {
@@ -181,7 +177,16 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("server", "workers"): Rule(0, WORKERS_MAX),
     ("server", "region"): Rule(check=_check_region),
     ("server", "domains"): Rule(check=_check_domains),
+    ("server", "connections_max"): Rule(1, 1 << 20),
+    ("server", "line_bytes_max"): Rule(8 * KIB, MIB),
+    ("server", "headers_max"): Rule(32, 4096),
+    ("server", "header_timeout_s"): Rule(0.1, 600),
+    ("server", "keepalive_timeout_s"): Rule(0, 3600),
+    ("server", "body_idle_timeout_s"): Rule(0.1, 3600),
+    ("server", "linger_timeout_s"): Rule(0, 600),
     ("server", "drain_timeout_s"): Rule(0, 3600),
+    ("server", "body_budget_bytes"): Rule(8 * MIB, 1 << 36),
+    ("server", "document_bytes_max"): Rule(2 * MIB, 64 * MIB),
     ("server", "replication_nice"): Rule(0, 19),
     ("cloud", "bucket"): Rule(check=_check_bucket),
     ("cloud", "prefix"): Rule(check=_check_prefix),

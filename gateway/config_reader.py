@@ -58,9 +58,13 @@ class Rule(NamedTuple):
 
 
 def settable_fields(schema: type) -> list[dataclasses.Field[Any]]:
-    """The fields of a section's dataclass that are keys: all but nested dataclasses. ``repr=False`` marks a secret."""
+    """The fields of a section's dataclass that are keys: all but nested records. ``repr=False`` marks a secret."""
     hints = get_type_hints(schema)
-    return [field for field in dataclasses.fields(schema) if not dataclasses.is_dataclass(hints[field.name])]
+    return [
+        field
+        for field in dataclasses.fields(schema)
+        if not (dataclasses.is_dataclass(hints[field.name]) or hasattr(hints[field.name], "_fields"))
+    ]
 
 
 class Reader:

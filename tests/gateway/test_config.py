@@ -40,10 +40,10 @@ def test_nothing_is_no_configuration():
 
 def test_file_then_environment_then_options(tmp_path):
     path = write(tmp_path, '[site]\ndata = "d"\n[server]\nworkers = 2\nlisten = "0.0.0.0:1"\nregion = "eu-west-1"\n')
-    environment = {"SKERRY_SERVER_WORKERS": "3", "SKERRY_SERVER_LISTEN": "0.0.0.0:2", "SKERRY_LOG_ACCESS": "yes"}
+    environment = {"SKERRY_SERVER_WORKERS": "3", "SKERRY_SERVER_LISTEN": "0.0.0.0:2", "SKERRY_SERVER_ACCESS_LOG": "yes"}
     config = load_config(path, environment, Overrides(listen="0.0.0.0:3"))
     assert (config.server.region, config.workers, config.server.listen) == ("eu-west-1", 3, "0.0.0.0:3")
-    assert config.log.access is True
+    assert config.server.access_log is True
     assert config.data == tmp_path / "d"
 
 
