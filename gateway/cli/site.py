@@ -1,0 +1,207 @@
+"""From a configuration to a site that can be opened: data directory, realm keys, and what a first start makes of them.
+
+The only place where directory, keys and cloud come together before a store is opened. A site is *new* until its key
+directory holds the ``realm`` object, which is written last: a first start that was interrupted before that has
+acknowledged nothing, and is begun anew. With a cloud configured, a new site joins the realm that the bucket holds, or
+makes and publishes one; it never guesses when the bucket cannot be asked.
+
+Blocking (files, scrypt, a key command): called before an event loop runs. Prints nothing: kit and credentials are
+returned to who shows them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway.config import Config
+from gateway.store.errors import BadDataDirectory
+from gateway.store.layout import STAMP_NAME, DataDirectory
+from replication.cloud_names import REALM
+from replication.keys import (
+    KeyObjects,
+    NewRealm,
+    NoRealm,
+    OpenRealm,
+    RealmError,
+    create_realm,
+    fetch_realm,
+    open_realm,
+    publish_realm,
+    read_key_directory,
+    recovery_kit,
+    write_key_directory,
+)
+from replication.open_cloud import open_cloud
+from replication.realm_format import REALM_KEY_LABEL, encode_key_text
+from replication.root_keys import (
+    CommandRootKey,
+    FileRootKey,
+    GivenRootKey,
+    PassphraseRootKey,
+    RootKeyProvider,
+    generate_key_file,
+)
+from replication.sealing import KEY_SIZE
+from replication.settings import CloudSettings
+
+SITE_ID_SIZE: Final = 16
+GENERATED_KEY_NAME: Final = "realm.key"
+
+
+@dataclass(frozen=True, repr=False)
+class SiteKeys:
+    """A data directory whose realm is open."""
+
+    directory: DataDirectory
+    realm: OpenRealm
+    objects: KeyObjects
+
+
+@dataclass(frozen=True, repr=False)
+class FirstStart:
+    """A site just made: what there is to show, once. ``kit`` is empty for a site that joined a realm."""
+
+    keys: SiteKeys
+    kit: str
+    key_place: str
+    joined: bool
+
+
+def generated_key_path(config: Config) -> Path:
+    """Where the root key lies if the configuration names no source of it."""
+    return config.data / "keys" / GENERATED_KEY_NAME
+
+
+def root_key_provider(config: Config) -> RootKeyProvider:
+    """Where this configuration says the root key comes from."""
+    realm = config.realm
+    if realm.key_command:
+        return CommandRootKey(realm.key_command)
+    if realm.passphrase_file:
+        return PassphraseRootKey(realm.passphrase_file)
+    return FileRootKey(realm.key_file or generated_key_path(config))
+
+
+def describe_cloud(cloud: CloudSettings | None) -> str:
+    """Where the bucket is, for a person."""
+    if cloud is None:
+        return "none yet"
+    place = f"{cloud.bucket}/{cloud.prefix}".rstrip("/")
+    return f"{cloud.endpoint_url or 'AWS, ' + cloud.region}, bucket {place}"
+
+
+def is_new_site(config: Config) -> bool:
+    """Whether there is no site in the data directory yet, or only the beginnings of one."""
+    return not (config.data / "keys" / REALM).exists()
+
+
+def open_site(config: Config) -> SiteKeys:
+    """Open an existing site's directory and realm; ``BadDataDirectory``, ``RealmError``, ``RootKeyUnusable``."""
+    directory = DataDirectory.open(config.data)
+    if is_new_site(config):
+        raise BadDataDirectory(f"{config.data} holds no site yet: `skerry serve` makes one")
+    objects = read_key_directory(directory.keys)
+    opened = open_realm(root_key_provider(config), objects)
+    if opened.realm.id != directory.realm:
+        raise RealmError(f"the keys in {directory.keys} are of realm {opened.realm.id.hex()}, the data is not")
+    return SiteKeys(directory, opened, objects)
+
+
+def create_site(config: Config) -> FirstStart:
+    """Make a new site: join the bucket's realm, or make one and publish it. Durable on return.
+
+    Raises ``CloudError`` if the bucket cannot be asked: a site that guessed would have a realm of its own.
+    """
+    _clear_interrupted_start(config.data)
+    found = asyncio.run(_look_for_realm(config.cloud)) if config.cloud else None
+    if found is not None:
+        return _join_realm(config, found)
+    made = _make_realm(config)
+    if config.cloud:
+        asyncio.run(_publish(config.cloud, made.keys.objects))
+    return made
+
+
+def _join_realm(config: Config, objects: KeyObjects) -> FirstStart:
+    realm = config.realm
+    if not (realm.key_file or realm.passphrase_file or realm.key_command):
+        raise RealmError(
+            f"the bucket ({describe_cloud(config.cloud)}) holds a realm already: configure its root key, "
+            f"for instance [realm] key_file with a copy of keys/{GENERATED_KEY_NAME} of another site"
+        )
+    opened = open_realm(root_key_provider(config), objects)
+    directory = DataDirectory.create(config.data, opened.realm.id, secrets.token_bytes(SITE_ID_SIZE))
+    write_key_directory(directory.keys, objects)
+    return FirstStart(SiteKeys(directory, opened, objects), "", "", joined=True)
+
+
+def _make_realm(config: Config) -> FirstStart:
+    now_ms = time.time_ns() // 1_000_000
+    realm, key_place = config.realm, ""
+    if realm.key_file and not realm.key_file.exists():
+        generate_key_file(realm.key_file)
+        key_place = str(realm.key_file)
+    if realm.key_file or realm.passphrase_file or realm.key_command:
+        made = create_realm(root_key_provider(config), now_ms)
+        directory = _create_directory(config, made)
+    else:
+        made, directory = _make_realm_with_generated_key(config, now_ms)
+        key_place = str(generated_key_path(config))
+    write_key_directory(directory.keys, made.objects)
+    keys = SiteKeys(directory, made.opened, made.objects)
+    return FirstStart(keys, recovery_kit(made, describe_cloud(config.cloud)), key_place, joined=False)
+
+
+def _make_realm_with_generated_key(config: Config, now_ms: int) -> tuple[NewRealm, DataDirectory]:
+    text = encode_key_text(REALM_KEY_LABEL, secrets.token_bytes(KEY_SIZE))
+    made = create_realm(GivenRootKey(text), now_ms)
+    directory = _create_directory(config, made)
+    directory.files.write_file_durably(generated_key_path(config), text.encode() + b"\n")
+    return made, directory
+
+
+def _create_directory(config: Config, made: NewRealm) -> DataDirectory:
+    return DataDirectory.create(config.data, made.opened.realm.id, secrets.token_bytes(SITE_ID_SIZE))
+
+
+async def _look_for_realm(settings: CloudSettings) -> KeyObjects | None:
+    cloud = await open_cloud(settings)
+    try:
+        return await fetch_realm(cloud)
+    except NoRealm:
+        return None
+    finally:
+        await cloud.close()
+
+
+async def _publish(settings: CloudSettings, objects: KeyObjects) -> None:
+    cloud = await open_cloud(settings)
+    try:
+        await publish_realm(cloud, objects)
+    finally:
+        await cloud.close()
+
+
+def _clear_interrupted_start(path: Path) -> None:
+    """Remove what a first start left that ended before ``keys/realm`` was written: stamp, keys, empty directories.
+
+    Refuses (``BadDataDirectory``) where there is any data: then the keys were lost, not never made.
+    """
+    if not DataDirectory.is_stamped(path):
+        return
+    directory = DataDirectory.open(path)
+    if any(directory.segments.iterdir()) or any(directory.index.iterdir()):
+        raise BadDataDirectory(
+            f"{path} holds data, but {directory.keys / REALM} is gone: put the keys directory back from a backup "
+            "or from the bucket, or move the directory away and use `skerry restore`"
+        )
+    for name in ("keys", "run", "segments", "index"):
+        shutil.rmtree(path / name)
+    (path / STAMP_NAME).unlink()
+    directory.files.sync_directory(path)
