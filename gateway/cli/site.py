@@ -29,6 +29,7 @@ from replication.keys import (
     NoRealm,
     OpenRealm,
     RealmError,
+    WrongRealm,
     create_realm,
     fetch_realm,
     open_realm,
@@ -124,7 +125,12 @@ def create_site(config: Config) -> FirstStart:
         return _join_realm(config, found)
     made = _make_realm(config)
     if config.cloud:
-        asyncio.run(_publish(config.cloud, made.keys.objects))
+        try:
+            asyncio.run(_publish(config.cloud, made.keys.objects))
+        except WrongRealm:  # another site's first start was quicker: nothing was written here yet, so start over
+            (made.keys.directory.keys / REALM).unlink()
+            _clear_interrupted_start(config.data)
+            raise
     return made
 
 
