@@ -27,18 +27,17 @@ from replication.keys import (
     KeyObjects,
     NewRealm,
     NoRealm,
-    OpenRealm,
     RealmError,
     WrongRealm,
     create_realm,
     fetch_realm,
     open_realm,
     publish_realm,
-    read_key_directory,
     recovery_kit,
     write_key_directory,
 )
 from replication.open_cloud import open_cloud
+from replication.realm_access import RealmAccess, open_local
 from replication.realm_format import REALM_KEY_LABEL, encode_key_text
 from replication.root_keys import (
     CommandRootKey,
@@ -57,21 +56,21 @@ GENERATED_KEY_NAME: Final = "realm.key"
 
 @dataclass(frozen=True, repr=False)
 class SiteKeys:
-    """A data directory whose realm is open."""
+    """A data directory and its opened realm."""
 
     directory: DataDirectory
-    realm: OpenRealm
-    objects: KeyObjects
+    realm: RealmAccess
 
 
 @dataclass(frozen=True, repr=False)
 class FirstStart:
-    """A site just made: what there is to show, once. ``kit`` is empty for a site that joined a realm."""
+    """A site just made: what there is to show, once.
 
-    keys: SiteKeys
-    kit: str
-    key_place: str
-    joined: bool
+    ``kit`` is the recovery kit, empty for a site that joined a realm; ``key_place`` where a root key was generated.
+    """
+
+    kit: str = ""
+    key_place: str = ""
 
 
 def generated_key_path(config: Config) -> Path:
@@ -107,11 +106,10 @@ def open_site(config: Config) -> SiteKeys:
     directory = DataDirectory.open(config.data)
     if is_new_site(config):
         raise BadDataDirectory(f"{config.data} holds no site yet: `skerry serve` makes one")
-    objects = read_key_directory(directory.keys)
-    opened = open_realm(root_key_provider(config), objects)
-    if opened.realm.id != directory.realm:
-        raise RealmError(f"the keys in {directory.keys} are of realm {opened.realm.id.hex()}, the data is not")
-    return SiteKeys(directory, opened, objects)
+    realm = open_local(directory.keys, root_key_provider(config))
+    if realm.realm.id != directory.realm:
+        raise RealmError(f"the keys in {directory.keys} are of realm {realm.realm.id.hex()}, the data is not")
+    return SiteKeys(directory, realm)
 
 
 def create_site(config: Config) -> FirstStart:
@@ -123,15 +121,15 @@ def create_site(config: Config) -> FirstStart:
     found = asyncio.run(_look_for_realm(config.cloud)) if config.cloud else None
     if found is not None:
         return _join_realm(config, found)
-    made = _make_realm(config)
+    directory, made, key_place = _make_realm(config)
     if config.cloud:
         try:
-            asyncio.run(_publish(config.cloud, made.keys.objects))
+            asyncio.run(_publish(config.cloud, made.objects))
         except WrongRealm:  # another site's first start was quicker: nothing was written here yet, so start over
-            (made.keys.directory.keys / REALM).unlink()
+            (directory.keys / REALM).unlink()
             _clear_interrupted_start(config.data)
             raise
-    return made
+    return FirstStart(recovery_kit(made, describe_cloud(config.cloud)), key_place)
 
 
 def _join_realm(config: Config, objects: KeyObjects) -> FirstStart:
@@ -142,12 +140,12 @@ def _join_realm(config: Config, objects: KeyObjects) -> FirstStart:
             f"for instance [realm] key_file with a copy of keys/{GENERATED_KEY_NAME} of another site"
         )
     opened = open_realm(root_key_provider(config), objects)
-    directory = DataDirectory.create(config.data, opened.realm.id, secrets.token_bytes(SITE_ID_SIZE))
+    directory = _create_directory(config, opened.realm.id)
     write_key_directory(directory.keys, objects)
-    return FirstStart(SiteKeys(directory, opened, objects), "", "", joined=True)
+    return FirstStart()
 
 
-def _make_realm(config: Config) -> FirstStart:
+def _make_realm(config: Config) -> tuple[DataDirectory, NewRealm, str]:
     now_ms = time.time_ns() // 1_000_000
     realm, key_place = config.realm, ""
     if realm.key_file and not realm.key_file.exists():
@@ -155,25 +153,24 @@ def _make_realm(config: Config) -> FirstStart:
         key_place = str(realm.key_file)
     if realm.key_file or realm.passphrase_file or realm.key_command:
         made = create_realm(root_key_provider(config), now_ms)
-        directory = _create_directory(config, made)
+        directory = _create_directory(config, made.opened.realm.id)
     else:
         made, directory = _make_realm_with_generated_key(config, now_ms)
         key_place = str(generated_key_path(config))
     write_key_directory(directory.keys, made.objects)
-    keys = SiteKeys(directory, made.opened, made.objects)
-    return FirstStart(keys, recovery_kit(made, describe_cloud(config.cloud)), key_place, joined=False)
+    return directory, made, key_place
 
 
 def _make_realm_with_generated_key(config: Config, now_ms: int) -> tuple[NewRealm, DataDirectory]:
     text = encode_key_text(REALM_KEY_LABEL, secrets.token_bytes(KEY_SIZE))
     made = create_realm(GivenRootKey(text), now_ms)
-    directory = _create_directory(config, made)
+    directory = _create_directory(config, made.opened.realm.id)
     directory.files.write_file_durably(generated_key_path(config), text.encode() + b"\n")
     return made, directory
 
 
-def _create_directory(config: Config, made: NewRealm) -> DataDirectory:
-    return DataDirectory.create(config.data, made.opened.realm.id, secrets.token_bytes(SITE_ID_SIZE))
+def _create_directory(config: Config, realm: bytes) -> DataDirectory:
+    return DataDirectory.create(config.data, realm, secrets.token_bytes(SITE_ID_SIZE))
 
 
 async def _look_for_realm(settings: CloudSettings) -> KeyObjects | None:
