@@ -1,0 +1,165 @@
+"""The one function that turns records of the log into rows of the index: used alike by commit, recovery and rebuild.
+
+Stands between the log (``log_format``) and the row modules. Invariants: it is deterministic (the same batches in the
+same order give the same logical index, wherever their frames lie); each dot is applied once; whatever changes users,
+keys, buckets or documents moves ``state.generation``. It reads no clock and writes no files.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.store import item_rows, upload_rows
+from gateway.store.chunk_rows import ChunkRows, OpenPages, put_segment, read_segment
+from gateway.store.document_format import PartRecord, UploadRecord, decode_record
+from gateway.store.errors import Damaged
+from gateway.store.index import Transaction
+from gateway.store.index_format import BatchRow, OriginRow, SegmentRow, State
+from gateway.store.item_format import FAMILY_BUCKET, FAMILY_NULL_SLOT, FAMILY_VERSION
+from gateway.store.log_format import (
+    Imported,
+    Incarnation,
+    Own,
+    PartStored,
+    Placed,
+    Pulled,
+    Record,
+    Shipped,
+    UploadClosed,
+    UploadOpened,
+)
+from gateway.store.log_rows import is_applied, put_batch, put_incarnation, put_origin, read_origin
+from gateway.store.object_format import ObjectRecord, decode_object
+from gateway.store.object_rows import ObjectRows
+from gateway.store.segment_format import KIND_DATA, KIND_LOG
+from replication.change_format import Change, decode_change
+from replication.crdt import Dot, winner
+from replication.frame_format import decode_header
+
+_OBJECT_FAMILIES = frozenset((FAMILY_NULL_SLOT, FAMILY_VERSION))
+
+
+class Applier:
+    """Applies records within one write transaction. ``state`` is the writer's and is changed in place."""
+
+    def __init__(self, transaction: Transaction, site: bytes, state: State, open_pages: OpenPages) -> None:
+        self.transaction = transaction
+        self.site = site
+        self.state = state
+        self.chunks = ChunkRows(transaction, state, open_pages)
+        self.objects = ObjectRows(transaction, state, self.chunks, self.is_applied, self._touch_bucket)
+
+        self.begin_batch()
+
+    def begin_batch(self) -> None:
+        """What follows, up to ``finish_batch``, is one batch."""
+        state = self.state
+        self._before = (state.incarnation, state.seq, state.ship_total)
+
+    def finish_batch(self, segment: int, offset: int, size: int, batch_hash: bytes, time_ms: int) -> None:
+        """The batch lies there: remember it, and save the state as it is after it."""
+        state = self.state
+        incarnation, seq, ship_before = self._before
+        first_seq = seq + 1 if incarnation == state.incarnation else 1
+        state.batch += 1
+        state.batch_hash = batch_hash
+        row = BatchRow(segment, offset, size, first_seq, state.seq + 1 - first_seq, ship_before, time_ms)
+        put_batch(self.transaction, state.batch, row, state.incarnation)
+        self.chunks.flush_segments()
+        known = read_segment(self.transaction, segment) or SegmentRow(KIND_LOG, 0, 0, 0)
+        put_segment(self.transaction, segment, known._replace(length=max(known.length, offset + size)))
+        self.transaction.save_state(state)
+        self.begin_batch()
+
+    def is_applied(self, dot: Dot) -> bool:
+        """Whether the change with this dot was applied here."""
+        return is_applied(self.transaction, self.site, self.state, dot)
+
+    def apply_record(self, record: Record) -> None:
+        """Apply one record as it stands in a batch."""
+        if isinstance(record, Own):
+            self._apply_replayed(record)
+        elif isinstance(record, Placed):
+            for number, offset, header in record.frames:
+                self.chunks.place(decode_header(header), KIND_DATA, number, offset, queue=False)
+        elif isinstance(record, Imported):
+            self._apply_imported(record)
+        elif isinstance(record, Pulled):
+            self._apply_pulled(record)
+        elif isinstance(record, Shipped):
+            self._apply_shipped(record)
+        elif isinstance(record, UploadOpened):
+            upload_rows.open_upload(self.transaction, decode_record(UploadRecord, record.record))
+        elif isinstance(record, PartStored):
+            part = decode_record(PartRecord, record.record)
+            upload_rows.put_part(self.transaction, self.state, self.chunks, record.upload_id, part)
+        elif isinstance(record, UploadClosed):
+            upload_rows.close_upload(self.transaction, self.state, record.upload_id)
+        elif isinstance(record, Incarnation):
+            self._apply_incarnation(record)
+
+    def apply_own(self, change: Change, record: ObjectRecord | None = None) -> int:
+        """Apply a change this site is making: how many ciphertext bytes it adds to the backlog (the change apart)."""
+        self._advance(change)
+        self._apply_change(change, False, record)
+        return self.chunks.count_for_shipping(change.refs) if change.refs else 0
+
+    def _apply_replayed(self, record: Own) -> None:
+        change = decode_change(record.change)
+        if change.dot.incarnation != self.state.incarnation or change.dot.seq != self.state.seq + 1:
+            raise Damaged(f"own change {change.dot.seq} follows {self.state.seq}: the log has a gap")
+        self.apply_own(change)
+        self.state.ship_total += record.ship_bytes
+
+    def _advance(self, change: Change) -> None:
+        self.state.seq = change.dot.seq
+
+    def _apply_imported(self, record: Imported) -> None:
+        origin = (record.site, record.incarnation)
+        row = read_origin(self.transaction, origin)
+        for data in record.changes:
+            change = decode_change(data)
+            if change.dot != Dot(*origin, row.seq + 1):
+                raise Damaged(f"imported change {change.dot.seq} follows {row.seq}: the log has a gap")
+            row = msgspec.structs.replace(row, seq=change.dot.seq)
+            put_origin(self.transaction, origin, row)
+            self._apply_change(change, True, None)
+
+    def _apply_pulled(self, record: Pulled) -> None:
+        for located in record.located:
+            self.chunks.locate(located.header, located.object_name, located.offset)
+        row = OriginRow(record.n, record.seq, record.chain, record.sent_ms, record.acks)
+        put_origin(self.transaction, (record.site, record.incarnation), row)
+
+    def _apply_shipped(self, record: Shipped) -> None:
+        for located in record.located:
+            self.chunks.locate(located.header, located.object_name, located.offset)
+        state = self.state
+        state.shipped_n, state.shipped_seq, state.shipped_chain = record.n, record.seq, record.chain
+        state.shipped_total = record.ship_total
+
+    def _apply_incarnation(self, record: Incarnation) -> None:
+        state = self.state
+        if record.site != self.site:
+            raise Damaged(f"the log belongs to site {record.site.hex()}")
+        if state.incarnation != bytes(8):
+            put_incarnation(self.transaction, state.incarnation, state.seq, state.shipped_seq)
+        state.incarnation, state.seq = record.incarnation, 0
+        state.shipped_n, state.shipped_seq, state.shipped_chain = 0, 0, bytes(32)
+        state.shipped_total = state.ship_total
+
+    def _apply_change(self, change: Change, remote: bool, record: ObjectRecord | None) -> None:
+        if change.family in _OBJECT_FAMILIES:
+            if record is None and not change.dead:
+                record = decode_object(change.body)
+            self.objects.apply(change, remote=remote, record=record)
+        else:
+            item_rows.apply_item(self.transaction, change, self.is_applied)
+            if change.family in item_rows.CONFIGURATION_FAMILIES:
+                self.state.generation += 1
+
+    def _touch_bucket(self, uid: bytes) -> None:
+        """The bucket's last visible row went, or its first one came: that may end or revive a deleted bucket."""
+        newest = winner(item_rows.read_entry(self.transaction, FAMILY_BUCKET, uid))
+        if newest is None or newest.dead:
+            self.state.generation += 1

@@ -1,0 +1,315 @@
+"""Chunks in the index: where their frames lie, who needs them, and what may go.
+
+Stands between ``apply`` (which says what is referenced and placed) and the tables ``chunks``, ``cloud``, ``objects``,
+``segments`` and ``release``. Rules:
+
+* a record references each of its refs once; a page references its children from its first reference until the
+  collector lets them go (``let_children_go``); a patch frame references its base chunks while it is a chunk's local
+  frame;
+* a chunk whose count falls to 0 is queued in ``release``; nothing else happens to it under the commit's lock;
+* ``live_bytes`` of a segment is the sum of the frames that chunks point at, header and ciphertext.
+
+It does not read segments: what a page lists comes from a ``PageReader``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from gateway.store.errors import Damaged
+from gateway.store.index import Transaction
+from gateway.store.index_format import (
+    CHUNK_CONDEMNED,
+    CHUNK_COUNTED,
+    CHUNK_HOLDS,
+    CHUNK_LOCAL,
+    CLOUD_FIXED,
+    ChunkPlace,
+    SegmentRow,
+    State,
+    absent_chunk,
+    decode_chunk,
+    decode_segment_row,
+    encode_chunk,
+    encode_segment_row,
+    frame_key,
+    placed_chunk,
+)
+from gateway.store.segment_format import SEGMENT_HEADER_SIZE
+from replication.change_format import Ref
+from replication.frame_format import CODEC_PATCH, KIND_PAGE, FrameHeader, FrameName, decode_header
+from replication.ports import FrameLocation
+
+RELEASE_CHUNK = b"c"
+RELEASE_UPLOAD = b"u"
+
+
+class PageReader(Protocol):
+    """Reads what a local page lists (``local_frames.LocalFrames``)."""
+
+    def children(self, chunk_id: bytes, place: ChunkPlace) -> tuple[Ref, ...]:
+        """The refs in the page at ``place``; ``Damaged`` if it cannot be read or does not authenticate."""
+
+
+OpenPages = Callable[[Callable[[bytes], ChunkPlace | None]], PageReader]
+"""Makes a ``PageReader`` that looks chunks up by the given function: a transaction's own, uncommitted rows included."""
+
+
+class ChunkRows:
+    """Chunks within one transaction. ``state`` is the writer's (for numbers of cloud objects)."""
+
+    def __init__(self, transaction: Transaction, state: State, open_pages: OpenPages) -> None:
+        self._transaction = transaction
+        self._tables = transaction.tables
+        self._state = state
+        self._open_pages = open_pages
+        self.known_children: dict[bytes, tuple[Ref, ...]] = {}
+        """What pages list, for those just written: saves reading them back."""
+        self.live_delta: dict[tuple[int, int], int] = {}
+        """Bytes that became live (or dead) per (segment, kind); written by ``flush_segments``."""
+
+    def get(self, chunk_id: bytes) -> ChunkPlace | None:
+        """The row of a chunk."""
+        return read_chunk(self._transaction, chunk_id)
+
+    def put(self, chunk_id: bytes, row: ChunkPlace) -> None:
+        """Write the row of a chunk as it is."""
+        self._transaction.put(self._tables.chunks, chunk_id, encode_chunk(row))
+
+    # places
+
+    def place(self, header: FrameHeader, kind: int, number: int, offset: int, *, queue: bool) -> None:
+        """A frame of a chunk lies here now. It becomes the chunk's local frame unless there is one that is not
+        condemned.
+
+        Counts do not change; a patch's bases are referenced. ``queue``: hand a chunk that nothing references to the
+        collector (not needed where the same batch is about to reference it).
+        """
+        row = self.get(header.chunk_id)
+        if row is not None and row.flags & CHUNK_LOCAL and not row.flags & CHUNK_CONDEMNED:
+            return
+        refcount = flags = 0
+        if row is not None:
+            if row.flags & CHUNK_LOCAL:
+                self.take_away(header.chunk_id, row)
+            refcount, flags = row.refcount, row.flags & ~(CHUNK_LOCAL | CHUNK_CONDEMNED)
+        placed = placed_chunk(header, kind, number, offset, refcount, flags)
+        self._add_live(placed, 1)
+        needs_children = placed.frame_kind == KIND_PAGE and refcount and not flags & CHUNK_HOLDS
+        if needs_children:
+            placed = placed._replace(flags=placed.flags | CHUNK_HOLDS)
+        self.put(header.chunk_id, placed)
+        if queue and refcount == 0:
+            self._transaction.put(self._tables.release, RELEASE_CHUNK + header.chunk_id, b"")
+        for base in header.bases:
+            self.reference(base.chunk_id, 0, 0)
+        if needs_children:
+            self._reference_children(header.chunk_id, placed)
+
+    def move(self, chunk_id: bytes, row: ChunkPlace, number: int, kind: int, offset: int) -> None:
+        """The chunk's local frame was copied verbatim to another place: point there."""
+        self._add_live(row, -1)
+        moved = row._replace(number=number, kind=kind, offset=offset)
+        self._add_live(moved, 1)
+        self.put(chunk_id, moved)
+
+    def take_away(self, chunk_id: bytes, row: ChunkPlace) -> ChunkPlace:
+        """The chunk's local frame is no more (evicted, condemned, damaged): the row without it, which is also
+        written.
+        """
+        self._add_live(row, -1)
+        bare = absent_chunk(row.frame_kind, row.raw_size)._replace(
+            refcount=row.refcount, flags=row.flags & ~CHUNK_LOCAL
+        )
+        self.put(chunk_id, bare)
+        for base in row.bases:
+            self.dereference(base.chunk_id)
+        return bare
+
+    # references
+
+    def reference(self, chunk_id: bytes, frame_kind: int, size: int) -> None:
+        """One more need for a chunk; a page's first one extends to its children, if the page can be read here."""
+        row = self.get(chunk_id) or absent_chunk(frame_kind, size)
+        first = row.refcount == 0
+        if first and row.frame_kind == KIND_PAGE and row.flags & CHUNK_LOCAL and not row.flags & CHUNK_HOLDS:
+            row = row._replace(refcount=1, flags=row.flags | CHUNK_HOLDS)
+            self.put(chunk_id, row)
+            self._reference_children(chunk_id, row)
+        else:
+            self.put(chunk_id, row._replace(refcount=row.refcount + 1))
+        if first:
+            self._transaction.delete(self._tables.release, RELEASE_CHUNK + chunk_id)
+
+    def reference_all(self, refs: tuple[Ref, ...]) -> None:
+        """One more need for each of a record's refs."""
+        for ref in refs:
+            self.reference(ref.id, ref.kind, ref.size)
+
+    def dereference(self, chunk_id: bytes) -> None:
+        """One need less; at 0 the chunk waits for the collector."""
+        row = self.get(chunk_id)
+        if row is None or not row.refcount:
+            raise Damaged(f"a reference to chunk {chunk_id.hex()} is let go that nothing held: rebuild the index")
+        self.put(chunk_id, row._replace(refcount=row.refcount - 1))
+        if row.refcount == 1:
+            self._transaction.put(self._tables.release, RELEASE_CHUNK + chunk_id, b"")
+
+    def dereference_all(self, refs: tuple[Ref, ...]) -> None:
+        """One need less for each of a record's refs."""
+        for ref in refs:
+            self.dereference(ref.id)
+
+    # collection
+
+    def released(self, after: bytes = b"") -> Iterator[bytes]:
+        """Keys of the work queue behind ``after``: ``b"c"`` and a chunk id, or ``b"u"`` and an upload id."""
+        for key, _ in self._transaction.scan(self._tables.release, after):
+            if key != after:
+                yield key
+
+    def let_children_go(self, chunk_id: bytes) -> None:
+        """An unreferenced page no longer needs what it lists. One page's children at most: a bounded amount of work."""
+        row = self.get(chunk_id)
+        if row is None or row.refcount or not row.flags & CHUNK_HOLDS:
+            return
+        self.put(chunk_id, row._replace(flags=row.flags & ~CHUNK_HOLDS))
+        self.dereference_all(self._children(chunk_id, row))
+
+    def condemn(self, chunk_id: bytes) -> bool:
+        """Deduplication must ignore this unreferenced chunk from now on. False if something needs it (again)."""
+        row = self.get(chunk_id)
+        if row is None or row.refcount:
+            self._transaction.delete(self._tables.release, RELEASE_CHUNK + chunk_id)
+            return False
+        self.put(chunk_id, row._replace(flags=row.flags | CHUNK_CONDEMNED))
+        return True
+
+    def drop(self, chunk_id: bytes) -> bool:
+        """Forget a chunk that nothing needs: its frame is dead space. False if something needs it (again)."""
+        row = self.get(chunk_id)
+        self._transaction.delete(self._tables.release, RELEASE_CHUNK + chunk_id)
+        if row is None or row.refcount:
+            return False
+        if row.flags & CHUNK_HOLDS:
+            self.let_children_go(chunk_id)
+        if row.flags & CHUNK_LOCAL:
+            self.take_away(chunk_id, row)
+        self._transaction.delete(self._tables.chunks, chunk_id)
+        return True
+
+    # backlog
+
+    def count_for_shipping(self, refs: tuple[Ref, ...]) -> int:
+        """Ciphertext bytes that the cloud lacks and no earlier own change has counted; they are counted now."""
+        total = 0
+        waiting = [ref.id for ref in refs]
+        while waiting:
+            chunk_id = waiting.pop()
+            row = self.get(chunk_id)
+            if row is None or row.flags & CHUNK_COUNTED:
+                continue
+            self.put(chunk_id, row._replace(flags=row.flags | CHUNK_COUNTED))
+            if not row.flags & CHUNK_LOCAL or is_in_cloud(self._transaction, chunk_id):
+                continue
+            total += row.stored_size
+            waiting.extend(base.chunk_id for base in row.bases)
+            if row.frame_kind == KIND_PAGE:
+                waiting.extend(ref.id for ref in self._children(chunk_id, row))
+        return total
+
+    # cloud
+
+    def locate(self, header: bytes, object_name: str, offset: int) -> None:
+        """A frame lies in the cloud at this place."""
+        number = self._object_number(object_name)
+        key = frame_key(decode_header(header).name)
+        self._transaction.put(self._tables.cloud, key, CLOUD_FIXED.pack(number, offset) + header)
+
+    def _object_number(self, name: str) -> int:
+        key = b"s" + name.encode()
+        found = self._transaction.get(self._tables.objects, key)
+        if found is not None:
+            return int.from_bytes(found, "little")
+        number = self._state.next_object
+        self._state.next_object += 1
+        self._transaction.put(self._tables.objects, key, number.to_bytes(4, "little"))
+        self._transaction.put(self._tables.objects, b"n" + number.to_bytes(4, "big"), name.encode())
+        return number
+
+    # segments
+
+    def flush_segments(self) -> None:
+        """Write what became live or dead into the segments' rows."""
+        for (number, kind), delta in self.live_delta.items():
+            if delta:
+                row = read_segment(self._transaction, number) or SegmentRow(kind, 0, SEGMENT_HEADER_SIZE, 0)
+                put_segment(self._transaction, number, row._replace(live_bytes=row.live_bytes + delta))
+        self.live_delta.clear()
+
+    def _add_live(self, row: ChunkPlace, sign: int) -> None:
+        place = (row.number, row.kind)
+        self.live_delta[place] = self.live_delta.get(place, 0) + sign * (row.header_size + row.stored_size)
+
+    def _children(self, chunk_id: bytes, row: ChunkPlace) -> tuple[Ref, ...]:
+        found = self.known_children.get(chunk_id)
+        if found is None:
+            found = self._open_pages(self.get).children(chunk_id, row)
+        return found
+
+    def _reference_children(self, chunk_id: bytes, row: ChunkPlace) -> None:
+        self.reference_all(self._children(chunk_id, row))
+
+
+def read_chunk(transaction: Transaction, chunk_id: bytes) -> ChunkPlace | None:
+    """The row of a chunk."""
+    data = transaction.get(transaction.tables.chunks, chunk_id)
+    return None if data is None else decode_chunk(data)
+
+
+def read_segment(transaction: Transaction, number: int) -> SegmentRow | None:
+    """The row of a segment."""
+    data = transaction.get(transaction.tables.segments, number.to_bytes(4, "big"))
+    return None if data is None else decode_segment_row(data)
+
+
+def put_segment(transaction: Transaction, number: int, row: SegmentRow) -> None:
+    """Write the row of a segment."""
+    transaction.put(transaction.tables.segments, number.to_bytes(4, "big"), encode_segment_row(row))
+
+
+def scan_segments(transaction: Transaction) -> Iterator[tuple[int, SegmentRow]]:
+    """All segments the index knows, by number."""
+    for key, data in transaction.scan(transaction.tables.segments):
+        yield int.from_bytes(key, "big"), decode_segment_row(data)
+
+
+def is_in_cloud(transaction: Transaction, chunk_id: bytes) -> bool:
+    """Whether some frame of the chunk lies in the cloud."""
+    cursor = transaction.raw.cursor(transaction.tables.cloud)
+    return bool(cursor.set_range(chunk_id) and cursor.key().startswith(chunk_id))
+
+
+def locate_chunk(transaction: Transaction, chunk_id: bytes) -> FrameLocation | None:
+    """Where a chunk lies in the cloud, a full frame rather than a patch."""
+    best: FrameLocation | None = None
+    for _, data in transaction.scan(transaction.tables.cloud, chunk_id, chunk_id):
+        location = _location(transaction, data)
+        if decode_header(location.header).codec != CODEC_PATCH:
+            return location
+        best = best or location
+    return best
+
+
+def locate_frame(transaction: Transaction, name: FrameName) -> FrameLocation | None:
+    """Where exactly this frame lies in the cloud."""
+    data = transaction.get(transaction.tables.cloud, frame_key(name))
+    return None if data is None else _location(transaction, data)
+
+
+def _location(transaction: Transaction, data: bytes) -> FrameLocation:
+    number, offset = CLOUD_FIXED.unpack_from(data)
+    name = transaction.get(transaction.tables.objects, b"n" + number.to_bytes(4, "big"))
+    assert name is not None, "a frame's cloud object has no name"
+    return FrameLocation(data[CLOUD_FIXED.size :], name.decode(), offset)

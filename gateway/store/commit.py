@@ -1,0 +1,244 @@
+"""Group commit: one thread per process that decides, appends, syncs, indexes and only then answers.
+
+Stands between operations (``Store.commit``) and index and log. The order of a batch, all inside the site's one write
+transaction: take in what a dead process left → run each waiting decision in a nested transaction of its own (one that
+raises leaves no trace) → append one batch → fdatasync → index → commit → acknowledge. Requests that arrive while the
+lock is waited for join the batch. Nothing is acknowledged before the sync; nothing is retried after a failed one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import copy
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
+
+from gateway.store.apply import Applier
+from gateway.store.chunk_rows import OpenPages
+from gateway.store.decision import Decision
+from gateway.store.errors import Overloaded, ReadOnlyStore
+from gateway.store.index import INDEX_ERRORS, KEY_ERRORS, Index, Transaction, translate_error
+from gateway.store.log import Log
+from gateway.store.log_format import Record
+from gateway.store.recover import restore_state, take_in_abandoned
+from gateway.store.segment_format import KIND_LOG
+from gateway.store.shared import Shared
+from gateway.store.staging import StagedChunk, Staging
+from gateway.store.views import ConfigurationCache
+
+WAITING_MAX: Final = 8192
+BATCH_REQUESTS_MAX: Final = 512
+BATCH_BYTES_MAX: Final = 1 << 20
+Result = TypeVar("Result")
+
+
+class _Request(NamedTuple):
+    """A waiting decision and where its result goes: ``loop`` is None for a blocking caller."""
+
+    decide: Callable[[Decision], Any]
+    future: Any
+    loop: asyncio.AbstractEventLoop | None
+
+
+class _Outcome(NamedTuple):
+    request: _Request
+    result: Any
+    error: BaseException | None
+
+
+class _Batch:
+    """What the decisions of one batch add to the log."""
+
+    __slots__ = ("bytes", "edited", "inline", "records")
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.inline: list[StagedChunk] = []
+        self.edited = False
+        self.bytes = 0
+
+    def add(self, decision: Decision) -> None:
+        """Take over what a decision staged."""
+        self.records += decision.log_records()
+        self.inline += decision.inline
+        self.edited = self.edited or decision.edited
+        self.bytes += decision.log_bytes() + sum([chunk.header.stored_size for chunk in decision.inline])
+
+
+class Committer:
+    """The writer of one process. ``now_ms`` is its wall clock; ``committed()`` is called after each batch that changed
+    something (to wake who ships)."""
+
+    def __init__(
+        self,
+        index: Index,
+        log: Log,
+        shared: Shared,
+        staging: Staging,
+        open_pages: OpenPages,
+        site: bytes,
+        cache: ConfigurationCache,
+        now_ms: Callable[[], int],
+        committed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._index, self._log, self._shared, self._staging = index, log, shared, staging
+        self._open_pages, self._site, self._cache = open_pages, site, cache
+        self._now_ms, self._committed = now_ms, committed
+        self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="skerry-commit", daemon=True)
+        self._thread.start()
+
+    async def commit(self, decide: Callable[[Decision], Result]) -> Result:
+        """Run ``decide`` in the site's write transaction; return its result once its changes are durable.
+
+        Raises what ``decide`` raised, ``Overloaded`` at once if too much waits, ``ReadOnlyStore``, ``DiskFull``.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+        self._enqueue(_Request(decide, future, loop))
+        return await future
+
+    def commit_blocking(self, decide: Callable[[Decision], Result]) -> Result:
+        """As ``commit``, for callers without an event loop. Not on the loop's thread, not within a decision."""
+        future: concurrent.futures.Future[Result] = concurrent.futures.Future()
+        self._enqueue(_Request(decide, future, None))
+        return future.result()
+
+    def close(self) -> None:
+        """Finish what waits, then end the thread."""
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def _enqueue(self, request: _Request) -> None:
+        if self._closed:
+            raise ReadOnlyStore("the store is closed")
+        if self._queue.qsize() >= WAITING_MAX:
+            raise Overloaded("too many writes are waiting: try again later")
+        self._queue.put(request)
+
+    def _run(self) -> None:
+        while (first := self._queue.get()) is not None:
+            self._deliver(self._run_batch(first))
+
+    def _run_batch(self, first: _Request) -> list[_Outcome]:
+        """Decide, log and index one batch: what to tell whom."""
+        outcomes: list[_Outcome] = []
+        taken = [first]
+        try:
+            if self._shared.read_only:
+                raise ReadOnlyStore("a sync of the disk failed: no writes until the site is restarted and verified")
+            with self._index.begin_write() as transaction:
+                self._fill(transaction, taken, outcomes)
+        except INDEX_ERRORS as error:
+            outcomes = self._fail(taken, outcomes, translate_error(error))
+        except BaseException as error:
+            outcomes = self._fail(taken, outcomes, error)
+        return outcomes
+
+    def _fill(self, transaction: Transaction, taken: list[_Request], outcomes: list[_Outcome]) -> None:
+        applier = Applier(transaction, self._site, transaction.load_state(), self._open_pages)
+        batch = _Batch()
+        batch.edited = take_in_abandoned(applier, self._log, self._shared)
+        now_ms = self._now_ms()
+        base_generation = applier.state.generation
+        while True:
+            outcomes.append(self._decide(applier, taken[-1], batch, now_ms, base_generation))
+            if len(taken) >= BATCH_REQUESTS_MAX or batch.bytes >= BATCH_BYTES_MAX:
+                break
+            try:
+                request = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if request is None:
+                self._queue.put(None)  # closing: after this batch
+                break
+            taken.append(request)
+        if batch.records or batch.edited:
+            self._make_durable(transaction, applier, batch, now_ms)
+
+    def _decide(
+        self, applier: Applier, request: _Request, batch: _Batch, now_ms: int, base_generation: int
+    ) -> _Outcome:
+        """Run one decision in a nested transaction: kept whole or taken back whole."""
+        transaction, state = applier.transaction, applier.state
+        saved, live_delta = copy.copy(state), dict(applier.chunks.live_delta)
+        decision = Decision(applier, self._staging, now_ms, self._cache, base_generation)
+        transaction.begin_nested()
+        try:
+            result = request.decide(decision)
+        except BaseException as error:
+            if isinstance(error, INDEX_ERRORS) and not isinstance(error, KEY_ERRORS):
+                raise
+            transaction.end_nested(keep=False)
+            restore_state(state, saved)
+            applier.chunks.live_delta = live_delta
+            return _Outcome(request, None, error)
+        transaction.end_nested(keep=True)
+        batch.add(decision)
+        return _Outcome(request, result, None)
+
+    def _make_durable(self, transaction: Transaction, applier: Applier, batch: _Batch, now_ms: int) -> None:
+        state = applier.state
+        if not batch.records:
+            applier.chunks.flush_segments()
+            transaction.save_state(state)
+            transaction.commit()
+            return
+        frames = [part for chunk in batch.inline for part in (chunk.encoded_header, chunk.ciphertext)]
+        appended = self._log.append(state.batch + 1, now_ms, state.batch_hash, batch.records, frames)
+        try:
+            self._place_inline(applier, batch.inline, appended.segment, appended.frames_offset)
+            applier.finish_batch(appended.segment, appended.offset, appended.size, appended.hash, now_ms)
+            transaction.commit()
+        except BaseException as error:
+            # The batch is durable in the log but not in the index: a restart takes it in. Writing on would fork the
+            # log.
+            self._shared.set_read_only()
+            raise ReadOnlyStore(f"the index failed behind the log ({error}): restart to recover") from error
+        self._log.settle()
+        self._committed()
+
+    def _place_inline(self, applier: Applier, inline: list[StagedChunk], segment: int, offset: int) -> None:
+        """Now that the batch has its place, so have its inline frames."""
+        for chunk in inline:
+            header = chunk.header
+            row = applier.chunks.get(header.chunk_id)
+            if row is not None and (row.segment, row.slot) == (header.segment, header.slot):
+                applier.chunks.move(header.chunk_id, row, segment, KIND_LOG, offset)
+            offset += header.header_size + header.stored_size
+
+    def _fail(self, taken: list[_Request], outcomes: list[_Outcome], error: BaseException) -> list[_Outcome]:
+        """The batch came to nothing: everyone hears so, except who had refused already."""
+        refused = {id(outcome.request): outcome for outcome in outcomes if outcome.error is not None}
+        return [refused.get(id(request), _Outcome(request, None, error)) for request in taken]
+
+    def _deliver(self, outcomes: list[_Outcome]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
+        for outcome in outcomes:
+            if outcome.request.loop is None:
+                _resolve(outcome)
+            else:
+                by_loop.setdefault(outcome.request.loop, []).append(outcome)
+        for loop, group in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_resolve_all, group)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                continue
+
+
+def _resolve_all(outcomes: list[_Outcome]) -> None:
+    for outcome in outcomes:
+        if not outcome.request.future.done():
+            _resolve(outcome)
+
+
+def _resolve(outcome: _Outcome) -> None:
+    if outcome.error is not None:
+        outcome.request.future.set_exception(outcome.error)
+    else:
+        outcome.request.future.set_result(outcome.result)

@@ -1,0 +1,248 @@
+"""The index: one LMDB environment per process, and transactions whose every value carries a checksum of ours.
+
+Stands below the row modules (``object_rows``, ``chunk_rows``, …), which know what the values mean; this is the only
+module of the store that imports ``lmdb``. Invariants: opened after fork, once per process; never WRITEMAP; the write
+transaction is the lock of the site and belongs to the thread that began it; metadata pages are not synced (the change
+log has what a power cut may take), so a derived index may fall back by a batch but never breaks.
+
+It does not decide anything: no merge, no reference counting, no recovery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import google_crc32c
+import lmdb
+import msgspec
+
+from gateway.store.errors import Damaged, DiskFull, FormatTooNew, ReadOnlyStore
+from gateway.store.index_format import INDEX_VERSION, TABLES, State, pack_u64, unpack_u64
+
+MAP_SIZE_DEFAULT: Final = 256 << 30
+READERS_MAX: Final = 1024
+_SPARE_READERS: Final = 16
+_STATE: Final = b"state"
+_GENERATION: Final = b"generation"
+_crc = google_crc32c.value
+_state_decoder = msgspec.msgpack.Decoder(State)
+_state_encoder = msgspec.msgpack.Encoder()
+
+
+class IndexUnreadable(Exception):
+    """The index cannot be used (not LMDB, another engine, broken): delete it and rebuild it from the log."""
+
+
+class Tables:
+    """Handles of the tables of ``index_format``, by name."""
+
+    __slots__ = tuple(TABLES)
+    meta: Any
+    items: Any
+    names: Any
+    counts: Any
+    heads: Any
+    versions: Any
+    marks: Any
+    conflicts: Any
+    chunks: Any
+    cloud: Any
+    objects: Any
+    segments: Any
+    batches: Any
+    seqs: Any
+    origins: Any
+    uploads: Any
+    bucket_uploads: Any
+    parts: Any
+    release: Any
+    incarnations: Any
+
+    def __init__(self, environment: Any) -> None:
+        for name in TABLES:
+            setattr(self, name, environment.open_db(name.encode()))
+
+
+class Transaction:
+    """A transaction: checked values, and nested ones for requests that may yet be refused.
+
+    ``raw`` is the innermost LMDB transaction; everything reads and writes through it.
+    """
+
+    __slots__ = ("_environment", "_outer", "raw", "tables")
+
+    def __init__(self, environment: Any, tables: Tables, raw: Any) -> None:
+        self._environment = environment
+        self._outer: Any = None
+        self.tables = tables
+        self.raw = raw
+
+    def get(self, table: Any, key: bytes) -> bytes | None:
+        """The value of a key; None if there is none; ``Damaged`` if it is not what was written."""
+        data: bytes | None = self.raw.get(key, None, table)
+        if data is None:
+            return None
+        return _checked(key, data)
+
+    def put(self, table: Any, key: bytes, value: bytes) -> None:
+        """Set the value of a key."""
+        self.raw.put(key, value + _crc(value).to_bytes(4, "little"), True, True, False, table)
+
+    def delete(self, table: Any, key: bytes) -> bool:
+        """Remove a key; whether it was there."""
+        return bool(self.raw.delete(key, b"", table))
+
+    def pop(self, table: Any, key: bytes) -> bytes | None:
+        """Remove a key and return what it held."""
+        data: bytes | None = self.raw.pop(key, table)
+        return None if data is None else _checked(key, data)
+
+    def scan(self, table: Any, start: bytes = b"", prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values from ``start`` on, ascending, while they begin with ``prefix``."""
+        cursor = self.raw.cursor(table)
+        if not (cursor.set_range(start) if start else cursor.first()):
+            return
+        for key, data in cursor.iternext(True, True):
+            if prefix and not key.startswith(prefix):
+                return
+            yield key, _checked(key, data)
+
+    def first(self, table: Any, start: bytes) -> tuple[bytes, bytes] | None:
+        """The first key >= ``start`` and its value."""
+        cursor = self.raw.cursor(table)
+        if not cursor.set_range(start):
+            return None
+        key, data = cursor.item()
+        return key, _checked(key, data)
+
+    def last_below(self, table: Any, bound: bytes) -> tuple[bytes, bytes] | None:
+        """The last key < ``bound`` and its value."""
+        cursor = self.raw.cursor(table)
+        found = cursor.prev() if cursor.set_range(bound) else cursor.last()
+        if not found:
+            return None
+        key, data = cursor.item()
+        return key, _checked(key, data)
+
+    def load_state(self) -> State:
+        """The writer's state; a fresh one in an empty index."""
+        data = self.get(self.tables.meta, _STATE)
+        return State() if data is None else _state_decoder.decode(data)
+
+    def save_state(self, state: State) -> None:
+        """Write the writer's state, and its generation where readers look for it."""
+        self.put(self.tables.meta, _STATE, _state_encoder.encode(state))
+        if self.generation() != state.generation:
+            self.put(self.tables.meta, _GENERATION, pack_u64(state.generation))
+
+    def generation(self) -> int:
+        """The configuration generation."""
+        data = self.get(self.tables.meta, _GENERATION)
+        return 0 if data is None else unpack_u64(data)
+
+    def begin_nested(self) -> None:
+        """Begin a part that can be taken back alone."""
+        assert self._outer is None
+        self._outer = self.raw
+        self.raw = self._environment.begin(parent=self.raw, write=True)
+
+    def end_nested(self, keep: bool) -> None:
+        """Keep or take back everything since ``begin_nested``."""
+        assert self._outer is not None
+        nested, self.raw, self._outer = self.raw, self._outer, None
+        if keep:
+            nested.commit()
+        else:
+            nested.abort()
+
+    def commit(self) -> None:
+        """Make it durable (as far as the index has to be) and visible. ``lmdb.Error`` if that failed."""
+        self.raw.commit()
+
+    def abort(self) -> None:
+        """Take everything back. Harmless if it ended already."""
+        if self._outer is not None:
+            self.raw.abort()
+            self.raw, self._outer = self._outer, None
+        self.raw.abort()
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+
+class Index:
+    """The environment of this process. ``close`` before opening the same directory again."""
+
+    def __init__(self, path: Path, map_size: int = MAP_SIZE_DEFAULT) -> None:
+        """Open (or create) the index in directory ``path``; ``IndexUnreadable`` or ``FormatTooNew`` if that cannot
+        be.
+        """
+        try:
+            self._environment = lmdb.open(
+                str(path),
+                map_size=map_size,
+                metasync=False,
+                mode=0o600,
+                max_dbs=len(TABLES) + 4,
+                max_readers=READERS_MAX,
+                max_spare_txns=_SPARE_READERS,
+                lib_version=1,
+            )
+            self._environment.reader_check()
+            self.tables = Tables(self._environment)
+            with self.begin_read() as transaction:
+                version = transaction.load_state().version
+        except (lmdb.Error, Damaged, msgspec.MsgspecError) as error:
+            if hasattr(self, "_environment"):
+                self._environment.close()
+            raise IndexUnreadable(f"the index in {path} cannot be used: {error}") from error
+        if version > INDEX_VERSION:
+            self._environment.close()
+            raise FormatTooNew(f"the index has format {version}; this Skerry reads up to {INDEX_VERSION}: upgrade it")
+
+    def begin_read(self) -> Transaction:
+        """A snapshot. Short-lived: never across an await. Ends with ``abort`` (or as a context manager)."""
+        return Transaction(self._environment, self.tables, self._environment.begin())
+
+    def begin_write(self) -> Transaction:
+        """The site's write transaction: waits for whoever holds it. ``commit`` or ``abort`` on this same thread."""
+        try:
+            return Transaction(self._environment, self.tables, self._environment.begin(write=True))
+        except lmdb.Error as error:
+            raise translate_error(error) from error
+
+    def size_bytes(self) -> int:
+        """Bytes of the index file that are in use."""
+        return int(self._environment.info()["last_pgno"] + 1) * int(self._environment.stat()["psize"])
+
+    def close(self) -> None:
+        """Give everything back. No transaction may be open."""
+        self._environment.close()
+
+
+def translate_error(error: Exception) -> Exception:
+    """What an LMDB error means to a request: a full disk or map, or durability in doubt."""
+    if isinstance(error, lmdb.MapFullError) or "No space left" in str(error):
+        return DiskFull(f"the index cannot grow: {error}")
+    return ReadOnlyStore(f"the index failed: {error}")
+
+
+INDEX_ERRORS: Final = (lmdb.Error,)
+"""What transactions raise when the engine itself fails."""
+KEY_ERRORS: Final = (lmdb.BadValsizeError,)
+"""Those of them that only say that a key is too long: nothing was touched."""
+
+
+def _checked(key: bytes, data: bytes) -> bytes:
+    value = data[:-4]
+    if _crc(value) != int.from_bytes(data[-4:], "little"):
+        raise Damaged(f"an index value is damaged (key {key[:40].hex()}): rebuild the index from the log")
+    return value

@@ -1,0 +1,242 @@
+"""ON DISK: a batch of the change log, and the records in it. Batches follow one another in log segments.
+
+    offset size field
+     0     4    magic         b"SKB1"
+     4     1    version       1
+     5     1    reader_min    lowest reader version that may apply it
+     6     2    inline_count  frames that follow the envelope
+     8     8    number        dense over the site, from 1, whichever process' segment holds the batch
+    16     8    time_ms       unix time of the commit
+    24    32    previous      BLAKE3 of the previous batch's header and envelope (zeros before batch 1)
+    56     4    sealed_size   bytes of the envelope
+    60     4    frames_size   bytes of the inline frames behind it
+    64    32    frames_hash   BLAKE3 of the inline frames' bytes
+    96     4    crc32c        of bytes 0..95
+   100     ..   envelope      PURPOSE_LOCAL_LOG, context = segment id 24 | number u64: a MessagePack array of records
+    ..     ..   inline frames (header, ciphertext), as in data segments
+
+All integers little-endian. Records are arrays that begin with their tag; fields are only ever added at the end, with
+defaults; tags are never reused. A tag this reader does not know is ``FormatTooNew``: it never skips.
+
+    1 Own            change, ship_bytes                        a local change, with its place in the backlog
+    2 Imported       site, incarnation, changes                remote changes as received
+    3 Pulled         site, incarnation, n, seq, chain, acks, sent_ms, located
+    4 Shipped        n, seq, chain, located, ship_total
+    5 UploadOpened   record        6 PartStored  upload id, record        7 UploadClosed  upload id
+    8 Incarnation    site, incarnation
+    9 Placed         [[segment number, offset, header], …]     frames of data segments referenced from here on
+
+A batch is whole if its checksum, its frames' hash and its envelope hold. What lies behind the last whole batch of a
+segment is a torn tail (or was never acknowledged).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import blake3
+import google_crc32c
+import msgspec
+
+from gateway.store.errors import Damaged, FormatTooNew
+from replication.sealing import PURPOSE_LOCAL_LOG, Keyring, open_envelope, seal_envelope
+
+MAGIC: Final = b"SKB1"
+LOG_VERSION: Final = 1
+READER_VERSION: Final = 1
+_HEADER: Final = struct.Struct("<4sBBHQQ32sII32sI")
+BATCH_HEADER_SIZE: Final = 100
+_CRC_OFFSET: Final = 96
+assert _HEADER.size == BATCH_HEADER_SIZE
+BATCH_BYTES_MAX: Final = 1 << 30
+
+
+class BatchInvalid(ValueError):
+    """Bytes that are no whole batch: a torn tail, or damage; where it lies decides which."""
+
+
+class Own(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
+    """A change of this site. ``ship_bytes``: what it added to the backlog (new frames' ciphertext and the change)."""
+
+    change: bytes
+    ship_bytes: int
+
+
+class Imported(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
+    """Changes of a remote log, dense in seq, as received."""
+
+    site: bytes
+    incarnation: bytes
+    changes: tuple[bytes, ...]
+
+
+class Located(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A frame in the cloud: encoded header, object name, offset of its ciphertext."""
+
+    header: bytes
+    object_name: str
+    offset: int
+
+
+class Pulled(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):
+    """A remote log was taken in up to batch ``n``."""
+
+    site: bytes
+    incarnation: bytes
+    n: int
+    seq: int
+    chain: bytes
+    acks: tuple[tuple[bytes, bytes, int], ...] = ()
+    sent_ms: int = 0
+    located: tuple[Located, ...] = ()
+
+
+class Shipped(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4):
+    """The own log was shipped up to batch ``n``; ``ship_total`` sums ``ship_bytes`` of everything up to ``seq``."""
+
+    n: int
+    seq: int
+    chain: bytes
+    located: tuple[Located, ...]
+    ship_total: int
+
+
+class UploadOpened(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5):
+    """A multipart upload began: an ``UploadRecord``."""
+
+    record: bytes
+
+
+class PartStored(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
+    """A part was stored or replaced: a ``PartRecord``."""
+
+    upload_id: str
+    record: bytes
+
+
+class UploadClosed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=7):
+    """A multipart upload was completed or aborted."""
+
+    upload_id: str
+
+
+class Incarnation(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=8):
+    """From here on own changes carry this incarnation, and count from 1."""
+
+    site: bytes
+    incarnation: bytes
+
+
+class Placed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=9):
+    """Frames in data segments: (segment number, offset, encoded header)."""
+
+    frames: tuple[tuple[int, int, bytes], ...]
+
+
+Record = Own | Imported | Pulled | Shipped | UploadOpened | PartStored | UploadClosed | Incarnation | Placed
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[Record])
+_tags_decoder = msgspec.msgpack.Decoder(list[list[object]])
+
+
+class BatchHeader(NamedTuple):
+    """A batch's plain header; fields as in the table."""
+
+    reader_min: int
+    inline_count: int
+    number: int
+    time_ms: int
+    previous: bytes
+    sealed_size: int
+    frames_size: int
+    frames_hash: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole batch."""
+        return BATCH_HEADER_SIZE + self.sealed_size + self.frames_size
+
+
+class SealedBatch(NamedTuple):
+    """An encoded batch: the buffers to append, its hash (the next one's ``previous``), and where its frames begin."""
+
+    buffers: list[bytes]
+    hash: bytes
+    frames_offset: int
+    size: int
+
+
+def encode_records(records: Sequence[Record]) -> bytes:
+    """Plaintext of a batch's envelope."""
+    return _encoder.encode(records)
+
+
+def seal_batch(
+    keyring: Keyring,
+    segment_id: bytes,
+    number: int,
+    time_ms: int,
+    previous: bytes,
+    encoded: bytes,
+    frames: Sequence[bytes],
+) -> SealedBatch:
+    """Seal encoded records into a batch for the segment it will lie in. ``frames``: header and ciphertext, in turn."""
+    envelope = seal_envelope(keyring, PURPOSE_LOCAL_LOG, _context(segment_id, number), encoded)
+    hasher = blake3.blake3()
+    for frame in frames:
+        hasher.update(frame)
+    fixed = _HEADER.pack(
+        *(MAGIC, LOG_VERSION, READER_VERSION, len(frames) // 2, number, time_ms, previous),
+        *(len(envelope), sum(map(len, frames)), hasher.digest(), 0),
+    )[:_CRC_OFFSET]
+    crc: int = google_crc32c.value(fixed)
+    header = fixed + crc.to_bytes(4, "little")
+    buffers = [header, envelope, *frames]
+    return SealedBatch(buffers, batch_hash(header, envelope), len(header) + len(envelope), sum(map(len, buffers)))
+
+
+def batch_hash(header: bytes, envelope: bytes) -> bytes:
+    """BLAKE3 of a batch's header and envelope."""
+    return blake3.blake3(header).update(envelope).digest()
+
+
+def decode_batch_header(data: bytes) -> BatchHeader:
+    """The header that begins ``data``; ``BatchInvalid`` if none does, ``FormatTooNew`` if it must not be applied
+    here.
+    """
+    if len(data) < BATCH_HEADER_SIZE or data[:4] != MAGIC:
+        raise BatchInvalid("no batch begins here")
+    _, _, reader_min, count, number, time_ms, previous, sealed, frames, frames_hash, crc = _HEADER.unpack(
+        data[:BATCH_HEADER_SIZE]
+    )
+    if google_crc32c.value(data[:_CRC_OFFSET]) != crc:
+        raise BatchInvalid("batch header checksum does not hold")
+    if reader_min > READER_VERSION:
+        raise FormatTooNew(f"log batch {number} needs reader version {reader_min}: upgrade this site")
+    if number < 1 or sealed + frames > BATCH_BYTES_MAX:
+        raise BatchInvalid("batch header fields are out of range")
+    return BatchHeader(reader_min, count, number, time_ms, previous, sealed, frames, frames_hash)
+
+
+def open_records(keyring: Keyring, segment_id: bytes, number: int, envelope: bytes) -> list[Record]:
+    """The records of a batch; ``SealBroken`` if the envelope does not authenticate, ``FormatTooNew`` for unknown
+    ones.
+    """
+    plaintext = open_envelope(keyring, PURPOSE_LOCAL_LOG, _context(segment_id, number), envelope)
+    try:
+        return _decoder.decode(plaintext)
+    except msgspec.MsgspecError as error:
+        try:
+            tags = {record[0] for record in _tags_decoder.decode(plaintext)}
+        except (msgspec.MsgspecError, IndexError):
+            raise Damaged(f"log batch {number} holds no records: {error}") from error
+        unknown = [tag for tag in tags if not isinstance(tag, int) or not 1 <= tag <= 9]
+        if unknown:
+            raise FormatTooNew(f"log batch {number} holds records of kind {unknown[0]}: upgrade this site") from error
+        raise Damaged(f"log batch {number} holds a broken record: {error}") from error
+
+
+def _context(segment_id: bytes, number: int) -> bytes:
+    return segment_id + number.to_bytes(8, "little")

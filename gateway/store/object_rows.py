@@ -1,0 +1,301 @@
+"""Versions of objects in the index: null slots and version ids merged into rows, and each key's head derived from them.
+
+Stands between ``apply`` and the tables ``heads``, ``versions``, ``marks``, ``counts`` and ``conflicts``. Every change,
+local or remote, passes through ``crdt.merge``; what is stored per item is exactly what no write has replaced, except:
+
+* a **drop** (a NULL_SLOT change, dead, body ``b"drop"``) exists only to replace losers: it is never a candidate for
+  anything, so once its marks have done their work nothing of it is kept (each dot is applied once per site);
+* a version id is removed for good by any tombstone (remove-wins, ids are never reused), so its live rows go then; and
+  among live siblings of one version id (a re-issue after a fence: same value) the greatest order alone is kept.
+
+Current = the greatest order among live versions and the null slot's winner if that is not dead. The null slot's other
+siblings are kept losers: readable by ``conflict-…`` ids, never current. A head stays while its key has any row, so that
+tombstones go on ordering what arrives later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from gateway.store.chunk_rows import ChunkRows
+from gateway.store.index import Transaction
+from gateway.store.index_format import (
+    HEAD_CONFLICT,
+    HEAD_CURRENT,
+    HEAD_MARKER,
+    NO_ORDER,
+    ROLE_NULL,
+    ROLE_VERSION,
+    ROW_DEAD,
+    HeadRow,
+    State,
+    VersionRow,
+    decode_head,
+    decode_version,
+    encode_dot,
+    encode_head,
+    encode_version,
+    invert_order,
+    pack_u64,
+    unpack_u64,
+    version_key,
+)
+from gateway.store.item_format import FAMILY_NULL_SLOT, split_null_slot, split_version
+from gateway.store.object_format import Condition, ObjectRecord, decode_object
+from gateway.store.version_ids import NULL_VID, ORDER_SIZE, decode_order, encode_order, hlc_of_vid
+from replication.change_format import Change
+from replication.crdt import Dot, Entry, Write, merge
+
+DROP_BODY = b"drop"
+_CLOCK_SIZE = 8
+
+
+class ObjectRows:
+    """Objects within one write transaction. ``is_applied(dot)``: whether a change was applied here already.
+
+    ``touched(uid)`` is called when the last visible row of a bucket goes or the first one comes.
+    """
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        state: State,
+        chunks: ChunkRows,
+        is_applied: Callable[[Dot], bool],
+        touched: Callable[[bytes], None],
+    ) -> None:
+        self._transaction = transaction
+        self._tables = transaction.tables
+        self._state = state
+        self._chunks = chunks
+        self._is_applied = is_applied
+        self._touched = touched
+
+    def apply(self, change: Change, *, remote: bool, record: ObjectRecord | None = None) -> None:
+        """Merge one NULL_SLOT or VERSION change. ``record``: its decoded body, if at hand."""
+        if record is None and not change.dead:
+            record = decode_object(change.body)
+        if change.family == FAMILY_NULL_SLOT:
+            uid, key = split_null_slot(change.item)
+            vid, order_hlc = NULL_VID, change.hlc
+        else:
+            uid, vid, key = split_version(change.item)
+            order_hlc = hlc_of_vid(vid)
+        head = read_head(self._transaction, uid, key)
+        if head is None:
+            head = HeadRow(0, self._state.next_key, 0, 0, 0, NO_ORDER, (), "")
+            self._state.next_key += 1
+        added = encode_order(order_hlc, change.dot)
+        if change.family == FAMILY_NULL_SLOT:
+            new_nulls, gone, visible = self._merge_null(head, change, added, record)
+            role = ROLE_NULL
+            head = head._replace(nulls=new_nulls)
+            kept = added in new_nulls
+        else:
+            kept, gone, visible = self._merge_version(head, vid, change, added, record)
+            role = ROLE_VERSION
+        if kept:
+            row = VersionRow(added, role | (ROW_DEAD if change.dead else 0), vid, b"" if change.dead else change.body)
+            self._transaction.put(self._tables.versions, version_key(head.key_id, added), encode_version(row))
+        newest = max(head.top_hlc, change.hlc, order_hlc)
+        if kept and not change.dead and record is not None and order_hlc > head.top_hlc:
+            head = _with_current(head, added, record)
+        elif gone or (kept and added > head.current):
+            head = self._derive_current(head)
+        head = head._replace(top_hlc=newest)
+        if visible:
+            self._count(uid, visible)
+        if remote or head.flags & HEAD_CONFLICT:
+            head = self._derive_conflicts(uid, key, head, added if kept and remote else None, record)
+        self._put_head(uid, key, head)
+
+    # merging
+
+    def _merge_null(
+        self, head: HeadRow, change: Change, added: bytes, record: ObjectRecord | None
+    ) -> tuple[tuple[bytes, ...], bool, int]:
+        """The slot's orders after the change, whether rows went, and by how much the visible rows grew."""
+        entry = merge(self._entry(head.nulls, change), change.entry())
+        nulls = tuple([encode_order(write.hlc, write.dot) for write in entry.live])
+        if change.dead and change.body == DROP_BODY:
+            nulls = tuple([order for order in nulls if order != added])
+        gone = [order for order in head.nulls if order not in nulls]
+        visible = sum([self._remove_row(head.key_id, order) for order in gone])
+        if added in nulls and record is not None:
+            self._chunks.reference_all(record.refs())
+            visible += 1
+        self._settle_marks(change, {dot for _, dot in map(decode_order, head.nulls)})
+        return nulls, bool(gone), visible
+
+    def _merge_version(
+        self, head: HeadRow, vid: bytes, change: Change, added: bytes, record: ObjectRecord | None
+    ) -> tuple[bool, bool, int]:
+        """Whether the change leaves a row, whether others went, and by how much the visible rows grew."""
+        rows = list(rows_of_vid(self._transaction, head.key_id, vid))
+        orders = tuple(row.order for row in rows)
+        entry = merge(self._entry(orders, change), change.entry())
+        left = [encode_order(hlc_of_vid(vid), write.dot) for write in entry.live]
+        dead = {row.order for row in rows if row.dead} | ({added} if change.dead else set())
+        removed = [order for order in left if order in dead]
+        left = removed or sorted(left)[-1:]
+        gone = [order for order in orders if order not in left]
+        visible = sum([self._remove_row(head.key_id, order) for order in gone])
+        if added in left and record is not None:
+            self._chunks.reference_all(record.refs())
+            visible += 1
+        self._settle_marks(change, {dot for _, dot in map(decode_order, orders)})
+        return added in left, bool(gone), visible
+
+    def _entry(self, orders: tuple[bytes, ...], change: Change) -> Entry:
+        """The stored entry, as far as merging needs it: identities of its writes, and the mark that names the change."""
+        writes = [Write(dot, hlc, False, b"") for hlc, dot in map(decode_order, orders)]
+        marked = self._transaction.delete(self._tables.marks, encode_dot(change.dot))
+        return Entry(tuple(writes), frozenset((change.dot,)) if marked else frozenset())
+
+    def _settle_marks(self, change: Change, present: set[Dot]) -> None:
+        """Remember dots the change replaced that have not been seen here yet."""
+        for dot in change.replaces:
+            if dot not in present and not self._is_applied(dot):
+                self._transaction.put(self._tables.marks, encode_dot(dot), b"")
+
+    def _remove_row(self, key_id: int, order: bytes) -> int:
+        """Remove a row and let its chunks go: -1 if it was visible, 0 for a tombstone."""
+        data = self._transaction.pop(self._tables.versions, version_key(key_id, order))
+        assert data is not None, "a head names a row that is not there"
+        row = decode_version(order, data)
+        if row.dead:
+            return 0
+        self._chunks.dereference_all(decode_object(row.body).refs())
+        return -1
+
+    # deriving
+
+    def _derive_current(self, head: HeadRow) -> HeadRow:
+        winner = head.nulls[0] if head.nulls else None
+        for row in rows_of_key(self._transaction, head.key_id):
+            if not row.dead and (row.role & ROLE_VERSION or row.order == winner):
+                return _with_current(head, row.order, decode_object(row.body))
+        flags = head.flags & ~(HEAD_CURRENT | HEAD_MARKER)
+        return head._replace(flags=flags, current=NO_ORDER, size=0, modified_ms=0, text="")
+
+    def _derive_conflicts(
+        self, uid: bytes, key: bytes, head: HeadRow, arrived: bytes | None, record: ObjectRecord | None
+    ) -> HeadRow:
+        """Count losers and conditions that a merge shows not to have held.
+
+        A condition ("saw this order current") is broken if another write of the key orders between what it saw and the
+        write itself: in the merged history the condition was evaluated against the wrong version.
+        """
+        stored = self._transaction.get(self._tables.conflicts, uid + key)
+        losers_before, broken_before = decode_conflict(stored) if stored is not None else (0, ())
+        losers = sum(not self._is_dead(head.key_id, order) for order in head.nulls[1:])
+        broken = {order for order in broken_before if self._has_row(head.key_id, order)}
+        if arrived is not None:
+            broken |= self._find_broken(head, arrived, record)
+        self._state.conflicts += bool(losers) - bool(losers_before)
+        self._state.broken += len(broken) - len(broken_before)
+        if losers or broken:
+            self._transaction.put(self._tables.conflicts, uid + key, encode_conflict(losers, tuple(sorted(broken))))
+            return head._replace(flags=head.flags | HEAD_CONFLICT)
+        if stored is not None:
+            self._transaction.delete(self._tables.conflicts, uid + key)
+        return head._replace(flags=head.flags & ~HEAD_CONFLICT)
+
+    def _find_broken(self, head: HeadRow, arrived: bytes, record: ObjectRecord | None) -> set[bytes]:
+        """Orders whose conditions the row that just arrived shows to be broken (its own among them)."""
+        broken: set[bytes] = set()
+        is_marker = record is None or record.marker
+        for row in rows_of_key(self._transaction, head.key_id):
+            older = None if row.dead else decode_object(row.body)
+            if row.order > arrived and older is not None:
+                if older.condition is not None and _breaks(older.condition, arrived, is_marker):
+                    broken.add(row.order)
+            elif row.order < arrived and not (row.dead and row.role & ROLE_VERSION):
+                condition = record.condition if record is not None else None
+                if condition is not None and _breaks(condition, row.order, older is None or older.marker):
+                    broken.add(arrived)
+                break
+        return broken
+
+    def _is_dead(self, key_id: int, order: bytes) -> bool:
+        data = self._transaction.get(self._tables.versions, version_key(key_id, order))
+        assert data is not None, "a head names a row that is not there"
+        return decode_version(order, data).dead
+
+    def _has_row(self, key_id: int, order: bytes) -> bool:
+        return self._transaction.get(self._tables.versions, version_key(key_id, order)) is not None
+
+    def _count(self, uid: bytes, visible: int) -> None:
+        before = count_visible(self._transaction, uid)
+        after = before + visible
+        assert after >= 0, "a bucket has fewer than no rows"
+        self._transaction.put(self._tables.counts, uid, pack_u64(after))
+        if not before or not after:
+            self._touched(uid)
+
+    def _put_head(self, uid: bytes, key: bytes, head: HeadRow) -> None:
+        if head.flags & HEAD_CURRENT or head.nulls or next(rows_of_key(self._transaction, head.key_id), None):
+            self._transaction.put(self._tables.heads, uid + key, encode_head(head))
+        else:
+            self._transaction.delete(self._tables.heads, uid + key)
+
+
+def read_head(transaction: Transaction, uid: bytes, key: bytes) -> HeadRow | None:
+    """The head of a key."""
+    data = transaction.get(transaction.tables.heads, uid + key)
+    return None if data is None else decode_head(data)
+
+
+def read_row(transaction: Transaction, key_id: int, order: bytes) -> VersionRow | None:
+    """The row of exactly this order."""
+    data = transaction.get(transaction.tables.versions, version_key(key_id, order))
+    return None if data is None else decode_version(order, data)
+
+
+def rows_of_key(transaction: Transaction, key_id: int, below: bytes | None = None) -> Iterator[VersionRow]:
+    """All rows of a key, newest first, tombstones included; with ``below``, those of a smaller order."""
+    prefix = pack_u64(key_id)
+    start = prefix if below is None else prefix + invert_order(below) + b"\0"
+    for key, data in transaction.scan(transaction.tables.versions, start, prefix):
+        yield decode_version(invert_order(key[8:]), data)
+
+
+def rows_of_vid(transaction: Transaction, key_id: int, vid: bytes) -> Iterator[VersionRow]:
+    """The rows of one version id: found by the clock that the id carries."""
+    ceiling = vid[:_CLOCK_SIZE] + b"\xff" * (ORDER_SIZE - _CLOCK_SIZE)
+    start = version_key(key_id, ceiling)
+    for key, data in transaction.scan(transaction.tables.versions, start, start[: 8 + _CLOCK_SIZE]):
+        row = decode_version(invert_order(key[8:]), data)
+        if row.role & ROLE_VERSION and row.vid == vid:
+            yield row
+
+
+def count_visible(transaction: Transaction, uid: bytes) -> int:
+    """How many versions, markers and losers a bucket has."""
+    data = transaction.get(transaction.tables.counts, uid)
+    return 0 if data is None else unpack_u64(data)
+
+
+def encode_conflict(losers: int, broken: tuple[bytes, ...]) -> bytes:
+    """Bytes of a conflicts row."""
+    return losers.to_bytes(4, "little") + b"".join(broken)
+
+
+def decode_conflict(data: bytes) -> tuple[int, tuple[bytes, ...]]:
+    """(losers, orders of broken conditions) of a conflicts row."""
+    orders = tuple(data[at : at + ORDER_SIZE] for at in range(4, len(data), ORDER_SIZE))
+    return int.from_bytes(data[:4], "little"), orders
+
+
+def _breaks(condition: Condition, order: bytes, is_marker: bool) -> bool:
+    """Whether a write (or removal: ``is_marker``) of this order, just before a conditional one, belies its condition."""
+    return condition.saw < order and not (is_marker and condition.header == "If-None-Match")
+
+
+def _with_current(head: HeadRow, order: bytes, record: ObjectRecord) -> HeadRow:
+    checksum = next(iter(record.checksums), "")
+    if checksum and record.checksum_type:
+        checksum = f"{checksum}:{record.checksum_type}"
+    text = "\0".join((record.etag, record.owner, checksum, record.storage_class))
+    flags = (head.flags & HEAD_CONFLICT) | HEAD_CURRENT | (HEAD_MARKER if record.marker else 0)
+    return HeadRow(flags, head.key_id, head.top_hlc, record.size, record.modified_ms, order, head.nulls, text)

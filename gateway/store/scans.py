@@ -1,0 +1,124 @@
+"""Ordered walks over a bucket: current objects for listings, all versions for version listings.
+
+Stands between ``views`` and the tables ``heads`` and ``versions``. A walk belongs to its view's transaction and ends
+with it. Keys come in UTF-8 byte order, as S3 lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import google_crc32c
+
+from gateway.store.errors import Damaged
+from gateway.store.index import Transaction
+from gateway.store.index_format import (
+    HEAD_CURRENT,
+    HEAD_FIXED,
+    HEAD_MARKER,
+    ROLE_NULL,
+    HeadRow,
+    VersionRow,
+    decode_head,
+)
+from gateway.store.item_format import UID_SIZE
+from gateway.store.object_format import decode_object
+from gateway.store.object_rows import read_head, rows_of_key, rows_of_vid
+from gateway.store.ports import Head, Version
+from gateway.store.version_ids import NULL, NULL_VID, ORDER_SIZE, VersionId
+
+_LISTED = HEAD_CURRENT | HEAD_MARKER
+_new_head = tuple.__new__
+
+
+class HeadWalk:
+    """A ``HeadScan`` over one bucket."""
+
+    __slots__ = ("_cursor", "_items", "_uid")
+
+    def __init__(self, transaction: Transaction, uid: bytes, start: bytes) -> None:
+        self._uid = uid
+        self._cursor: Any = transaction.raw.cursor(transaction.tables.heads)
+        self.seek(start)
+
+    def seek(self, key: bytes) -> None:
+        """Go on with the first key >= ``key``."""
+        found = self._cursor.set_range(self._uid + key)
+        self._items: Iterator[tuple[bytes, bytes]] = self._cursor.iternext(True, True) if found else iter(())
+
+    def __iter__(self) -> Iterator[tuple[bytes, Head]]:
+        return self
+
+    def __next__(self) -> tuple[bytes, Head]:
+        uid, crc, unpack = self._uid, google_crc32c.value, HEAD_FIXED.unpack_from
+        for key, data in self._items:
+            if not key.startswith(uid):
+                self._items = iter(())
+                break
+            body = data[:-4]
+            if crc(body) != int.from_bytes(data[-4:], "little"):
+                raise Damaged(f"an index value is damaged (head {key[:40].hex()}): rebuild the index from the log")
+            flags, nulls, _, _, size, modified, _ = unpack(body)
+            if flags & _LISTED == HEAD_CURRENT:
+                texts = body[HEAD_FIXED.size + nulls * ORDER_SIZE :].decode().split("\0", 3)
+                return key[UID_SIZE:], _new_head(Head, (size, modified, *texts))
+        raise StopIteration
+
+
+class VersionWalk:
+    """A ``VersionScan`` over one bucket: versions, delete markers and losers; tombstones are passed over."""
+
+    __slots__ = ("_cursor", "_head", "_heads", "_key", "_rows", "_transaction", "_uid")
+
+    def __init__(self, transaction: Transaction, uid: bytes, start: bytes) -> None:
+        self._transaction = transaction
+        self._uid = uid
+        self.seek(start)
+
+    def seek(self, key: bytes, after: VersionId | None = None) -> None:
+        """Go on with the first version of the first key >= ``key``; with ``after``, behind that version of ``key``."""
+        transaction, uid = self._transaction, self._uid
+        self._rows: Iterator[VersionRow] = iter(())
+        start = uid + key
+        if after is not None:
+            start += b"\0"
+            head = read_head(transaction, uid, key)
+            order = order_of(transaction, head, after) if head is not None else None
+            if head is not None and order is not None:
+                self._key, self._head = key, head
+                self._rows = rows_of_key(transaction, head.key_id, order)
+        self._heads = transaction.scan(transaction.tables.heads, start, uid)
+
+    def __iter__(self) -> Iterator[Version]:
+        return self
+
+    def __next__(self) -> Version:
+        while True:
+            for row in self._rows:
+                if not row.dead:
+                    return version_of(self._key, self._head, row)
+            key, data = next(self._heads)
+            self._key, self._head = key[UID_SIZE:], decode_head(data)
+            self._rows = rows_of_key(self._transaction, self._head.key_id)
+
+
+def version_of(key: bytes, head: HeadRow, row: VersionRow) -> Version:
+    """A visible row as operations see it."""
+    if not row.role & ROLE_NULL:
+        version_id = VersionId(row.vid)
+    elif row.order == head.nulls[0]:
+        version_id = NULL
+    else:
+        version_id = VersionId(b"", row.order)
+    return Version(key, version_id, row.order, row.order == head.current, decode_object(row.body))
+
+
+def order_of(transaction: Transaction, head: HeadRow, version_id: VersionId) -> bytes | None:
+    """The order at which a version id stands (or stood, as far as its id tells) among the key's rows."""
+    if version_id.order:
+        return version_id.order
+    if version_id.vid == NULL_VID:
+        return head.nulls[0] if head.nulls else None
+    found = [row.order for row in rows_of_vid(transaction, head.key_id, version_id.vid)]
+    return min(found) if found else version_id.vid[:8] + bytes(ORDER_SIZE - 8)
