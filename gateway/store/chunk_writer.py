@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.store.codec import PATCH_SIZE_MIN, join_bases
 from gateway.store.errors import Damaged
@@ -22,13 +22,15 @@ from gateway.store.predecessor import Predecessor
 from gateway.store.segments import Appender, write_error
 from gateway.store.staging import INLINE, StagedChunk, Staging
 from replication.change_format import REF_DATA, Ref
-from replication.frame_format import CODEC_PATCH, KIND_DATA, KIND_PAGE, FrameName
+from replication.frame_format import BASES_MAX, CODEC_PATCH, KIND_DATA, KIND_PAGE, FrameName
 
 INLINE_MAX: Final = 16 << 10
 """A body (or the only page of a splice) up to this size rides in the commit's log batch."""
 FRUITLESS_MAX: Final = 3
 """After so many chunks in a row that resembled no base, only every eighth is compared."""
 FRUITLESS_STEP: Final = 8
+DEFERRED_MAX: Final = 8 << 20
+"""Bytes of unknown chunks kept back, where something is replaced, until a match behind them tells where they belong."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,17 @@ class WriteTools:
     """Called with the bytes about to be appended; raises ``DiskFull`` or ``ReadOnlyStore``."""
 
 
+class _Deferred(NamedTuple):
+    """A chunk that is not known and not written yet, and where the old content would have it, judged by what came
+    before.
+    """
+
+    chunk_id: bytes
+    plaintext: bytes | memoryview
+    expected: int
+    anchored: bool  # whether that is by a match, and not by the hint alone
+
+
 class ChunkWriter:
     """Writes the chunks of one body, in order."""
 
@@ -51,6 +64,7 @@ class ChunkWriter:
         self._tools, self._owner, self._predecessor = tools, owner, predecessor
         self._tree = PageTree()
         self._fruitless = 0
+        self._deferred: list[_Deferred] = []
         self.must_sync = False
         """Whether chunks rely on appends that may not be on stable storage yet."""
         self.stored_bytes = 0
@@ -58,15 +72,27 @@ class ChunkWriter:
 
     def write_chunk(self, plaintext: bytes | memoryview) -> None:
         """Take the body's next chunk."""
-        tools = self._tools
-        chunk_id = tools.frames.chunk_id(plaintext)
-        ref = Ref(REF_DATA, chunk_id, len(plaintext))
-        if self._is_known(chunk_id):
-            if self._predecessor is not None:
-                self._predecessor.matched(chunk_id, len(plaintext))
+        chunk_id = self._tools.frames.chunk_id(plaintext)
+        size = len(plaintext)
+        known = self._is_known(chunk_id)
+        if self._predecessor is None:
+            if not known:
+                self._append(self._tools.frames.seal(KIND_DATA, chunk_id, plaintext), ())
+        elif known:
+            self._settle(self._predecessor.match(chunk_id, size))
         else:
-            self._append(self._seal_data(chunk_id, plaintext), ())
-        self._add(ref, 0)
+            anchored = self._predecessor.anchored
+            self._defer(_Deferred(chunk_id, plaintext, self._predecessor.pass_by(size), anchored))
+        self._add(Ref(REF_DATA, chunk_id, size), 0)
+
+    @property
+    def deferred_bytes(self) -> int:
+        """Bytes of plaintext kept back."""
+        return sum([len(waiting.plaintext) for waiting in self._deferred])
+
+    def settle(self) -> None:
+        """Write what is kept back, without waiting for a match."""
+        self._settle(None)
 
     def write_inline(self, plaintext: bytes) -> None:
         """Take the only chunk of a small body: it is sealed and staged, to ride with the commit."""
@@ -83,6 +109,7 @@ class ChunkWriter:
 
     def close(self, *, inline_pages: bool = False) -> tuple[Ref, ...]:
         """Write the last pages: the refs of the whole body. Small pages ride with the commit if ``inline_pages``."""
+        self._settle(None)
         while (page := self._tree.close()) is not None:
             self._write_page(*page, inline=inline_pages)
         return self._tree.root()
@@ -116,17 +143,45 @@ class ChunkWriter:
         self.must_sync = self.must_sync or staged.number != INLINE
         return True
 
-    def _seal_data(self, chunk_id: bytes, plaintext: bytes | memoryview) -> SealedFrame:
-        frames = self._tools.frames
-        bases = self._predecessor.bases(len(plaintext)) if self._predecessor is not None else []
-        tries = self._fruitless < FRUITLESS_MAX or self._fruitless % FRUITLESS_STEP == 0
-        if not bases or len(plaintext) < PATCH_SIZE_MIN or not tries:
-            self._fruitless += bool(bases)
-            return frames.seal(KIND_DATA, chunk_id, plaintext)
+    def _defer(self, chunk: _Deferred) -> None:
+        """Keep an unknown chunk back until the next match tells what lies before it; not more than ``DEFERRED_MAX``
+        bytes.
+        """
+        self._deferred.append(chunk)
+        while self.deferred_bytes > DEFERRED_MAX:
+            first = self._deferred.pop(0)
+            self._write_deferred(first, [first.expected])
+
+    def _settle(self, match: int | None) -> None:
+        """Write the chunks kept back. ``match`` is where the old content has the chunk behind them, if it has it."""
+        behind = self.deferred_bytes
+        waiting, self._deferred = self._deferred, []
+        for at, chunk in enumerate(waiting):
+            starts = [chunk.expected]
+            if match is not None:
+                shifted = abs(match - behind - chunk.expected) > len(chunk.plaintext) // 2
+                between = at == 0 and chunk.anchored and shifted  # something was put in: one base from either side
+                starts = [chunk.expected, match - behind] if between else [match - behind]
+            behind -= len(chunk.plaintext)
+            self._write_deferred(chunk, starts)
+
+    def _write_deferred(self, chunk: _Deferred, starts: Sequence[int]) -> None:
+        """Seal and append a chunk, as a patch if old chunks at one of ``starts`` help."""
+        assert self._predecessor is not None
+        frames, plaintext = self._tools.frames, chunk.plaintext
+        if self._is_known(chunk.chunk_id):  # the same bytes came twice in this body
+            return
+        bases: list[Ref] = []
+        if len(plaintext) >= PATCH_SIZE_MIN and (
+            self._fruitless < FRUITLESS_MAX or self._fruitless % FRUITLESS_STEP == 0
+        ):
+            found = [self._predecessor.bases(start, len(plaintext)) for start in starts]
+            bases = found[0] if len(found) == 1 else _interleave(*found)
         names, base = self._load_bases(bases)
-        frame = frames.seal(KIND_DATA, chunk_id, plaintext, names, base)
-        self._fruitless = 0 if frame.header.codec == CODEC_PATCH else self._fruitless + 1
-        return frame
+        frame = frames.seal(KIND_DATA, chunk.chunk_id, plaintext, names, base)
+        if names:
+            self._fruitless = 0 if frame.header.codec == CODEC_PATCH else self._fruitless + 1
+        self._append(frame, ())
 
     def _load_bases(self, refs: Sequence[Ref]) -> tuple[list[FrameName], bytes]:
         """Names and joined plaintext of the full local frames that stand for old chunks; what is not here is left
@@ -169,3 +224,9 @@ class ChunkWriter:
         staged = StagedChunk(frame.header, frame.encoded_header, INLINE, 0, frame.ciphertext, children)
         if self._tools.staging.add(staged, self._owner).number != INLINE:
             self.must_sync = True
+
+
+def _interleave(before: Sequence[Ref], behind: Sequence[Ref]) -> list[Ref]:
+    """Bases for a chunk between two matches: the old chunk behind the first and the one before the second."""
+    chosen = [*before[:1], *behind[-1:]]
+    return chosen if len(chosen) < 2 or chosen[0].id != chosen[1].id else [*before[:BASES_MAX]]

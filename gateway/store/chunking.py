@@ -39,6 +39,7 @@ class ContentCutter:
     """FastCDC: between 256 KiB and 4 MiB, about 1 MiB on average, boundaries found from the content."""
 
     def __init__(self, seed: int) -> None:
+        seed = seed >> 1 or 1  # the library doubles it within 64 bits, and takes 0 for "no seed"
         self._cdc = FastCDC(CHUNK_AVERAGE, min_size=CHUNK_MIN, max_size=CHUNK_MAX, seed=seed)
         self._pieces: list[bytes | memoryview] = []
         self._held = 0

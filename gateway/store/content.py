@@ -107,7 +107,7 @@ class BodyWriter:
 
     def shed(self) -> bool:
         """Write out what is held now, at the cost of an odd chunk."""
-        if self._job is not None or self._failure or not self._pending_bytes + self._cutter_held():
+        if self._job is not None or self._failure or not self._pending_bytes + self._kept_bytes():
             return False
         self._start_job(self._process_all)
         return True
@@ -156,7 +156,7 @@ class BodyWriter:
         self._job = None
         if not job.cancelled():
             self._failure = self._failure or job.exception()
-        kept = self._pending_bytes + self._cutter_held()
+        kept = self._pending_bytes + self._kept_bytes()
         freed, self._charged = self._charged - kept, kept
         self._setup.budget.give(self, freed)  # even if nothing was freed: whoever waits may now ask for the rest
         stored = self._chunks.stored_bytes
@@ -174,8 +174,9 @@ class BodyWriter:
         if self._failure is not None:
             raise self._failure
 
-    def _cutter_held(self) -> int:
-        return self._cutter.held if self._cutter is not None else 0
+    def _kept_bytes(self) -> int:
+        """Bytes taken from the caller that the last job left in memory."""
+        return (self._cutter.held if self._cutter is not None else 0) + self._chunks.deferred_bytes
 
     def _process(self, pieces: Sequence[memoryview]) -> None:
         """On a thread: cut what was taken, and write the chunks that are complete."""
@@ -191,6 +192,7 @@ class BodyWriter:
         assert self._cutter is not None
         for chunk in self._cutter.flush():
             self._chunks.write_chunk(chunk)
+        self._chunks.settle()
 
     def _process_last(self, pieces: Sequence[memoryview]) -> None:
         """On a thread: write what is left, and the pages."""

@@ -1,9 +1,9 @@
 """What a new body replaces, as a source of patch bases: which old chunks lie where a new one lies now. Pure.
 
-Stands beside ``content``. The old content is known by its refs only. While the new chunks come, in order, the expected
-position in the old content is followed: a chunk that deduplication found there sets it, any other moves it on by its
-size. An unmatched chunk takes as bases the (at most two) old chunks that overlap the expected range most: after a match
-that is the next old chunk; with nothing matched yet, the old chunks around the place where the body is said to begin.
+Stands beside ``chunk_writer``. The old content is known by its refs only. While the new chunks come, in order, the
+*expected* position in the old content is followed: a chunk that deduplication found there sets it, any other moves it
+on by its size. A chunk without a match resembles the old bytes behind the last match before it, or those before the
+first match behind it, or, with no match at all, those around the place where the body is said to begin.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LoadPage = Callable[[Ref], Sequence[Ref] | None]
 WINDOW: Final = 1 << 30
 """Bytes of the old content whose chunks are known at a time: some thousand refs."""
 WINDOW_BEHIND: Final = 64 << 20
-OVERLAP_MIN: Final = 2 << 10
+OVERLAP_MIN: Final = 128
 """A second base must lie below at least so much of the chunk."""
 
 
@@ -32,7 +32,10 @@ class Predecessor:
     def __init__(self, refs: Sequence[Ref], load_page: LoadPage, offset_hint: int = 0) -> None:
         self._refs, self._load_page = refs, load_page
         self._size = sum([ref.size for ref in refs])
-        self._expected = offset_hint
+        self.expected = offset_hint
+        """Where in the old content the next new chunk is expected to lie."""
+        self.anchored = False
+        """Whether ``expected`` comes from a match rather than from the hint."""
         self._page_start = offset_hint
         self._leaves: list[Leaf] = []
         self._offsets: list[int] = []
@@ -40,31 +43,37 @@ class Predecessor:
         self._by_id: dict[bytes, Leaf] = {}
         self._window = (0, 0)
 
-    def matched(self, chunk_id: bytes, size: int) -> None:
-        """The next new chunk is one that is known: if the old content has it, go on behind it."""
-        self._look_around(self._expected)
-        here = self._leaf_at(self._expected)
+    def match(self, chunk_id: bytes, size: int) -> int | None:
+        """The next new chunk is one that is known: where the old content has it (go on behind it), if it does."""
+        self._look_around(self.expected)
+        at = bisect_right(self._offsets, self.expected) - 1
+        here = self._leaves[at] if at >= 0 else None
         leaf = here if here is not None and here.ref.id == chunk_id else self._by_id.get(chunk_id)
-        self._expected = (leaf.offset if leaf is not None else self._expected) + size
+        if leaf is None:
+            self.expected += size
+            return None
+        self.expected = leaf.offset + size
+        self.anchored = True
+        return leaf.offset
 
-    def bases(self, size: int) -> list[Ref]:
-        """Old chunks that the next new chunk, not known, may resemble, in the old order; and go on behind it."""
-        start = self._expected
-        self._expected += size
-        self._look_around(start)
-        if not self._leaves:
-            return []
+    def pass_by(self, size: int) -> int:
+        """The next new chunk is not known: where it is expected; go on behind it."""
+        start = self.expected
+        self.expected += size
+        return start
+
+    def bases(self, start: int, size: int) -> list[Ref]:
+        """Old chunks that overlap [start, start + size) most, in the old order; behind the old end, the last ones."""
+        if start >= self._size:
+            start = self._size - size
+        self._look_around(max(start, 0))
         first = max(0, bisect_right(self._offsets, start) - 1)
         return _most_overlapping(self._leaves[first:], start, start + size)
 
     def page_bases(self) -> list[Ref]:
         """Old pages that a page of the new chunks since the last call may resemble."""
-        start, self._page_start = self._page_start, self._expected
-        return _most_overlapping(self._pages, start, self._expected)
-
-    def _leaf_at(self, offset: int) -> Leaf | None:
-        at = bisect_right(self._offsets, offset) - 1
-        return self._leaves[at] if at >= 0 else None
+        start, self._page_start = self._page_start, self.expected
+        return _most_overlapping(self._pages, start, self.expected)
 
     def _look_around(self, offset: int) -> None:
         """Know the old chunks around an offset."""
