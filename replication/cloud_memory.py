@@ -28,6 +28,8 @@ class MemoryCloud:
         """Bytes of an object or a range."""
         if name not in self.objects:
             raise CloudMissing(f"{name} is not there")
+        if offset and offset >= len(self.objects[name]):
+            raise CloudError(f"{name} has no byte at offset {offset}")
         data = self.objects[name][offset:] if length is None else self.objects[name][offset : offset + length]
         if length is not None and len(data) != length:
             raise CloudError(f"{name} has only {len(data)} of {length} bytes from offset {offset}")

@@ -153,13 +153,13 @@ async def publish_realm(cloud: Cloud, objects: KeyObjects) -> None:
 
     Raises ``WrongRealm`` before it writes anything if another realm is there, ``CloudError`` if it cannot be told.
     """
-    present = await _get_or_none(cloud, REALM)
-    if present is not None and present != objects[REALM]:
-        raise _wrong_realm(present)
+    await confirm_realm(cloud, objects)
     for name in sorted(objects, key=lambda name: name == REALM):
-        with suppress(CloudExists):
-            await cloud.put(name, objects[name], if_absent=True)
-        written = await cloud.get(name)
+        written = await _get_or_none(cloud, name)
+        if written is None:
+            with suppress(CloudExists):
+                await cloud.put(name, objects[name], if_absent=True)
+            written = await cloud.get(name)
         if written != objects[name]:
             raise (
                 _wrong_realm(written) if name == REALM else RealmError(f"{name} in the bucket is not what was written")

@@ -78,7 +78,11 @@ class PulledRound:
 
 
 class Puller:
-    """Pulls for one site. ``refresh_keys`` fetches keys that other sites made, when a log needs one we do not have."""
+    """Pulls for one site.
+
+    ``refresh_keys`` fetches keys that other sites made, when a log needs one we do not have; ``on_batch`` is told of each
+    batch when it is durable.
+    """
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class Puller:
         wall_ms: Callable[[], int],
         refresh_keys: Callable[[], Awaitable[None]] | None = None,
         prefetch_max: int = 4,
+        on_batch: Callable[[PulledBatch], None] = lambda batch: None,
     ) -> None:
         self._log = log
         self._cloud = cloud
@@ -96,6 +101,7 @@ class Puller:
         self._wall_ms = wall_ms
         self._refresh_keys = refresh_keys
         self._prefetch_max = prefetch_max
+        self._on_batch = on_batch
         self.states: dict[Origin, OriginState] = {}
 
     async def pull_round(self) -> PulledRound:
@@ -132,6 +138,7 @@ class Puller:
                 located = await self._read_index(origin, batch) if batch.index else ()
                 pulled = PulledBatch(origin, following, batch.changes, batch.frames, located, batch.acks, batch.sent_ms)
                 await self._log.record_pulled(pulled)
+                self._on_batch(pulled)
                 position = following
                 self.states[origin] = replace(
                     self.states[origin], position=position, sent_ms=batch.sent_ms, applied_ms=self._wall_ms()

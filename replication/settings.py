@@ -64,6 +64,7 @@ class ReplicationSettings:
     """The daemon's cadence and limits."""
 
     ship_interval_s: float = 1.0
+    ship_bytes: int = 8 << 20
     poll_interval_s: float = 5.0
     backlog_poll_s: float = 0.5
     uploads_max: int = 3

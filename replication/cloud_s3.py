@@ -1,0 +1,267 @@
+"""A bucket of any S3 cloud, by aiobotocore: the only module that imports it.
+
+Every upload carries Content-MD5 and a CRC-32, so that the cloud verifies what it stores, and what it returns is compared:
+an upload counts only if the reply names the bytes that were sent. Every answer is mapped to the four errors of ``ports``:
+
+    definite no of the bucket (403 with an S3 code, NoSuchBucket, wrong region)   CloudRefused
+    NoSuchKey                                                                     CloudMissing
+    412, or 409 ConditionalRequestConflict, to a conditional create               CloudExists
+    timeouts, resets, TLS failures, 5xx, 429, SlowDown, digests that did not
+    arrive intact, an error without an S3 code, a 200 that is no S3 answer
+    (captive portal: HTML, no ETag, another bucket's name, wrong length)          CloudUnreachable
+    416, an object shorter than asked, one above ``object_bytes_max``             CloudError
+
+Nothing is retried here (retry does that), no message repeats a credential. Not here: encryption, names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import configparser
+import hashlib
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
+from botocore.parsers import ResponseParserError
+
+from replication.ports import CloudError, CloudExists, CloudMissing, CloudRefused, CloudUnreachable
+from replication.root_keys import RootKeyUnusable, read_secret
+from replication.settings import CloudSettings
+
+LIST_COUNT_MAX: Final = 1000
+HASH_INLINE_MAX: Final = 64 << 10
+CONTENT_TYPE: Final = "application/octet-stream"
+
+_LATER: Final = frozenset(
+    {
+        "SlowDown",
+        "RequestTimeout",
+        "InternalError",
+        "ServiceUnavailable",
+        "OperationAborted",
+        "BadDigest",
+        "InvalidDigest",
+        "IncompleteBody",
+        "XAmzContentSHA256Mismatch",
+        "Throttling",
+        "TooManyRequests",
+    }
+)
+_EXISTS: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
+
+
+class S3Cloud:
+    """See ``ports.Cloud``. Made by ``open_s3``; close it."""
+
+    def __init__(self, client: Any, settings: CloudSettings, stack: AsyncExitStack) -> None:
+        prefix = settings.prefix.strip("/")
+        self._client = client
+        self._bucket = settings.bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._object_bytes_max = settings.object_bytes_max
+        self._stack = stack
+
+    async def put(self, name: str, data: bytes, *, if_absent: bool = False) -> None:
+        """Create or replace; confirmed by the digest that the bucket returns."""
+        md5, crc = await _digests(data)
+        condition = {"IfNoneMatch": "*"} if if_absent else {}
+        async with _mapped("PUT", name):
+            reply = await self._client.put_object(
+                Bucket=self._bucket,
+                Key=self._prefix + name,
+                Body=data,
+                ContentType=CONTENT_TYPE,
+                ContentMD5=base64.b64encode(md5).decode(),
+                ChecksumCRC32=base64.b64encode(crc).decode(),
+                **condition,
+            )
+        _check_stored(name, reply, md5, base64.b64encode(crc).decode())
+
+    async def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+        """Bytes of an object or a range, exactly as many as the bucket announced and as were asked for."""
+        ranged = offset > 0 or length is not None
+        wanted = {"Range": f"bytes={offset}-{'' if length is None else offset + length - 1}"} if ranged else {}
+        async with _mapped("GET", name):
+            reply = await self._client.get_object(Bucket=self._bucket, Key=self._prefix + name, **wanted)
+            body = reply["Body"]
+            try:
+                _check_announced(name, reply, offset if ranged else None)
+                announced = int(reply["ContentLength"])
+                if announced > self._object_bytes_max:
+                    raise CloudError(f"{name} has {announced} bytes, more than is ever written")
+                data = bytes(await _read_body(name, body))
+            finally:
+                body.close()
+        if len(data) != announced:
+            raise CloudUnreachable(f"GET {name}: {len(data)} of {announced} bytes arrived")
+        if length is not None and len(data) != length:
+            raise CloudError(f"{name} has only {len(data)} of {length} bytes from offset {offset}")
+        if not ranged and _etag_is_md5(reply) and _etag(reply) != hashlib.md5(data, usedforsecurity=False).hexdigest():
+            raise CloudUnreachable(f"GET {name}: the bytes that arrived are not those its ETag names")
+        return data
+
+    async def list(self, prefix: str, *, after: str = "", count_max: int = LIST_COUNT_MAX) -> list[str]:
+        """Names under a prefix, ascending."""
+        start = {"StartAfter": self._prefix + after} if after else {}
+        while True:
+            async with _mapped("LIST", prefix):
+                reply = await self._client.list_objects_v2(
+                    Bucket=self._bucket,
+                    Prefix=self._prefix + prefix,
+                    MaxKeys=min(count_max, LIST_COUNT_MAX),
+                    **start,
+                )
+            if reply.get("Name") != self._bucket:
+                raise CloudUnreachable(f"LIST {prefix}: the answer is not this bucket's: a captive portal?")
+            names = [entry["Key"].removeprefix(self._prefix) for entry in reply.get("Contents", ())]
+            if names or not reply.get("IsTruncated"):
+                return names
+            start = {"ContinuationToken": reply["NextContinuationToken"]}
+
+    async def delete(self, name: str) -> None:
+        """Remove an object."""
+        async with _mapped("DELETE", name):
+            await self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
+
+    async def close(self) -> None:
+        """Release connections."""
+        await self._stack.aclose()
+
+
+async def open_s3(settings: CloudSettings) -> S3Cloud:
+    """A client for the bucket. Sends nothing yet; ``CloudRefused`` if the settings cannot work at all."""
+    stack = AsyncExitStack()
+    config = AioConfig(
+        s3={"addressing_style": settings.addressing},
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        connect_timeout=settings.connect_timeout_s,
+        read_timeout=settings.read_timeout_s,
+        max_pool_connections=settings.connections_max,
+        proxies={"http": settings.proxy_url, "https": settings.proxy_url} if settings.proxy_url else None,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        tcp_keepalive=True,
+    )
+    try:
+        client = await stack.enter_async_context(
+            get_session().create_client(
+                "s3",
+                region_name=settings.region,
+                endpoint_url=settings.endpoint_url or None,
+                verify=str(settings.ca_file) if settings.ca_file else None,
+                config=config,
+                **_credentials(settings),
+            )
+        )
+    except (BotoCoreError, ValueError) as error:
+        await stack.aclose()
+        raise CloudRefused(f"the cloud's settings cannot be used: {type(error).__name__}") from None
+    return S3Cloud(client, settings, stack)
+
+
+def _credentials(settings: CloudSettings) -> dict[str, str]:
+    """Static keys, those in a file (AWS format, readable by its owner only), or nothing: botocore's default chain."""
+    found: Mapping[str, str] = {
+        "aws_access_key_id": settings.access_key,
+        "aws_secret_access_key": settings.secret_key,
+        "aws_session_token": settings.session_token,
+    }
+    if settings.credentials_file is not None:
+        parser = configparser.ConfigParser(interpolation=None)
+        try:
+            parser.read_string(read_secret(settings.credentials_file))
+            found = dict(parser[settings.profile])
+        except (RootKeyUnusable, KeyError, configparser.Error) as error:
+            reason = str(error) if isinstance(error, RootKeyUnusable) else f"no profile [{settings.profile}]"
+            raise CloudRefused(f"cloud credentials file {settings.credentials_file}: {reason}") from None
+    names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+    return {name: found[name] for name in names if found.get(name)}
+
+
+@asynccontextmanager
+async def _mapped(verb: str, name: str) -> AsyncIterator[None]:
+    """Turns what botocore raises into the errors of the port; see the module's table."""
+    try:
+        yield
+    except ClientError as error:
+        raise _map_client_error(verb, name, error) from None
+    except (NoCredentialsError, PartialCredentialsError, ParamValidationError) as error:
+        raise CloudRefused(f"{verb} {name}: {type(error).__name__}") from None
+    except (HTTPClientError, IncompleteReadError, ResponseParserError, BotoCoreError, OSError) as error:
+        raise CloudUnreachable(f"{verb} {name}: {type(error).__name__}") from None
+
+
+def _map_client_error(verb: str, name: str, error: ClientError) -> CloudError:
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    said = f"{verb} {name}: {status} {code}"
+    if status == 412 or code in _EXISTS:
+        return CloudExists(said)
+    if code == "NoSuchKey":
+        return CloudMissing(said)
+    if code == "InvalidRange":
+        return CloudError(said)
+    if code == "NotImplemented":
+        return CloudRefused(said)
+    if status >= 500 or status in (408, 429) or code in _LATER or not code or code.isdigit():
+        return CloudUnreachable(said)
+    return CloudRefused(said)
+
+
+async def _digests(data: bytes) -> tuple[bytes, bytes]:
+    """MD5 and big-endian CRC-32, off the loop for large bodies."""
+
+    def compute() -> tuple[bytes, bytes]:
+        return hashlib.md5(data, usedforsecurity=False).digest(), zlib.crc32(data).to_bytes(4, "big")
+
+    return compute() if len(data) <= HASH_INLINE_MAX else await asyncio.to_thread(compute)
+
+
+async def _read_body(name: str, body: Any) -> bytes:
+    """The whole body; whatever breaks while it streams is a broken link."""
+    try:
+        data: bytes = await body.read()
+    except Exception as error:
+        raise CloudUnreachable(f"GET {name}: broken off, {type(error).__name__}") from None
+    return data
+
+
+def _check_stored(name: str, reply: Mapping[str, Any], md5: bytes, crc: str) -> None:
+    """An upload is confirmed only by an answer that names its bytes."""
+    if not _etag(reply):
+        raise CloudUnreachable(f"PUT {name}: the answer carries no ETag: a captive portal?")
+    if reply.get("ChecksumCRC32", crc) != crc:
+        raise CloudUnreachable(f"PUT {name}: the bucket confirmed other bytes than were sent")
+    if "ChecksumCRC32" not in reply and _etag_is_md5(reply) and _etag(reply) != md5.hex():
+        raise CloudUnreachable(f"PUT {name}: the bucket confirmed other bytes than were sent")
+
+
+def _check_announced(name: str, reply: Mapping[str, Any], offset: int | None) -> None:
+    if not _etag(reply) or str(reply.get("ContentType", "")).startswith("text/html"):
+        raise CloudUnreachable(f"GET {name}: the answer is not the bucket's: a captive portal?")
+    if offset is not None and not str(reply.get("ContentRange", "")).startswith(f"bytes {offset}-"):
+        raise CloudUnreachable(f"GET {name}: the answer is not the range that was asked for")
+
+
+def _etag(reply: Mapping[str, Any]) -> str:
+    return str(reply.get("ETag", "")).strip('"')
+
+
+def _etag_is_md5(reply: Mapping[str, Any]) -> bool:
+    """Whether the ETag is the MD5 of the bytes: not for multipart uploads, nor under a key service's encryption."""
+    kms = str(reply.get("ServerSideEncryption", "")).startswith("aws:kms") or "SSECustomerAlgorithm" in reply
+    return len(_etag(reply)) == 32 and not kms

@@ -1,0 +1,159 @@
+"""Rebuilds a site from the bucket and a key alone: every log from its beginning into a fresh site, then its bytes.
+
+The fresh site has an id of its own: the lost one's log stays what it was, and its changes are taken in like anybody's.
+``close_log`` ends the lost one's log first (``--replace``), so that a machine believed lost is fenced when it comes back.
+Interrupted, a restore goes on where it was: what was applied is durable. Without fetching bytes the site is usable at once
+(they come on first read), but it is not a copy of the realm until they are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from replication.batch_format import HASH_SIZE, Batch, decode_batch, encode_batch, hash_object
+from replication.cloud_names import head_name, log_name
+from replication.frame_format import decode_header
+from replication.ports import (
+    ChangeLog,
+    ChunkFetcher,
+    Cloud,
+    CloudExists,
+    CloudMissing,
+    Frame,
+    FrameLocation,
+    Origin,
+    PulledBatch,
+)
+from replication.puller import Puller, list_heads
+from replication.sealing import Keyring
+
+FETCH_COUNT_MAX: Final = 64
+FETCH_PASSES_MAX: Final = 4  # a pass may bring patches whose bases come in the next
+
+
+class RestoreIncomplete(Exception):
+    """Some of what the bucket should hold could not be restored; what could was."""
+
+
+class RemoteBytes(Protocol):
+    """What a store offers to restore: the bytes its live state needs and does not have."""
+
+    def remote_only(self, after: bytes, count_max: int) -> list[FrameLocation]:
+        """Frames needed (bases of patches included) and known only in the cloud, by chunk id, greater than ``after``."""
+
+    async def keep_frames(self, frames: Sequence[Frame]) -> None:
+        """Keep them locally; authenticated, durable on return."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreProgress:
+    """How far it is: batches of all logs, then frames (their total is not known beforehand: 0)."""
+
+    phase: str  # "changes" or "bytes"
+    done: int
+    total: int
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreSummary:
+    """What was restored."""
+
+    logs: int
+    batches: int
+    changes: int
+    frames: int
+    bytes: int
+
+
+Progress = Callable[[RestoreProgress], None]
+
+
+async def restore_site(
+    cloud: Cloud,
+    keyring: Callable[[], Keyring],
+    log: ChangeLog,
+    *,
+    wall_ms: Callable[[], int],
+    refresh_keys: Callable[[], Awaitable[None]] | None = None,
+    progress: Progress = lambda progress: None,
+    store: RemoteBytes | None = None,
+    fetcher: ChunkFetcher | None = None,
+) -> RestoreSummary:
+    """Take in every log of the realm, and with ``store`` and ``fetcher`` all bytes too.
+
+    Raises ``ValueError`` if the site has changes of its own, ``RestoreIncomplete`` with the reasons if a log stops,
+    ``CloudError``; call again to go on.
+    """
+    if log.last_seq():
+        raise ValueError("a site that has changes of its own is not fresh: restore into an empty data directory")
+    total = sum((await list_heads(cloud)).values())
+    taken_in = sum(position.n for position in log.pulled().values())
+
+    def tell(batch: PulledBatch) -> None:
+        nonlocal taken_in
+        taken_in += 1
+        progress(RestoreProgress("changes", taken_in, total))
+
+    puller = Puller(log, cloud, keyring, wall_ms=wall_ms, refresh_keys=refresh_keys, on_batch=tell)
+    batches = changes = 0
+    while (pulled := await puller.pull_round()).batches:
+        batches, changes = batches + pulled.batches, changes + pulled.changes
+    stopped = {origin: state.stopped for origin, state in puller.states.items() if state.stopped}
+    if stopped:
+        raise RestoreIncomplete("; ".join(f"site {site.hex()}: {why}" for (site, _), why in sorted(stopped.items())))
+    frames = size = 0
+    if store is not None and fetcher is not None:
+        frames, size = await fetch_all(store, fetcher, progress)
+    return RestoreSummary(len(puller.states), batches, changes, frames, size)
+
+
+async def fetch_all(store: RemoteBytes, fetcher: ChunkFetcher, progress: Progress) -> tuple[int, int]:
+    """Bring every byte the site's state needs to the site; (frames, ciphertext bytes). Memory: some dozens of frames."""
+    frames = size = 0
+    for _ in range(FETCH_PASSES_MAX):
+        after = b""
+        while wanted := store.remote_only(after, FETCH_COUNT_MAX):
+            fetched = await fetcher.fetch(wanted)
+            await store.keep_frames(fetched)
+            frames += len(fetched)
+            size += sum(len(frame.ciphertext) for frame in fetched)
+            progress(RestoreProgress("bytes", frames, 0, size))
+            after = max(decode_header(location.header).chunk_id for location in wanted)
+        if not store.remote_only(b"", 1):
+            return frames, size
+    raise RestoreIncomplete("the store still lacks bytes that it was given: see what its verification says")
+
+
+async def close_log(cloud: Cloud, keyring: Keyring, origin: Origin, now_ms: int) -> int:
+    """End a lost site's log: ``closed`` at its next name, created once. Returns that batch's number; idempotent.
+
+    From then on whoever still runs as that site is fenced. ``ValueError`` if what stands there does not open.
+    """
+    n = (await list_heads(cloud)).get(origin, 0)
+    chain, seq = bytes(HASH_SIZE), 0
+    if n:
+        data = await cloud.get(log_name(origin, n))
+        batch = decode_batch(keyring, origin, n, data)
+        if batch.closed:
+            return n
+        chain, seq = hash_object(data), batch.last_seq
+    while True:
+        n += 1
+        closing = encode_batch(keyring, origin, Batch(n, chain, seq + 1, (), sent_ms=now_ms, closed=True))
+        with suppress(CloudExists):
+            await cloud.put(log_name(origin, n), closing, if_absent=True)
+            await cloud.put(head_name(origin, n), b"")
+            return n
+        with suppress(CloudMissing):  # a busy cloud's 409: the same name again
+            data = await cloud.get(log_name(origin, n))
+            batch = decode_batch(keyring, origin, n, data)
+            if batch.closed:
+                await cloud.put(head_name(origin, n), b"")
+                return n
+            chain, seq = hash_object(data), batch.last_seq
+            continue
+        n -= 1

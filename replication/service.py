@@ -1,0 +1,277 @@
+"""The replication daemon: supervises shipping and pulling, waits failures out, and reports.
+
+Starts by entering the bucket: the realm must be ours (``WrongRealm`` otherwise, before anything is written), its keys
+published, and the bucket must create a name only once. An unreachable cloud only postpones that. Then two loops run side
+by side, so that a slow upload keeps nobody's news waiting. Whatever fails is told in the report and tried again; the
+durable cursors alone say what is done, so stopping anywhere is safe.
+
+Cadence: an unsent change is shipped after ``ship_interval_s`` (so that what comes together goes together) or at once when
+``ship_bytes`` wait; news is looked for every ``poll_interval_s``. ``wake`` ends every wait.
+
+Not here: locking out a second daemon, writing the report to a file (``publish_report``): the composition root's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from replication.conditional import CreateOnce, probe_create_once
+from replication.offload import Offload, run_in_thread
+from replication.ports import ChangeLog, CloudError, CloudRefused, FrameStore
+from replication.puller import Puller
+from replication.realm_access import RealmAccess
+from replication.retry import Reachability, RetryingCloud
+from replication.settings import ReplicationSettings
+from replication.shipper import Fenced, Shipper
+from replication.status import DaemonReport, RemoteReport
+
+logger = logging.getLogger(__name__)
+
+
+class BucketUnsuitable(Exception):
+    """The bucket does not create a name only once, and the operator has not vouched for a single writer."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnceSummary:
+    """What ``run_once`` did; ``stopped`` logs of other sites could not be taken in (the report says why)."""
+
+    shipped_changes: int
+    shipped_bytes: int
+    pulled_changes: int
+    stopped: int
+
+
+class ReplicationService:
+    """Replication of one site. One per site at a time."""
+
+    def __init__(
+        self,
+        log: ChangeLog,
+        frames: FrameStore,
+        cloud: RetryingCloud,
+        realm: RealmAccess,
+        settings: ReplicationSettings,
+        *,
+        single_writer: bool = False,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        offload: Offload = run_in_thread,
+        publish_report: Callable[[DaemonReport], None] = lambda report: None,
+    ) -> None:
+        self._log = log
+        self._cloud = cloud
+        self._realm = realm
+        self._settings = settings
+        self._single_writer = single_writer
+        self._wall_ms = wall_ms
+        self._publish_report = publish_report
+        self._woken = asyncio.Event()
+        self._entered = False
+        self._running = False
+        self._create_once = ""
+        self._errors: dict[str, str] = {}
+        self._cloud_state: tuple[Reachability, int] = (Reachability.UNKNOWN, 0)
+        self.shipper = Shipper(log, frames, cloud, realm.keyring, settings, wall_ms=wall_ms, offload=offload)
+        self.puller = Puller(
+            log,
+            cloud,
+            realm.keyring,
+            wall_ms=wall_ms,
+            refresh_keys=lambda: realm.refresh(cloud),
+            prefetch_max=settings.prefetch_max,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Replicate until ``stop`` is set. Raises only what no waiting can mend: ``WrongRealm``, ``BucketUnsuitable``."""
+        self._running = True
+        try:
+            async with asyncio.TaskGroup() as group:
+                work = group.create_task(self._run_loops())
+                stopping = group.create_task(stop.wait())
+                await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                work.cancel()
+                stopping.cancel()
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        finally:
+            self._running = False
+            self._report()
+
+    async def run_once(self) -> OnceSummary:
+        """Push and pull until nothing is left. Raises ``CloudError``, ``Fenced``, ``WrongRealm``, the store's errors."""
+        try:
+            await self._enter()
+            summary = await self._replicate_all()
+        except Exception as error:
+            self._errors["once"] = _say(error)
+            raise
+        finally:
+            self._report()
+        return summary
+
+    def wake(self) -> None:
+        """Something changed, or the link is back: end every wait now."""
+        self._cloud.wake()
+        self._woken.set()
+        self._woken = asyncio.Event()
+
+    def report(self) -> DaemonReport:
+        """The account as of now."""
+        reachability, since_ms = self._cloud_state
+        if self._cloud.reachability is not reachability:
+            since_ms = self._wall_ms()
+            self._cloud_state = (self._cloud.reachability, since_ms)
+        shipped = self._log.shipped()
+        remotes = tuple(
+            RemoteReport(
+                origin[0].hex(),
+                origin[1].hex(),
+                state.position.n,
+                state.position.seq,
+                state.head_n,
+                state.stopped,
+                state.sent_ms,
+                state.applied_ms,
+            )
+            for origin, state in sorted(self.puller.states.items())
+        )
+        return DaemonReport(
+            written_ms=self._wall_ms(),
+            running=self._running,
+            cloud=self._cloud.reachability.value,
+            cloud_since_ms=since_ms,
+            last_error="; ".join(self._errors.values()) or self._cloud.last_error,
+            fenced=self.shipper.fenced,
+            create_once=self._create_once,
+            published=self._entered,
+            recoverable=self._realm.recoverable,
+            shipped_n=shipped.n,
+            shipped_seq=shipped.seq,
+            remotes=remotes,
+        )
+
+    async def _run_loops(self) -> None:
+        while not self._entered:
+            try:
+                await self._enter()
+            except CloudError as error:
+                await self._rest("enter", error)
+        self._errors.pop("enter", None)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._ship_forever())
+            if self._settings.pull:
+                group.create_task(self._pull_forever())
+
+    async def _enter(self) -> None:
+        """Make the bucket ours, or find that it is. Idempotent."""
+        if self._entered:
+            return
+        await self._realm.publish(self._cloud)
+        await self._realm.refresh(self._cloud)
+        if self._single_writer:
+            self._create_once = "not needed: a single writer, as the operator vouched"
+        else:
+            identity = self._log.identity()
+            found = await probe_create_once(self._cloud, (identity.site, identity.incarnation))
+            self._create_once = found.value
+            if found is not CreateOnce.ENFORCED:
+                raise BucketUnsuitable(
+                    f"If-None-Match is {found.value}. Use another bucket, or set cloud.single_writer = true "
+                    "if no copy of this machine can ever run beside it"
+                )
+        self._entered = True
+        self._report()
+
+    async def _replicate_all(self) -> OnceSummary:
+        """Ship and pull in turn until both find nothing. A fenced site still takes in news, then raises ``Fenced``."""
+        shipped_changes = shipped_bytes = pulled_changes = 0
+        fence: Fenced | None = None
+        quiet = False
+        while not quiet:
+            quiet = True
+            try:
+                while shipped := await self.shipper.ship_round():
+                    shipped_changes += shipped.changes
+                    shipped_bytes += shipped.bytes
+                    quiet = False
+            except Fenced as error:
+                fence = error
+            if self._settings.pull:
+                pulled = await self.puller.pull_round()
+                pulled_changes += pulled.changes
+                quiet = quiet and pulled.batches == 0
+        if fence:
+            raise fence
+        self._errors.clear()
+        stopped = sum(1 for state in self.puller.states.values() if state.stopped)
+        return OnceSummary(shipped_changes, shipped_bytes, pulled_changes, stopped)
+
+    async def _ship_forever(self) -> None:
+        while True:
+            try:
+                shipped = await self.shipper.ship_round()
+            except Fenced as error:
+                logger.error("shipping stopped: %s", error)
+                self._report()
+                await asyncio.Event().wait()
+            except Exception as error:
+                await self._rest("ship", error)
+            else:
+                self._errors.pop("ship", None)
+                if shipped is None:
+                    await self._await_backlog()
+                else:
+                    self._report()
+
+    async def _await_backlog(self) -> None:
+        """Wait for an unsent change, then until enough of them wait or the first has waited long enough."""
+        settings = self._settings
+        while self._log.last_seq() <= self._log.shipped().seq:
+            if await self._pause(settings.backlog_poll_s):
+                break
+        waited_s = 0.0
+        while waited_s < settings.ship_interval_s and self._log.backlog().bytes < settings.ship_bytes:
+            step_s = min(settings.backlog_poll_s, settings.ship_interval_s - waited_s)
+            if await self._pause(step_s):
+                return
+            waited_s += step_s
+
+    async def _pull_forever(self) -> None:
+        while True:
+            try:
+                await self.puller.pull_round()
+            except Exception as error:
+                await self._rest("pull", error)
+            else:
+                self._errors.pop("pull", None)
+                self._report()
+                await self._pause(self._settings.poll_interval_s)
+
+    async def _rest(self, loop: str, error: Exception) -> None:
+        """Tell what failed, wait, go on: the cursors say what is done."""
+        if isinstance(error, CloudError) and not isinstance(error, CloudRefused):
+            logger.info("the cloud is not reachable: %s", error)
+        else:
+            logger.warning("replication: %s", _say(error), exc_info=not isinstance(error, CloudError))
+        self._errors[loop] = _say(error)
+        self._report()
+        await self._pause(self._settings.poll_interval_s)
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait; True if woken."""
+        try:
+            await asyncio.wait_for(self._woken.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def _report(self) -> None:
+        self._publish_report(self.report())
+
+
+def _say(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

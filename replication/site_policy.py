@@ -1,0 +1,43 @@
+"""Prints what a site may do in the bucket: the access policy to give to the site's cloud user, as AWS IAM JSON.
+
+A site reads everything, creates the realm's objects and keys, announces itself under ``heads/`` and writes only under its
+own prefix. So a stolen site's cloud key cannot touch another site's log; Skerry's own formats notice if somebody does.
+"""
+
+from __future__ import annotations
+
+import json
+
+from replication.cloud_names import HEADS_PREFIX, KEYS_PREFIX, REALM, site_prefix
+
+
+def site_policy(bucket: str, prefix: str, site: bytes) -> str:
+    """The policy of ``site`` (16 bytes) for ``bucket`` and the realm's ``prefix``; JSON text.
+
+    Source: AWS "Actions, resources, and condition keys for Amazon S3".
+    """
+    root = prefix.strip("/") + "/" if prefix.strip("/") else ""
+    objects = f"arn:aws:s3:::{bucket}/{root}"
+    statements = [
+        {
+            "Sid": "ListRealm",
+            "Effect": "Allow",
+            "Action": ["s3:ListBucket"],
+            "Resource": [f"arn:aws:s3:::{bucket}"],
+            "Condition": {"StringLike": {"s3:prefix": [f"{root}*"]}},
+        },
+        {"Sid": "ReadRealm", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [f"{objects}*"]},
+        {
+            "Sid": "CreateRealmAndKeys",
+            "Effect": "Allow",
+            "Action": ["s3:PutObject"],
+            "Resource": [f"{objects}{REALM}", f"{objects}{KEYS_PREFIX}*"],
+        },
+        {
+            "Sid": "WriteOwnSite",
+            "Effect": "Allow",
+            "Action": ["s3:PutObject", "s3:DeleteObject"],
+            "Resource": [f"{objects}{site_prefix(site)}*", f"{objects}{HEADS_PREFIX}{site.hex()}-*"],
+        },
+    ]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)

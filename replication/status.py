@@ -1,0 +1,122 @@
+"""What replication says of itself: the daemon's report, and the exact answer to "is it safe to lose this site?".
+
+``assess`` is pure: it takes the backlog (counted from the log, durable), and the daemon's last report (written to a file by
+whoever composes it, so that a command beside a running server can read it). Unreachable is unknown: it makes nothing
+unsafe that was confirmed, and nothing safe that was not.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from replication.ports import Backlog, LogPosition
+
+
+class ReportInvalid(ValueError):
+    """A report file that this Skerry cannot read."""
+
+
+class RemoteReport(msgspec.Struct, frozen=True):
+    """One remote log: how far it was applied, how far it is known to reach, what stops it, when its site last spoke."""
+
+    site: str
+    incarnation: str
+    applied_n: int
+    applied_seq: int
+    head_n: int
+    stopped: str
+    sent_ms: int
+    applied_ms: int
+
+
+class DaemonReport(msgspec.Struct, frozen=True):
+    """The replication daemon's own account. ``cloud`` is a ``Reachability`` value; empty strings mean nothing is wrong."""
+
+    written_ms: int
+    running: bool = False
+    cloud: str = "unknown"
+    cloud_since_ms: int = 0
+    last_error: str = ""
+    fenced: str = ""
+    create_once: str = ""
+    published: bool = False
+    recoverable: bool = False
+    shipped_n: int = 0
+    shipped_seq: int = 0
+    remotes: tuple[RemoteReport, ...] = ()
+
+
+class ReplicationStatus(msgspec.Struct, frozen=True):
+    """The answer for people and scripts; field names are part of ``skerry status --json``."""
+
+    backlog_bytes: int
+    backlog_changes: int
+    oldest_unsent_age_s: float | None
+    open_upload_bytes: int
+    safe_to_lose: bool
+    unsafe_reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    daemon: DaemonReport | None
+
+
+def assess(
+    backlog: Backlog,
+    shipped: LogPosition,
+    report: DaemonReport | None,
+    *,
+    has_cloud: bool,
+    recoverable: bool,
+    now_ms: int,
+) -> ReplicationStatus:
+    """Whether everything acknowledged here could be rebuilt from the bucket and the recovery key, and if not, why. Pure."""
+    reasons = []
+    if not has_cloud:
+        reasons.append("no cloud is configured")
+    if backlog.changes or backlog.bytes:
+        reasons.append(f"{backlog.changes} changes ({backlog.bytes} bytes) are not in the cloud yet")
+    if has_cloud and report is None:
+        reasons.append("replication has not run yet: what the bucket holds is unknown")
+    if report is not None and report.fenced:
+        reasons.append(f"fenced: {report.fenced}")
+    if has_cloud and report is not None and not report.published and shipped.n == 0:
+        reasons.append("the realm's keys are not confirmed in the bucket")
+    if not recoverable:
+        reasons.append("there is no recovery key: without this site's realm key the bucket could not be read")
+    oldest = None if backlog.oldest_ms is None else max(0.0, (now_ms - backlog.oldest_ms) / 1000)
+    return ReplicationStatus(
+        backlog.bytes,
+        backlog.changes,
+        oldest,
+        backlog.open_upload_bytes,
+        not reasons,
+        tuple(reasons),
+        tuple(_warnings(backlog, report)),
+        report,
+    )
+
+
+def encode_report(report: DaemonReport) -> bytes:
+    """JSON, for the file beside the site's data."""
+    return msgspec.json.encode(report)
+
+
+def decode_report(data: bytes) -> DaemonReport:
+    """The report in a file; ``ReportInvalid``. Fields of a newer Skerry are passed over."""
+    try:
+        return msgspec.json.decode(data, type=DaemonReport)
+    except msgspec.MsgspecError as error:
+        raise ReportInvalid(f"not a replication report: {error}") from error
+
+
+def _warnings(backlog: Backlog, report: DaemonReport | None) -> list[str]:
+    warnings = []
+    if backlog.open_upload_bytes:
+        warnings.append(f"{backlog.open_upload_bytes} bytes belong to uploads not completed, which are never shipped")
+    if report is None:
+        return warnings
+    if not report.running:
+        warnings.append("replication is not running")
+    if report.cloud in ("unreachable", "refused"):
+        warnings.append(f"the cloud is {report.cloud}: {report.last_error}")
+    warnings += [f"site {remote.site} is not taken in: {remote.stopped}" for remote in report.remotes if remote.stopped]
+    return warnings
