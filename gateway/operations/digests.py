@@ -1,8 +1,8 @@
 """Hashing a body while it streams: MD5 for the ETag on a thread of its own, other slow hashes on another, CRCs inline.
 
-Crossing to a thread costs 11 to 27 µs, hashing 64 KiB with MD5 80 µs: pieces up to ``INLINE_MAX`` are hashed where they
-are, larger ones off the loop while the caller goes on (writes them, reads the next). At most one piece is in flight, so
-memory stays O(piece). The hashers release the interpreter's lock on large buffers.
+Crossing to a thread costs 11 to 27 µs, hashing 64 KiB with MD5 80 µs: pieces up to ``INLINE_MAX`` are hashed where
+they are, larger ones off the loop while the caller goes on (writes them, reads the next). At most one piece is in
+flight, so memory stays O(piece). The hashers release the interpreter's lock on large buffers.
 
 Used by request bodies (``gateway/http/body``) and by copies that must hash; pure computation, no I/O.
 """
@@ -11,15 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from gateway.s3.checksums import Hasher, encode_digest, start_hasher, start_md5
 
 INLINE_MAX: Final = 64 << 10
 _FAST: Final = frozenset({"CRC32", "CRC32C", "CRC64NVME", "XXHASH64", "XXHASH3", "XXHASH128"})
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
 _threads: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="digest")
+
+
+async def run_hashing(function: Callable[[Argument], Result], argument: Argument) -> Result:
+    """Run something that hashes a large piece, off the loop, on the same threads."""
+    return await asyncio.get_running_loop().run_in_executor(_threads, function, argument)
 
 
 class Digests(NamedTuple):

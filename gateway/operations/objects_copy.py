@@ -1,8 +1,8 @@
 """CopyObject: a new record over the same chunks. No data is moved.
 
-The decision reads the source and writes the destination in one transaction, so what is copied is what is there, and its
-chunks are referenced before anyone could let them go. Only a copy that asks for another checksum algorithm reads the
-bytes first (to hash them, not to write them); if the source changed meanwhile it is read again.
+The decision reads the source and writes the destination in one transaction, so what is copied is what is there, and
+its chunks are referenced before anyone could let them go. Only a copy that asks for another checksum algorithm reads
+the bytes first (to hash them, not to write them); if the source changed meanwhile it is read again.
 
 The ETag stays the source's, a multipart one too (with its part table): it names the same bytes.
 """

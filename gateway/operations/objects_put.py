@@ -1,8 +1,8 @@
 """PUT of an object: refuse early, take the body in, decide in the commit.
 
 Order: bucket and permission (before a byte is read, so that 100 Continue is not sent in vain) → body into a writer,
-verified whole → commit, where bucket, versioning and preconditions are looked at again, in the transaction that counts.
-Nothing is stored if any of it fails: an uncommitted writer's chunks are nobody's and are collected.
+verified whole → commit, where bucket, versioning and preconditions are looked at again, in the transaction that
+counts. Nothing is stored if any of it fails: an uncommitted writer's chunks are nobody's and are collected.
 """
 
 from __future__ import annotations

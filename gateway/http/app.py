@@ -1,0 +1,198 @@
+"""The S3 listener of one worker: aiohttp's low-level server around one function, from request to response.
+
+    raw target and headers → target, query, operation → verified principal, payload plan → headers known → handler
+
+Everything before the handler is synchronous and in this order on purpose: nothing is read of a body, and nothing is
+said about buckets, before the signature holds. Failures of every kind leave through ``failures``. Nothing secret is
+logged: the access log names operation, bucket and key, never a query string.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from gateway.http.auth import admit
+from gateway.http.body import RequestBody, WindowBudget
+from gateway.http.calls import Call
+from gateway.http.dispatch import HANDLERS
+from gateway.http.failures import answer_error, to_s3_error
+from gateway.http.metrics import RequestMetrics
+from gateway.http.protocol import S3Server, check_aiohttp
+from gateway.http.settings import HttpSettings
+from gateway.identity.principals import PrincipalCache
+from gateway.operations.context import Context
+from gateway.s3.headers import fold_headers, merge_query_headers, refuse_unknown
+from gateway.s3.names import parse_target
+from gateway.s3.routing import Operation, refuse, route, scope_of
+from gateway.s3.sigv4 import parse_claim
+from gateway.s3.uri import parse_query, split_target
+from gateway.store.ports import Store
+
+access_log: Final = logging.getLogger("skerry.access")
+_LINGER_BYTES_MAX: Final = 1 << 20  # more than this left of a body: the connection ends with the answer
+
+
+class _Progress:
+    """How far a request came: what its log line and its error answer can name."""
+
+    __slots__ = ("body", "operation", "resource")
+
+    def __init__(self) -> None:
+        self.operation: Operation | None = None
+        self.resource = ""
+        self.body: RequestBody | None = None
+
+
+class Gateway:
+    """Handles the requests of one worker. Lives on one event loop."""
+
+    def __init__(self, store: Store, settings: HttpSettings, metrics: RequestMetrics | None = None) -> None:
+        self._store = store
+        self._settings = settings
+        self._metrics = metrics or RequestMetrics()
+        self._principals = PrincipalCache()
+        self._budget = WindowBudget(settings.body_budget_bytes)
+        self._id_prefix = os.urandom(4).hex().upper()
+        self._id_count = 0
+        self.host_id = b64encode(os.urandom(24)).decode()
+
+    def _next_request_id(self) -> str:
+        """16 hex digits, unique for this worker's life and unlikely to meet another's."""
+        self._id_count += 1
+        return f"{self._id_prefix}{self._id_count & 0xFFFFFFFF:08X}"
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request. Raises only ``ConnectionError`` (nobody to answer) and cancellation."""
+        started_ns = time.perf_counter_ns()
+        request_id = self._next_request_id()
+        progress = _Progress()
+        response: web.StreamResponse
+        try:
+            call = self._admit(request, request_id, progress)
+            response = await HANDLERS[call.operation](call)
+        except ConnectionError:
+            self._count(request, request_id, progress, 499, 0, started_ns)
+            raise
+        except Exception as error:
+            answer = to_s3_error(error, request_id)
+            close = not request.content.is_eof() and self._must_close(request, progress.body)
+            response = answer_error(
+                answer,
+                method=request.method,
+                resource=progress.resource,
+                request_id=request_id,
+                host_id=self.host_id,
+                close=close,
+            )
+        self._count(request, request_id, progress, response.status, response.content_length or 0, started_ns)
+        return response
+
+    def _admit(self, request: web.BaseRequest, request_id: str, progress: _Progress) -> Call:
+        """Everything that comes before the handler. Raises S3 errors."""
+        settings = self._settings
+        method = request.method
+        raw_path, raw_query = split_target(request.raw_path)
+        headers = fold_headers(request.raw_headers)
+        query = parse_query(raw_query)
+        progress.resource = raw_path
+        target = parse_target(raw_path, headers.get("host", ""), settings.domains)
+        operation = progress.operation = route(method, scope_of(target), query.params, headers)
+        if operation not in HANDLERS and parse_claim(headers, query) is None:
+            raise refuse(operation)  # a form upload, a preflight: they sign otherwise or not at all
+        admitted = admit(self._store, self._principals, operation, method, raw_path, query, headers, int(time.time()))
+        if operation not in HANDLERS:
+            raise refuse(operation)
+        merged = merge_query_headers(headers, query)
+        refuse_unknown(operation, merged)
+        context = Context(
+            admitted.principal,
+            request_id,
+            self._store,
+            settings.operations,
+            merged.get("x-amz-expected-bucket-owner", ""),
+        )
+        body = progress.body = RequestBody(
+            request, headers, admitted.payload, admitted.verified, self._budget, settings
+        )
+        return Call(request, operation, target, query, merged, context, body, self.host_id, settings)
+
+    @staticmethod
+    def _must_close(request: web.BaseRequest, body: RequestBody | None) -> bool:
+        """Whether an early answer ends its connection: if what is left of the body is long, or may never come."""
+        if "Expect" in request.headers and (body is None or not body.continued):
+            return True
+        length = request.content_length
+        return length is None or length - (body.bytes_read if body is not None else 0) > _LINGER_BYTES_MAX
+
+    def _count(
+        self,
+        request: web.BaseRequest,
+        request_id: str,
+        progress: _Progress,
+        status: int,
+        sent: int,
+        started_ns: int,
+    ) -> None:
+        """Metrics, and the access log if it is on."""
+        elapsed_us = (time.perf_counter_ns() - started_ns) // 1000
+        received = progress.body.bytes_read if progress.body is not None else 0
+        if request.method == "HEAD":
+            sent = 0
+        self._metrics.observe(progress.operation, status, elapsed_us, received, sent)
+        if self._settings.access_log:
+            line = {
+                "time_ms": time.time_ns() // 1_000_000,
+                "request_id": request_id,
+                "remote": request.remote,
+                "method": request.method,
+                "path": progress.resource,
+                "operation": progress.operation.value if progress.operation is not None else None,
+                "status": status,
+                "received_bytes": received,
+                "sent_bytes": sent,
+                "elapsed_us": elapsed_us,
+            }
+            access_log.info(json.dumps(line, ensure_ascii=True))
+
+
+async def serve_gateway(
+    store: Store,
+    settings: HttpSettings,
+    sock: socket.socket,
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    stop: asyncio.Event,
+    metrics: RequestMetrics | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> None:
+    """Serve S3 on ``sock`` (bound, perhaps shared by other workers) until ``stop``; then let requests in flight finish.
+
+    ``on_ready`` is called once connections are taken. Raises ``RuntimeError`` for an unfit aiohttp.
+    """
+    check_aiohttp()
+    gateway = Gateway(store, settings, metrics)
+    server = S3Server(gateway.handle, settings)
+    sweep = asyncio.create_task(server.sweep())
+    try:
+        listener = await asyncio.get_running_loop().create_server(server, sock=sock, ssl=ssl_context, backlog=1024)
+        try:
+            if on_ready is not None:
+                on_ready()
+            await stop.wait()
+        finally:
+            listener.close()
+            server.pre_shutdown()
+            await server.shutdown(settings.drain_timeout_s)
+    finally:
+        sweep.cancel()

@@ -1,0 +1,49 @@
+"""From a request to a verified principal: the only door. Whatever is not shown to be signed is denied.
+
+claim (parsed, believed nothing) → access key → secret → ``sigv4.verify`` (dates, scope, every ``x-amz-*`` header
+signed, signature) → ``payload.plan_payload`` (the fail-closed table of how signed × payload mode × operation). An
+unknown, a disabled and a deleted key are alike. Any region is accepted in the credential scope: what is signed is
+checked with it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gateway.identity.principals import Principal, PrincipalCache
+from gateway.s3.errors import AccessDenied, InvalidAccessKeyId
+from gateway.s3.payload import Payload, plan_payload
+from gateway.s3.routing import Operation
+from gateway.s3.sigv4 import Verified, parse_claim, verify
+from gateway.s3.uri import Query
+from gateway.store.ports import Store
+
+
+class Admitted(NamedTuple):
+    """Who a request is from, what its signature covers, and how its body is protected."""
+
+    principal: Principal
+    verified: Verified
+    payload: Payload
+
+
+def admit(
+    store: Store,
+    principals: PrincipalCache,
+    operation: Operation,
+    method: str,
+    raw_path: str,
+    query: Query,
+    headers: dict[str, str],
+    now_s: int,
+) -> Admitted:
+    """Verify a request. ``headers``: folded, as they came. Raises S3 errors; nobody's requests are ``AccessDenied``."""
+    claim = parse_claim(headers, query)
+    if claim is None:
+        raise AccessDenied
+    with store.view() as view:
+        principal = principals.find(view, claim.access_key)
+    if principal is None:
+        raise InvalidAccessKeyId(None, AWSAccessKeyId=claim.access_key)
+    verified = verify(claim, principal.access_key.secret, method, raw_path, query, headers, now_s)
+    return Admitted(principal, verified, plan_payload(verified, operation, headers))

@@ -1,0 +1,120 @@
+"""The bucket verbs and the listings: typed arguments in, responses out."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from aiohttp import web
+
+from gateway.http.calls import Call
+from gateway.http.multipart_calls import shown_owner
+from gateway.operations import buckets
+from gateway.operations.listings import list_object_versions, list_objects
+from gateway.s3 import requests
+from gateway.s3.acl import render_default_acl
+from gateway.s3.bodies import BODY_BYTES_MAX, parse_create_bucket, parse_versioning
+from gateway.s3.listing import encode_token
+from gateway.s3.rendering import (
+    render_list_buckets,
+    render_list_v1,
+    render_list_v2,
+    render_list_versions,
+    render_location,
+    render_versioning,
+)
+
+
+async def create_bucket(call: Call) -> web.StreamResponse:
+    """CreateBucket."""
+    location = parse_create_bucket(await call.read_document(BODY_BYTES_MAX["CreateBucketConfiguration"]))
+    bucket = await buckets.create_bucket(call.context, call.bucket, location)
+    return call.answer(headers={"Location": "/" + bucket.name})
+
+
+async def head_bucket(call: Call) -> web.StreamResponse:
+    """HeadBucket."""
+    bucket = buckets.head_bucket(call.context, call.bucket)
+    headers = {
+        "x-amz-bucket-region": buckets.bucket_region(call.context, bucket),
+        "x-amz-access-point-alias": "false",
+        "Content-Type": "application/xml",
+    }
+    return call.answer(headers=headers)
+
+
+async def delete_bucket(call: Call) -> web.StreamResponse:
+    """DeleteBucket."""
+    await buckets.delete_bucket(call.context, call.bucket)
+    return call.answer(204)
+
+
+async def list_buckets(call: Call) -> web.StreamResponse:
+    """ListBuckets."""
+    parameters = requests.parse_list_buckets(call.query.params)
+    page = buckets.list_buckets(
+        call.context,
+        prefix=parameters.prefix,
+        after=parameters.after,
+        count_max=parameters.buckets_max or 10_000,
+        region=call.query.params.get("bucket-region", ""),
+    )
+    body = render_list_buckets(
+        shown_owner(page.owner),
+        [(b.name, b.record.created_ms, buckets.bucket_region(call.context, b)) for b in page.buckets],
+        prefix=parameters.prefix,
+        token=encode_token(page.next_after.encode(), is_prefix=False) if page.next_after else "",
+    )
+    return call.answer(body=body)
+
+
+async def get_location(call: Call) -> web.StreamResponse:
+    """GetBucketLocation."""
+    return call.answer(body=render_location(buckets.get_location(call.context, call.bucket)))
+
+
+async def get_versioning(call: Call) -> web.StreamResponse:
+    """GetBucketVersioning."""
+    return call.answer(body=render_versioning(buckets.get_versioning(call.context, call.bucket)))
+
+
+async def put_versioning(call: Call) -> web.StreamResponse:
+    """PutBucketVersioning."""
+    status = parse_versioning(await call.read_document(BODY_BYTES_MAX["VersioningConfiguration"]))
+    await buckets.put_versioning(call.context, call.bucket, status)
+    return call.answer()
+
+
+async def get_bucket_acl(call: Call) -> web.StreamResponse:
+    """GetBucketAcl: the owner has full control, nobody else anything."""
+    owner = buckets.get_bucket_owner(call.context, call.bucket)
+    return call.answer(body=render_default_acl(owner.id, owner.name))
+
+
+async def list_v1(call: Call) -> web.StreamResponse:
+    """ListObjects."""
+    parameters = requests.parse_list_v1(call.query.params)
+    page = list_objects(call.context, call.bucket, parameters.page, with_owners=True)
+    body = render_list_v1(
+        call.bucket, parameters, cast("Any", page.listing), lambda user_id: shown_owner(page.owners[user_id])
+    )
+    return call.answer(headers={"x-amz-bucket-region": buckets.bucket_region(call.context, page.bucket)}, body=body)
+
+
+async def list_v2(call: Call) -> web.StreamResponse:
+    """ListObjectsV2."""
+    parameters = requests.parse_list_v2(call.query.params)
+    page = list_objects(call.context, call.bucket, parameters.page, with_owners=parameters.fetch_owner)
+    body = render_list_v2(
+        call.bucket, parameters, cast("Any", page.listing), lambda user_id: shown_owner(page.owners[user_id])
+    )
+    return call.answer(headers={"x-amz-bucket-region": buckets.bucket_region(call.context, page.bucket)}, body=body)
+
+
+async def list_versions(call: Call) -> web.StreamResponse:
+    """ListObjectVersions."""
+    parameters = requests.parse_list_versions(call.query.params)
+    page = list_object_versions(call.context, call.bucket, parameters.page, parameters.version_id_marker)
+    body = render_list_versions(
+        call.bucket, parameters, cast("Any", page.listing), lambda user_id: shown_owner(page.owners[user_id])
+    )
+    return call.answer(headers={"x-amz-bucket-region": buckets.bucket_region(call.context, page.bucket)}, body=body)

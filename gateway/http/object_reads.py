@@ -1,0 +1,208 @@
+"""GetObject, HeadObject and what else tells of one object: typed arguments in, a response or a stream out.
+
+A small object is one view, one read and one ``web.Response``; everything larger streams pieces of at most 4 MiB, each
+authenticated by the store before it is sent. The first piece is fetched before the status line goes out, so that
+damage and an unreachable cloud are answers; a failure later breaks the connection, so that the client sees a short
+body and never a wrong one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from gateway.http.calls import XML, Call
+from gateway.http.failures import ClientGone, log
+from gateway.operations.objects_get import Located, Selection, get_object_owner, locate_object, select_part
+from gateway.s3.acl import render_default_acl
+from gateway.s3.checksums import ALGORITHMS, COMPOSITE
+from gateway.s3.object_headers import DEFAULT_CONTENT_TYPE
+from gateway.s3.ranges import parse_range
+from gateway.s3.requests import GetParameters, parse_get, parse_version_id
+from gateway.s3.times import format_http_date
+
+_ONE_WRITE_MAX: Final = 1 << 20  # an answer up to this size goes out as one buffer
+_SLICE: Final = 1 << 20
+
+
+class _Streamed(web.StreamResponse):
+    """A streamed answer whose headers leave together with its first piece."""
+
+    _send_headers_immediately = False
+
+
+def object_headers(call: Call, located: Located, parameters: GetParameters) -> CIMultiDict[str]:
+    """The headers that GET and HEAD have in common, but for length, range and checksums."""
+    bucket, version, replicated, _ = located
+    record = version.record
+    headers = call.base_headers()
+    headers["Accept-Ranges"] = "bytes"
+    headers["Last-Modified"] = format_http_date(record.modified_ms // 1000)
+    headers["ETag"] = f'"{record.etag}"'
+    headers["Content-Type"] = DEFAULT_CONTENT_TYPE
+    if record.headers:
+        headers.update(record.headers)
+    for name, value in record.metadata.items():
+        headers["x-amz-meta-" + name] = value
+    if bucket.versioning or version.id.order:
+        headers["x-amz-version-id"] = version.id.text
+    if record.storage_class != "STANDARD":
+        headers["x-amz-storage-class"] = record.storage_class
+    if replicated is not None:
+        headers["x-amz-replication-status"] = "COMPLETED" if replicated else "PENDING"
+    if parameters.overrides:
+        headers.update(parameters.overrides)
+    return headers
+
+
+def _add_checksums(headers: CIMultiDict[str], located: Located, selection: Selection | None) -> None:
+    """The stored checksum of what is sent: of the whole object, or of the one part; of other ranges none is known."""
+    record = located.version.record
+    if selection is None:
+        for name, value in record.checksums.items():
+            headers[ALGORITHMS[name].header] = value
+    elif selection.checksum and record.checksum_type == COMPOSITE:
+        headers[ALGORITHMS[next(iter(record.checksums))].header] = selection.checksum
+    else:
+        return
+    if record.checksum_type:
+        headers["x-amz-checksum-type"] = record.checksum_type
+
+
+async def _select(call: Call, located: Located, parameters: GetParameters) -> Selection | None:
+    """The bytes asked for; None for all of them."""
+    record = located.version.record
+    if parameters.part_number is not None:
+        return await select_part(call.context.store, record, parameters.part_number)
+    if parameters.range is None:
+        return None
+    found = parse_range(parameters.range, record.size)
+    return None if found is None else Selection(found[0], found[1] - found[0] + 1)
+
+
+def _locate(call: Call, parameters: GetParameters, *, head: bool) -> Located:
+    return locate_object(
+        call.context,
+        call.bucket,
+        call.key,
+        parameters.version_id,
+        parameters.conditions,
+        "GetObject",
+        replication=head,
+    )
+
+
+async def _describe(
+    call: Call, located: Located, parameters: GetParameters
+) -> tuple[int, CIMultiDict[str], Selection | None]:
+    """(status, headers with length, the bytes selected) of a GET or HEAD that has an answer."""
+    record = located.version.record
+    headers = object_headers(call, located, parameters)
+    selection = await _select(call, located, parameters)
+    if parameters.checksum_mode:
+        _add_checksums(headers, located, selection)
+    if selection is None:
+        headers["Content-Length"] = str(record.size)
+        return 200, headers, None
+    headers["Content-Length"] = str(selection.length)
+    if parameters.part_number is not None and record.part_count:
+        headers["x-amz-mp-parts-count"] = str(record.part_count)
+    if selection.length or record.size:
+        last = selection.start + selection.length - 1
+        headers["Content-Range"] = f"bytes {selection.start}-{last}/{record.size}"
+        return 206, headers, selection
+    return 200, headers, selection
+
+
+def _not_modified(call: Call, located: Located, parameters: GetParameters) -> web.Response:
+    """304 with the headers RFC 9110 §15.4.5 asks for."""
+    headers = object_headers(call, located, parameters)
+    del headers["Content-Type"]
+    return web.Response(status=304, headers=headers)
+
+
+async def head_object(call: Call) -> web.StreamResponse:
+    """HeadObject."""
+    parameters = parse_get(call.query.params, call.headers)
+    located = _locate(call, parameters, head=True)
+    if located.not_modified:
+        return _not_modified(call, located, parameters)
+    status, headers, _ = await _describe(call, located, parameters)
+    return web.Response(status=status, headers=headers)
+
+
+async def get_object(call: Call) -> web.StreamResponse:
+    """GetObject."""
+    parameters = parse_get(call.query.params, call.headers)
+    located = _locate(call, parameters, head=False)
+    if located.not_modified:
+        return _not_modified(call, located, parameters)
+    record = located.version.record
+    store = call.context.store
+    status, headers, selection = await _describe(call, located, parameters)
+    start, length = (0, record.size) if selection is None else (selection.start, selection.length)
+    if not length:
+        return web.Response(status=status, headers=headers)
+    small = store.read_small(record.content) if len(record.content) == 1 else None
+    if small is not None:
+        body = small if selection is None else small[start : start + length]
+        return web.Response(status=status, headers=headers, body=body)
+    pieces = store.read(record.content, start, length)
+    first = await anext(pieces)
+    if len(first) == length and length <= _ONE_WRITE_MAX:
+        await _close(pieces)
+        return web.Response(status=status, headers=headers, body=first)
+    return await _stream(call, _Streamed(status=status, headers=headers), first, pieces)
+
+
+async def _stream(
+    call: Call, response: web.StreamResponse, first: bytes, pieces: AsyncIterator[bytes]
+) -> web.StreamResponse:
+    """Send an answer piece by piece; whatever fails once it began ends the connection."""
+    idle_s = call.settings.body_idle_timeout_s
+    try:
+        await response.prepare(call.request)
+        await _write(response, first, idle_s)
+        async for piece in pieces:
+            await _write(response, piece, idle_s)
+        return response
+    except ConnectionError as error:
+        raise ClientGone from error
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:
+        log.error("request %s: answer cut short: %s: %s", call.context.request_id, type(error).__name__, error)
+        if call.request.transport is not None:
+            call.request.transport.abort()
+        raise ClientGone from error
+    finally:
+        await _close(pieces)
+
+
+async def _close(pieces: AsyncIterator[bytes]) -> None:
+    """End a read early or late: what it holds is let go now, not when it is collected."""
+    close = getattr(pieces, "aclose", None)
+    if close is not None:
+        await close()
+
+
+async def _write(response: web.StreamResponse, piece: bytes, idle_s: float) -> None:
+    """Write one piece, a slice at a time: a client that takes no slice within ``idle_s`` is gone."""
+    if len(piece) <= _SLICE:
+        async with asyncio.timeout(idle_s):
+            await response.write(piece)
+        return
+    view = memoryview(piece)
+    for at in range(0, len(piece), _SLICE):
+        async with asyncio.timeout(idle_s):
+            await response.write(view[at : at + _SLICE])
+
+
+async def get_object_acl(call: Call) -> web.StreamResponse:
+    """GetObjectAcl: the owner has full control, nobody else anything."""
+    owner = get_object_owner(call.context, call.bucket, call.key, parse_version_id(call.query.params))
+    return call.answer(headers={"Content-Type": XML}, body=render_default_acl(owner.id, owner.name))

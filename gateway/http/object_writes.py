@@ -1,0 +1,118 @@
+"""PutObject, CopyObject, DeleteObject, DeleteObjects: typed arguments in, responses out."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.http.calls import Call
+from gateway.operations.objects_copy import CopyRequest, CopySource, copy_object
+from gateway.operations.objects_delete import Deletion, delete_object, delete_objects
+from gateway.operations.objects_put import PutRequest, Written, put_object
+from gateway.s3 import requests
+from gateway.s3.bodies import BODY_BYTES_MAX, parse_delete_objects
+from gateway.s3.checksums import ALGORITHMS, BY_HEADER
+from gateway.s3.errors import InvalidRequest, S3Error
+from gateway.s3.names import check_key
+from gateway.s3.object_headers import parse_checksum
+from gateway.s3.rendering import Deleted, render_copy, render_delete_objects
+
+
+def written_headers(written: Written) -> dict[str, str]:
+    """ETag, version id and checksums of what a write stored."""
+    record = written.record
+    headers = {"ETag": f'"{record.etag}"'}
+    if written.version_id:
+        headers["x-amz-version-id"] = written.version_id
+    for name, value in record.checksums.items():
+        headers[ALGORITHMS[name].header] = value
+    if record.checksum_type:
+        headers["x-amz-checksum-type"] = record.checksum_type
+    return headers
+
+
+async def put_one(call: Call) -> web.StreamResponse:
+    """PutObject."""
+    parameters = requests.parse_put(call.headers)
+    call.body.expect(parameters.content_md5, parameters.checksum, call.context.settings.put_bytes_max)
+    stored = parameters.stored
+    request = PutRequest(
+        call.bucket, call.key, stored.headers, stored.metadata, stored.storage_class, parameters.conditions
+    )
+    written = await put_object(call.context, request, call.body)
+    return call.answer(headers=written_headers(written))
+
+
+def copy_source(source: requests.CopySource) -> CopySource:
+    """The source of a copy as the operations take it."""
+    return CopySource(
+        source.bucket, source.key.encode(), source.version_id, source.conditions, source.expected_owner or ""
+    )
+
+
+async def copy_one(call: Call) -> web.StreamResponse:
+    """CopyObject."""
+    call.body.expect_nothing()
+    parameters = requests.parse_copy(call.headers)
+    stored = parameters.stored
+    target = PutRequest(
+        call.bucket,
+        call.key,
+        stored.headers,
+        stored.metadata,
+        stored.storage_class if parameters.storage_class_given else "",
+        parameters.conditions,
+    )
+    copied = await copy_object(
+        call.context,
+        CopyRequest(copy_source(parameters.source), target, parameters.replace, parameters.checksum.algorithm),
+    )
+    headers = {}
+    if copied.written.version_id:
+        headers["x-amz-version-id"] = copied.written.version_id
+    if copied.source_version_id:
+        headers["x-amz-copy-source-version-id"] = copied.source_version_id
+    record = copied.written.record
+    body = render_copy(record.etag, record.modified_ms, record.checksums, record.checksum_type)
+    return call.answer(headers=headers, body=body)
+
+
+async def delete_one(call: Call) -> web.StreamResponse:
+    """DeleteObject."""
+    parameters = requests.parse_delete(call.query.params, call.headers)
+    deletion = Deletion(call.key, parameters.version_id, parameters.conditions)
+    deleted = await delete_object(call.context, call.bucket, deletion)
+    headers = {}
+    if deleted.version_id:
+        headers["x-amz-version-id"] = deleted.version_id
+    if deleted.marker:
+        headers["x-amz-delete-marker"] = "true"
+    return call.answer(204, headers)
+
+
+async def delete_many(call: Call) -> web.StreamResponse:
+    """DeleteObjects. The document must be vouched for by Content-MD5 or a checksum, as AWS demands."""
+    claim = parse_checksum(call.headers)
+    if (
+        "content-md5" not in call.headers
+        and not any(name in BY_HEADER for name in call.headers)
+        and not claim.in_trailer
+    ):
+        raise InvalidRequest("Missing required header for this request: Content-MD5")
+    document = parse_delete_objects(await call.read_document(BODY_BYTES_MAX["Delete"]))
+    failed: list[tuple[str, str | None, S3Error]] = []
+    deletions: list[Deletion] = []
+    for entry in document.entries:
+        try:
+            deletions.append(Deletion(check_key(entry.key).encode(), entry.version_id, entry.conditions))
+        except S3Error as error:
+            failed.append((entry.key, entry.version_id, error))
+    deleted: list[Deleted] = []
+    for deletion, result in zip(deletions, await delete_objects(call.context, call.bucket, deletions), strict=True):
+        key = deletion.key.decode()
+        if result.error is not None:
+            failed.append((key, deletion.version_id, result.error))
+            continue
+        assert result.deleted is not None
+        marker_id = result.deleted.version_id if result.deleted.marker else None
+        deleted.append(Deleted(key, deletion.version_id, marker_id))
+    return call.answer(body=render_delete_objects(deleted, failed, quiet=document.quiet))

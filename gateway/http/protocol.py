@@ -1,0 +1,148 @@
+"""The connection: aiohttp's low-level server with deadlines and a cap of its own, and errors in S3's words.
+
+aiohttp parses (its C parser, asserted), writes and keeps alive; this module adds what it lacks: a deadline for request
+headers that trickle in, a cap on connections, and S3 XML instead of plain text where its parser refuses a request. It
+never logs what a client sent: aiohttp's own messages would quote URLs with their signatures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import http_parser, web
+from aiohttp.http_exceptions import InvalidURLError, LineTooLong
+from aiohttp.web_protocol import RequestHandler
+
+from gateway.http.failures import answer_error
+from gateway.http.settings import HttpSettings
+from gateway.s3.errors import InternalError, InvalidRequest, InvalidURI, RequestHeaderSectionTooLarge, S3Error
+
+log: Final = logging.getLogger("skerry.http")
+_AIOHTTP_MIN: Final = (3, 14, 3)
+_FULL: Final = (
+    b"HTTP/1.1 503 Slow Down\r\nServer: Skerry\r\nConnection: close\r\nRetry-After: 1\r\n"
+    b"Content-Type: application/xml\r\nContent-Length: 91\r\n\r\n"
+    b"<Error><Code>SlowDown</Code><Message>Too many connections to this site.</Message></Error>\r\n"
+)
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def check_aiohttp() -> None:
+    """Refuse to run on an aiohttp that is too old or has no C parser: its Python parser is slow and more lenient."""
+    version = tuple(int(part) for part in aiohttp.__version__.split(".")[:3] if part.isdigit())
+    if version < _AIOHTTP_MIN:
+        raise RuntimeError(f"aiohttp {aiohttp.__version__} is too old: at least 3.14.3 is needed")
+    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        raise RuntimeError("aiohttp has no C parser here: install its binary wheel, unset AIOHTTP_NO_EXTENSIONS")
+
+
+class S3Connection(RequestHandler):
+    """One client connection."""
+
+    __slots__ = ("_partial_since_s",)
+
+    def __init__(self, manager: S3Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._partial_since_s = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection, or refuse it above the cap, in words an SDK retries on."""
+        manager = self._manager
+        assert isinstance(manager, S3Server)
+        if manager.is_full:
+            assert isinstance(transport, asyncio.Transport)
+            transport.write(_FULL)
+            transport.close()
+            self._manager = None
+            return
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; remember since when the headers of a request have been incomplete."""
+        if self._manager is None:
+            return
+        super().data_received(data)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            if data and not self._partial_since_s:
+                self._partial_since_s = self._loop.time()
+        else:
+            self._partial_since_s = 0.0
+
+    def close_if_late(self, started_before_s: float) -> bool:
+        """Close a connection whose current request headers began before that loop time; whether it did."""
+        waiter = self._waiter
+        if not self._partial_since_s or waiter is None or waiter.done() or self._partial_since_s > started_before_s:
+            return False
+        self.force_close()
+        return True
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What the parser refused, in S3's words; aiohttp's message would quote the client's bytes."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer was already under way")
+        error: S3Error
+        if isinstance(exc, LineTooLong):
+            error = RequestHeaderSectionTooLarge()
+        elif isinstance(exc, InvalidURLError):
+            error = InvalidURI()
+        elif status < 500:
+            error = InvalidRequest("The request is not well-formed HTTP.")
+        else:
+            log.error("a request failed outside of its handler: %s", type(exc).__name__)
+            error = InternalError()
+        return answer_error(error, method="", resource="", request_id="", host_id="", close=True)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Say that something failed, without aiohttp's text: that may hold a URL with its signature."""
+        error = kw.get("exc_info")
+        log.error("a connection failed: %s", type(error).__name__ if error else "unknown")
+
+
+class S3Server(web.Server):
+    """The factory of connections, with their cap and their sweep."""
+
+    def __init__(self, handler: Handler, settings: HttpSettings) -> None:
+        super().__init__(
+            handler,
+            access_log=None,
+            keepalive_timeout=settings.keepalive_timeout_s,
+            lingering_time=settings.linger_timeout_s,
+            max_line_size=settings.line_bytes_max,
+            max_field_size=settings.line_bytes_max,
+            max_headers=settings.headers_max,
+            # Small until a body reader has drawn on the budget and asks for more (StreamReader.set_read_chunk_size).
+            read_bufsize=32 << 10,
+            auto_decompress=False,
+            logger=log,
+        )
+        self._connections_max = settings.connections_max
+        self._header_timeout_s = settings.header_timeout_s
+
+    def __call__(self) -> RequestHandler:
+        """A new connection's protocol."""
+        return S3Connection(self, loop=self._loop, **self._kwargs)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another connection would be one too many."""
+        return len(self._connections) >= self._connections_max
+
+    async def sweep(self) -> None:
+        """For ever: close connections whose request headers take too long."""
+        while True:
+            await asyncio.sleep(min(1.0, self._header_timeout_s / 4))
+            before_s = self._loop.time() - self._header_timeout_s
+            for connection in self.connections:
+                if isinstance(connection, S3Connection):
+                    connection.close_if_late(before_s)

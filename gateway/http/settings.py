@@ -1,0 +1,39 @@
+"""What the HTTP front is told: names, limits, deadlines. Made by the composition root from the configuration.
+
+Bytes and seconds are in the names. Every limit exists so that no client can make a worker hold more than it should.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.operations.context import OperationSettings
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Settings of one worker's S3 listener."""
+
+    region: str = "us-east-1"
+    domains: tuple[str, ...] = ()  # names under which the bucket is the first label of Host
+    connections_max: int = 4096
+    line_bytes_max: int = 32 * KIB  # request line, and any one header
+    headers_max: int = 512
+    header_timeout_s: float = 30.0  # from a request's first byte to the end of its headers
+    keepalive_timeout_s: float = 75.0
+    body_idle_timeout_s: float = 60.0  # without a byte of the body, or without the client taking one of the answer
+    linger_timeout_s: float = 5.0  # for what is left of a body after an early answer
+    drain_timeout_s: float = 30.0  # for requests in flight at a stop
+    body_budget_bytes: int = 64 * MIB  # of bodies being read, all requests of a worker together
+    document_bytes_max: int = 2 * MIB  # XML bodies: DeleteObjects and Complete are the large ones
+    access_log: bool = False
+    operations: OperationSettings = field(default_factory=OperationSettings)
+
+    def __post_init__(self) -> None:
+        """The operations answer for the same region."""
+        if self.operations.region != self.region:
+            object.__setattr__(self, "operations", self.operations._replace(region=self.region))
