@@ -3,7 +3,7 @@
     offset size field
      0     4    magic          b"SKL1"
      4     4    envelope size  little-endian
-     8     ..   envelope       sealed (PURPOSE_CLOUD_LOG; context = site | incarnation | n u64 LE), ``padded_format`` b"SKB1"
+     8     ..   envelope       PURPOSE_CLOUD_LOG; context = site | incarnation | n u64 LE; ``padded_format`` b"SKB1"
     ..     ..   tail           ciphertexts of inline frames, one behind the other, then random bytes up to a Padmé size
 
 The envelope's body is a MessagePack array (version 1; fields may only ever be added at the end, with defaults):
@@ -117,7 +117,9 @@ def encode_batch(keyring: Keyring, origin: Origin, batch: Batch) -> bytes:
 
 
 def decode_batch(keyring: Keyring, origin: Origin, n: int, data: bytes) -> Batch:
-    """Batch ``n`` of ``origin``'s log; ``CloudObjectInvalid``, ``CloudObjectTooNew`` or ``SealBroken`` (``KeyUnknown``)."""
+    """Batch ``n`` of ``origin``'s log; ``CloudObjectInvalid``, ``CloudObjectTooNew`` or ``SealBroken``
+    (``KeyUnknown``).
+    """
     begin = tail_offset(data)
     body = open_envelope(keyring, PURPOSE_CLOUD_LOG, _context(origin, n), memoryview(data)[HEAD_SIZE:begin])
     try:

@@ -14,8 +14,8 @@ MessagePack array, in this order (version 1; fields may only ever be added at th
     9  refs       array of [kind, chunk id bin32, size]  chunks the value needs: kind 0 data, 1 page of further refs
     10 body       bin    the value; opaque here; empty when dead
 
-Valid if: version is known, ids have their sizes, seq >= 1, hlc and seq fit 64 bits. A version above ``READER_VERSION`` is
-``ChangeTooNew``: the reader stops applying that log and says so; it never skips.
+Valid if: version is known, ids have their sizes, seq >= 1, hlc and seq fit 64 bits. A version above ``READER_VERSION``
+is ``ChangeTooNew``: the reader stops applying that log and says so; it never skips.
 
 Not here: how changes are batched, sealed or named (log_format, batch_format).
 """
@@ -43,7 +43,8 @@ class ChangeTooNew(ChangeInvalid):
 
 
 class Ref(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A chunk that a value needs: its kind (data, or a page listing further refs), chunk id, and plaintext size in bytes.
+    """A chunk that a value needs: its kind (data, or a page listing further refs), chunk id, and plaintext size in
+    bytes.
 
     For a page, ``size`` is the plaintext size of everything below it, so that offsets can be found without reading it.
     """

@@ -25,7 +25,9 @@ def wall_ms_of(hlc: int) -> int:
 
 
 class Tick(NamedTuple):
-    """What ``tick`` gives: the write's clock, and the site's own clock to remember (without the jump over ``above``)."""
+    """What ``tick`` gives: the write's clock, and the site's own clock to remember (without the jump over
+    ``above``).
+    """
 
     hlc: int
     own: int
@@ -34,9 +36,9 @@ class Tick(NamedTuple):
 def tick(own: int, wall_ms: int, above: int = 0) -> Tick:
     """The clock of the next local write.
 
-    ``own`` is the clock this site remembers; ``above`` the clock of what the write replaces (or of the newest version of
-    its key). The write's clock is greater than both. Only the first part is remembered, which is what keeps a poisoned
-    key's far-future clock from spreading to every later write of this site.
+    ``own`` is the clock this site remembers; ``above`` the clock of what the write replaces (or of the newest version
+    of its key). The write's clock is greater than both. Only the first part is remembered, which is what keeps a
+    poisoned key's far-future clock from spreading to every later write of this site.
     """
     ticked = max(own + 1, hlc_of(wall_ms))
     hlc = max(ticked, above + 1)

@@ -1,7 +1,8 @@
 """A bucket of any S3 cloud, by aiobotocore: the only module that imports it.
 
-Every upload carries Content-MD5 and a CRC-32, so that the cloud verifies what it stores, and what it returns is compared:
-an upload counts only if the reply names the bytes that were sent. Every answer is mapped to the four errors of ``ports``:
+Every upload carries Content-MD5 and a CRC-32, so that the cloud verifies what it stores, and what it returns is
+compared: an upload counts only if the reply names the bytes that were sent. Every answer is mapped to the four errors
+of ``ports``:
 
     definite no of the bucket (403 with an S3 code, NoSuchBucket, wrong region)   CloudRefused
     NoSuchKey                                                                     CloudMissing

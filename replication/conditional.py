@@ -1,8 +1,8 @@
 """Does the bucket enforce ``If-None-Match: *``? And what is done where it does not.
 
 The cloud log's only protection against two machines writing as one site is that a name is created once. A bucket that
-ignores the header is refused, unless the operator vouches that there is a single writer: then creation is looked up first,
-which tells a lost reply but not a race.
+ignores the header is refused, unless the operator vouches that there is a single writer: then creation is looked up
+first, which tells a lost reply but not a race.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ class CreateOnce(Enum):
 
 
 async def probe_create_once(cloud: Cloud, origin: Origin) -> CreateOnce:
-    """Try it under the site's own prefix. Raises ``CloudError`` if that cannot be told (also for want of permission)."""
+    """Try it under the site's own prefix.
+
+    Raises ``CloudError`` if that cannot be told (also for want of permission).
+    """
     name = probe_name(origin)
     await cloud.put(name, b"probe")
     try:
@@ -35,7 +38,10 @@ async def probe_create_once(cloud: Cloud, origin: Origin) -> CreateOnce:
 
 
 class SingleWriterCloud:
-    """Conditional creation by looking first; see ``ports.Cloud``. Only where one machine writes, as its operator vouched."""
+    """Conditional creation by looking first; see ``ports.Cloud``.
+
+    Only where one machine writes, as its operator vouched.
+    """
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud

@@ -45,7 +45,9 @@ class Write:
 
     @property
     def order(self) -> tuple[int, bytes, bytes, int]:
-        """The total order among writes: hybrid clock, then site, incarnation, sequence; a function of the write alone."""
+        """The total order among writes: hybrid clock, then site, incarnation, sequence; a function of the write
+        alone.
+        """
         return (self.hlc, self.dot.site, self.dot.incarnation, self.dot.seq)
 
 

@@ -44,7 +44,8 @@ HEADER_SIZE: Final = 128
 BASE_SIZE: Final = 60
 CRC_OFFSET: Final = 124
 SALT_OFFSET: Final = 92
-assert _HEADER.size == HEADER_SIZE and _BASE.size == BASE_SIZE
+assert _HEADER.size == HEADER_SIZE
+assert _BASE.size == BASE_SIZE
 
 
 class FrameInvalid(ValueError):

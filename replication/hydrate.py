@@ -1,8 +1,8 @@
 """Fetches frames that are known only in the cloud: ``ChunkFetcher`` over a ``Cloud``.
 
-Neighbouring frames of one object come in one ranged GET, a frame that is being fetched is not fetched twice, and at most
-``concurrency_max`` requests run at once. Lengths are exact; authenticating what came is the store's. Frames are not cached
-here: the store keeps them.
+Neighbouring frames of one object come in one ranged GET, a frame that is being fetched is not fetched twice, and at
+most ``concurrency_max`` requests run at once. Lengths are exact; authenticating what came is the store's. Frames are
+not cached here: the store keeps them.
 """
 
 from __future__ import annotations

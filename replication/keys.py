@@ -1,7 +1,7 @@
 """A realm's keys: made, opened, kept beside the site's data, published to the bucket and taken from it.
 
-Key objects travel as ``objects``: a mapping of cloud names (``realm``, ``keys/<id>/<wrap>``) to their bytes, the same in
-the bucket and in the site's key directory. The hierarchy:
+Key objects travel as ``objects``: a mapping of cloud names (``realm``, ``keys/<id>/<wrap>``) to their bytes, the same
+in the bucket and in the site's key directory. The hierarchy:
 
     root key (provider) ─┬─ wraps chunk-id key, epoch keys
                          └─ wraps the wrapping key ── wraps chunk-id key, epoch keys
@@ -102,7 +102,10 @@ def create_realm(provider: RootKeyProvider, now_ms: int) -> NewRealm:
 
 
 def open_realm(provider: RootKeyProvider, objects: KeyObjects) -> OpenRealm:
-    """Open a realm with its root key (or its recovery key); ``NoRealm``, ``WrongRealmKey``, ``RootKeyUnusable``. Blocking."""
+    """Open a realm with its root key (or its recovery key); ``NoRealm``, ``WrongRealmKey``, ``RootKeyUnusable``.
+
+    Blocking.
+    """
     if REALM not in objects:
         raise NoRealm("there is no realm object")
     realm = decode_realm(objects[REALM])
@@ -167,7 +170,10 @@ async def publish_realm(cloud: Cloud, objects: KeyObjects) -> None:
 
 
 async def confirm_realm(cloud: Cloud, objects: KeyObjects) -> bool:
-    """Whether the bucket holds this site's realm (False: none yet); ``WrongRealm`` if it holds another. Writes nothing."""
+    """Whether the bucket holds this site's realm (False: none yet); ``WrongRealm`` if it holds another.
+
+    Writes nothing.
+    """
     present = await _get_or_none(cloud, REALM)
     if present is not None and present != objects.get(REALM):
         raise _wrong_realm(present)

@@ -10,7 +10,8 @@ The same frames under the same epoch give the same bytes, hence the same name: a
 envelope's id and the padding are functions of the content under the realm's chunk-id key; nobody without it can tell
 padding from ciphertext. A pack alone is enough to find its frames again: the index objects only save reading trailers.
 
-Valid if: the footer's checksum holds, the trailer opens, frames and trailer fit. Not here: which frames go together (plan).
+Valid if: the footer's checksum holds, the trailer opens, frames and trailer fit. Not here: which frames go together
+(plan).
 """
 
 from __future__ import annotations

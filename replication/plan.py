@@ -1,8 +1,8 @@
 """What goes into one ship round: pure arithmetic on frame headers and limits.
 
 Changes are taken in order, each with the frames it needs that the cloud lacks, until a limit is reached. A change whose
-own frames pass the limit lets a round of frames alone go ahead: the bytes of a huge object are committed piece by piece,
-survive an interruption, and the change follows when they are all there. Small rounds carry their frames inline.
+own frames pass the limit lets a round of frames alone go ahead: the bytes of a huge object are committed piece by
+piece, survive an interruption, and the change follows when they are all there. Small rounds carry their frames inline.
 
 Not here: reading frames, uploading (shipper).
 """

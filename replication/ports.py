@@ -1,8 +1,9 @@
 """What replication needs from a store and from a cloud: small Protocols, implemented elsewhere.
 
-``gateway/store/replica.py`` implements ``ChangeLog`` and ``FrameStore`` over the real store; ``replication/cloud_s3.py``
-and ``replication/cloud_memory.py`` implement ``Cloud``. One contract suite in ``tests/contracts`` runs over every
-implementation. Replication sees opaque items, encoded changes and sealed frames: no S3, no plaintext bodies.
+``gateway/store/replica.py`` implements ``ChangeLog`` and ``FrameStore`` over the real store;
+``replication/cloud_s3.py`` and ``replication/cloud_memory.py`` implement ``Cloud``. One contract suite in
+``tests/contracts`` runs over every implementation. Replication sees opaque items, encoded changes and sealed frames:
+no S3, no plaintext bodies.
 
 Error semantics are part of each contract: a method either did what it says, durably where it says so, or raised.
 """
@@ -29,7 +30,8 @@ Origin = tuple[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class LogPosition:
-    """How far a log was shipped or taken in: batches ``1..n``, their last sequence number, and the chain hash of batch n.
+    """How far a log was shipped or taken in: batches ``1..n``, their last sequence number, and the chain hash of batch
+    n.
 
     ``n == 0`` is the empty log; its chain is 32 zero bytes.
     """
@@ -79,9 +81,11 @@ class Backlog:
 class PulledBatch:
     """One verified batch of another site's log, ready to be applied.
 
-    ``changes`` are encoded changes, dense in ``seq``, the last being ``position.seq``; ``frames`` came inline and should be
-    kept locally; ``located`` says where the other new frames lie; ``acks`` is the writer's own vector: what it had applied
-    of each origin when it wrote the batch; ``sent_ms`` its wall clock then.
+    ``changes`` are encoded changes, dense in ``seq``, the last being ``position.seq``; ``frames`` came inline and
+    should be kept locally; ``located`` says where the other new frames lie; ``acks`` is the writer's own vector: what
+    it had applied of each origin when it wrote the batch; ``sent_ms`` its wall clock then. ``changes`` may be empty (the
+    bytes of a huge object come in batches before its change; an ended log has a last batch): ``position.seq`` then
+    stays what it was.
     """
 
     origin: Origin
@@ -109,10 +113,15 @@ class ChangeLog(Protocol):
         """Exact and durable: derived from log and cursor in one snapshot."""
 
     def read_changes(self, after_seq: int, count_max: int, bytes_max: int) -> list[bytes]:
-        """Own encoded changes, dense, starting at ``after_seq + 1``; at least one if there is any, even above ``bytes_max``."""
+        """Own encoded changes, dense, starting at ``after_seq + 1``; at least one if there is any, even above
+        ``bytes_max``.
+        """
 
     async def record_shipped(self, position: LogPosition, located: Sequence[FrameLocation]) -> None:
-        """Advance the cursor and remember where the frames lie, atomically. Refuses to go back (``ValueError``)."""
+        """Advance the cursor and remember where the frames lie, atomically. Refuses to go back (``ValueError``).
+
+        ``position.seq`` may stay what it was: frames of a change that is still to come.
+        """
 
     def pulled(self) -> Mapping[Origin, LogPosition]:
         """Every remote log and how far it was taken in."""
@@ -120,7 +129,8 @@ class ChangeLog(Protocol):
     async def record_pulled(self, batch: PulledBatch) -> None:
         """Merge a remote batch: changes, frames, locations and position become durable together, or not at all.
 
-        Idempotent: a batch at or below the known position is ignored. A gap (``position.n`` not the next) is ``ValueError``.
+        Idempotent: a batch at or below the known position is ignored. A gap (``position.n`` not the next) is
+        ``ValueError``.
         """
 
 
@@ -178,7 +188,8 @@ class Cloud(Protocol):
     """A bucket and a prefix. Names are relative to the prefix; idempotent unless said otherwise."""
 
     async def put(self, name: str, data: bytes, *, if_absent: bool = False) -> None:
-        """Create or replace. With ``if_absent``: ``CloudExists`` if the name is taken. Returns when the bucket confirmed.
+        """Create or replace. With ``if_absent``: ``CloudExists`` if the name is taken. Returns when the bucket
+        confirmed.
 
         After ``CloudUnreachable`` the object may or may not be there.
         """

@@ -1,12 +1,12 @@
 """Takes in what other sites wrote: heads → their logs in order → verified batches → ``record_pulled``.
 
 Invariants: a batch is applied only if it opens in its place, carries the chain hash of the one before it, and its
-changes go on exactly where those ended; never after a gap or damage, and never without the index that locates its bytes.
-One log that cannot be read stops that log, with the reason in its state, and no other. Readers remember how far each log
-reached: a head lower than that is a rollback or a withheld log, and is said.
+changes go on exactly where those ended; never after a gap or damage, and never without the index that locates its
+bytes. One log that cannot be read stops that log, with the reason in its state, and no other. Readers remember how far
+each log reached: a head lower than that is a rollback or a withheld log, and is said.
 
-The realm's subscription filter belongs where a batch is applied (``record_pulled``): a log is always read in full, or its
-chain could not be verified. Not here: merging (the store), when to look (service), waiting out failures (retry).
+The realm's subscription filter belongs where a batch is applied (``record_pulled``): a log is always read in full, or
+its chain could not be verified. Not here: merging (the store), when to look (service), waiting out failures (retry).
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class PulledRound:
 class Puller:
     """Pulls for one site.
 
-    ``refresh_keys`` fetches keys that other sites made, when a log needs one we do not have; ``on_batch`` is told of each
-    batch when it is durable.
+    ``refresh_keys`` fetches keys that other sites made, when a log needs one we do not have; ``on_batch`` is told of
+    each batch when it is durable.
     """
 
     def __init__(
@@ -105,7 +105,9 @@ class Puller:
         self.states: dict[Origin, OriginState] = {}
 
     async def pull_round(self) -> PulledRound:
-        """Look who has news and take it in. Raises ``CloudUnreachable`` or ``CloudRefused``; else every log was tried."""
+        """Look who has news and take it in. Raises ``CloudUnreachable`` or ``CloudRefused``; else every log was
+        tried.
+        """
         identity = self._log.identity()
         heads = await list_heads(self._cloud)
         known = self._log.pulled()

@@ -78,13 +78,18 @@ class RealmAccess:
 
 
 def open_local(directory: Path, root: RootKeyProvider) -> RealmAccess:
-    """The realm kept beside the site's data; ``NoRealm`` if there is none yet, ``WrongRealmKey``, ``RootKeyUnusable``."""
+    """The realm kept beside the site's data; ``NoRealm`` if there is none yet, ``WrongRealmKey``,
+    ``RootKeyUnusable``.
+    """
     objects = read_key_directory(directory)
     return RealmAccess(directory, root, objects, open_realm(root, objects))
 
 
 def found_realm(directory: Path, root: RootKeyProvider, now_ms: int) -> tuple[RealmAccess, NewRealm]:
-    """A new realm, durable in the directory on return. The second part holds the recovery key, which exists nowhere else."""
+    """A new realm, durable in the directory on return.
+
+    The second part holds the recovery key, which exists nowhere else.
+    """
     made = create_realm(root, now_ms)
     write_key_directory(directory, made.objects)
     return RealmAccess(directory, root, made.objects, made.opened), made
@@ -103,8 +108,8 @@ async def enter_realm(
 ) -> tuple[RealmAccess, NewRealm | None]:
     """What a starting site does: its own realm, else the bucket's, else a new one (then with its recovery key).
 
-    With a cloud that cannot be reached and no realm of its own yet, ``CloudUnreachable``: whether the bucket belongs to a
-    realm is unknown, and guessing would make two.
+    With a cloud that cannot be reached and no realm of its own yet, ``CloudUnreachable``: whether the bucket belongs
+    to a realm is unknown, and guessing would make two.
     """
     try:
         return await asyncio.to_thread(open_local, directory, root), None

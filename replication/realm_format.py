@@ -139,7 +139,9 @@ def wrap_key(realm: bytes, wrapping: bytes, record: KeyRecord) -> bytes:
 
 
 def unwrap_key(realm: bytes, wrapping: bytes, key_id: bytes, data: bytes) -> KeyRecord:
-    """The key in a wrapped key object; ``SealBroken`` (``KeyUnknown`` if another key wrapped it), ``CloudObjectInvalid``."""
+    """The key in a wrapped key object; ``SealBroken`` (``KeyUnknown`` if another key wrapped it),
+    ``CloudObjectInvalid``.
+    """
     plain = open_envelope(_ring(realm, wrapping), PURPOSE_KEY, key_id, data)
     if len(plain) != KEY_RECORD_SIZE:
         raise CloudObjectInvalid("a wrapped key of the wrong size")

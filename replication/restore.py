@@ -1,9 +1,9 @@
 """Rebuilds a site from the bucket and a key alone: every log from its beginning into a fresh site, then its bytes.
 
 The fresh site has an id of its own: the lost one's log stays what it was, and its changes are taken in like anybody's.
-``close_log`` ends the lost one's log first (``--replace``), so that a machine believed lost is fenced when it comes back.
-Interrupted, a restore goes on where it was: what was applied is durable. Without fetching bytes the site is usable at once
-(they come on first read), but it is not a copy of the realm until they are there.
+``close_log`` ends the lost one's log first (``--replace``), so that a machine believed lost is fenced when it comes
+back. Interrupted, a restore goes on where it was: what was applied is durable. Without fetching bytes the site is
+usable at once (they come on first read), but it is not a copy of the realm until they are there.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class RemoteBytes(Protocol):
     """What a store offers to restore: the bytes its live state needs and does not have."""
 
     def remote_only(self, after: bytes, count_max: int) -> list[FrameLocation]:
-        """Frames needed (bases of patches included) and known only in the cloud, by chunk id, greater than ``after``."""
+        """Frames needed (bases of patches included) and known only in the cloud, by chunk id, greater than
+        ``after``.
+        """
 
     async def keep_frames(self, frames: Sequence[Frame]) -> None:
         """Keep them locally; authenticated, durable on return."""
@@ -112,7 +114,9 @@ async def restore_site(
 
 
 async def fetch_all(store: RemoteBytes, fetcher: ChunkFetcher, progress: Progress) -> tuple[int, int]:
-    """Bring every byte the site's state needs to the site; (frames, ciphertext bytes). Memory: some dozens of frames."""
+    """Bring every byte the site's state needs to the site; (frames, ciphertext bytes). Memory: some dozens of
+    frames.
+    """
     frames = size = 0
     for _ in range(FETCH_PASSES_MAX):
         after = b""

@@ -1,9 +1,9 @@
 """Tries a cloud again: a wrapper of ``Cloud`` that waits out what may pass, and says how reachable the cloud is.
 
-Only ``CloudUnreachable`` is tried again, after full-jitter exponential backoff, until the operation's deadline; definite
-answers pass at once. After ``circuit_failures`` failures in a row the circuit is open: operations fail at once, so that a
-read of remote bytes is not kept waiting by a cut link, until ``circuit_open_s`` have passed and one may try. ``wake`` ends
-every wait now (the link is said to be back).
+Only ``CloudUnreachable`` is tried again, after full-jitter exponential backoff, until the operation's deadline;
+definite answers pass at once. After ``circuit_failures`` failures in a row the circuit is open: operations fail at
+once, so that a read of remote bytes is not kept waiting by a cut link, until ``circuit_open_s`` have passed and one
+may try. ``wake`` ends every wait now (the link is said to be back).
 
 A conditional create that is tried again after a lost reply may find its own object: ``CloudExists``; the shipper tells.
 Source of the backoff: AWS Architecture Blog, "Exponential Backoff And Jitter" (2015).
@@ -12,7 +12,7 @@ Source of the backoff: AWS Architecture Blog, "Exponential Backoff And Jitter" (
 from __future__ import annotations
 
 import asyncio
-import random
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from enum import Enum
@@ -22,6 +22,7 @@ from replication.ports import Cloud, CloudError, CloudRefused, CloudUnreachable
 from replication.settings import RetrySettings
 
 Result = TypeVar("Result")
+_uniform = secrets.SystemRandom().uniform
 
 
 class Reachability(Enum):
@@ -34,7 +35,7 @@ class Reachability(Enum):
 
 
 class RetryingCloud:
-    """See ``ports.Cloud``. ``now`` and ``sleep`` are given by tests; seconds."""
+    """See ``ports.Cloud``. ``now``, ``sleep`` (seconds) and ``uniform`` are given by tests."""
 
     def __init__(
         self,
@@ -43,13 +44,13 @@ class RetryingCloud:
         *,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        rng: random.Random | None = None,
+        uniform: Callable[[float, float], float] = _uniform,
     ) -> None:
         self._cloud = cloud
         self._settings = settings
         self._now = now
         self._sleep = sleep
-        self._rng = rng or random.Random()
+        self._uniform = uniform
         self._woken = asyncio.Event()
         self._failures = 0
         self._open_until = 0.0
@@ -92,9 +93,7 @@ class RetryingCloud:
                 result = await act()
             except CloudUnreachable as error:
                 self._note_failure(error)
-                pause = self._rng.uniform(
-                    0, min(self._settings.backoff_max_s, self._settings.backoff_base_s * 2**attempt)
-                )
+                pause = self._uniform(0, min(self._settings.backoff_max_s, self._settings.backoff_base_s * 2**attempt))
                 if self._now() < self._open_until or self._now() + pause > deadline:
                     raise
                 attempt += 1
@@ -120,7 +119,7 @@ class RetryingCloud:
         self.reachability = Reachability.UNREACHABLE
         self.last_error = str(error)
         if self._failures >= self._settings.circuit_failures:
-            self._open_until = self._now() + self._settings.circuit_open_s * self._rng.uniform(0.5, 1.0)
+            self._open_until = self._now() + self._settings.circuit_open_s * self._uniform(0.5, 1.0)
 
     async def _wait(self, pause_s: float) -> None:
         """Sleep, unless woken."""

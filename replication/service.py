@@ -1,12 +1,12 @@
 """The replication daemon: supervises shipping and pulling, waits failures out, and reports.
 
 Starts by entering the bucket: the realm must be ours (``WrongRealm`` otherwise, before anything is written), its keys
-published, and the bucket must create a name only once. An unreachable cloud only postpones that. Then two loops run side
-by side, so that a slow upload keeps nobody's news waiting. Whatever fails is told in the report and tried again; the
-durable cursors alone say what is done, so stopping anywhere is safe.
+published, and the bucket must create a name only once. An unreachable cloud only postpones that. Then two loops run
+side by side, so that a slow upload keeps nobody's news waiting. Whatever fails is told in the report and tried again;
+the durable cursors alone say what is done, so stopping anywhere is safe.
 
-Cadence: an unsent change is shipped after ``ship_interval_s`` (so that what comes together goes together) or at once when
-``ship_bytes`` wait; news is looked for every ``poll_interval_s``. ``wake`` ends every wait.
+Cadence: an unsent change is shipped after ``ship_interval_s`` (so that what comes together goes together) or at once
+when ``ship_bytes`` wait; news is looked for every ``poll_interval_s``. ``wake`` ends every wait.
 
 Not here: locking out a second daemon, writing the report to a file (``publish_report``): the composition root's.
 """
@@ -86,7 +86,9 @@ class ReplicationService:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Replicate until ``stop`` is set. Raises only what no waiting can mend: ``WrongRealm``, ``BucketUnsuitable``."""
+        """Replicate until ``stop`` is set. Raises only what no waiting can mend: ``WrongRealm``,
+        ``BucketUnsuitable``.
+        """
         self._running = True
         try:
             async with asyncio.TaskGroup() as group:
@@ -102,7 +104,10 @@ class ReplicationService:
             self._report()
 
     async def run_once(self) -> OnceSummary:
-        """Push and pull until nothing is left. Raises ``CloudError``, ``Fenced``, ``WrongRealm``, the store's errors."""
+        """Push and pull until nothing is left.
+
+        Raises ``CloudError``, ``Fenced``, ``WrongRealm``, the store's errors.
+        """
         try:
             await self._enter()
             summary = await self._replicate_all()

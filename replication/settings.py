@@ -1,4 +1,5 @@
-"""Replication's knobs: frozen values with units in their names, embedded by the configuration and parsed there, not here.
+"""Replication's knobs: frozen values with units in their names, embedded by the configuration and parsed there, not
+here.
 
 Costs in requests, told where they arise: an idle site does one LIST per ``poll_interval_s``; a busy one one PUT for a
 small round (three and more with packs), one for its head and one DELETE per ``ship_interval_s``.
@@ -12,7 +13,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ShipLimits:
-    """How large one ship round may get. Its log batch is applied elsewhere in one transaction, so counts are bounded too."""
+    """How large one ship round may get.
+
+    Its log batch is applied elsewhere in one transaction, so counts are bounded too.
+    """
 
     changes_max: int = 1000
     change_bytes_max: int = 512 << 10

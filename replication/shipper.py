@@ -1,14 +1,14 @@
 """Ships the site's change log to the bucket, one round after the other: packs → index → log batch → head → cursor.
 
-Invariants: a batch is put (``If-None-Match: *``) only when every byte its changes need is confirmed to be in the bucket;
-the durable cursor advances only over a batch that the bucket confirmed, or that was read back and is word for word ours.
-Interrupted anywhere, the next round repeats or adopts: packs have the same name for the same frames, and a batch that
-stands at the next name with our own changes is our own, its reply lost. Anything else there is a fence: another machine
-writes as this site (a clone, a restored backup) or closed its log. A fenced shipper stops and says why; the site goes on,
-its changes stay in its log, and nothing is overwritten.
+Invariants: a batch is put (``If-None-Match: *``) only when every byte its changes need is confirmed to be in the
+bucket; the durable cursor advances only over a batch that the bucket confirmed, or that was read back and is word for
+word ours. Interrupted anywhere, the next round repeats or adopts: packs have the same name for the same frames, and a
+batch that stands at the next name with our own changes is our own, its reply lost. Anything else there is a fence:
+another machine writes as this site (a clone, a restored backup) or closed its log. A fenced shipper stops and says
+why; the site goes on, its changes stay in its log, and nothing is overwritten.
 
-Memory: O(pack) for each of ``uploads_max`` uploads, and the frame headers of one round. Not here: what goes into a round
-(plan), when rounds happen and how failures are waited out (service, retry).
+Memory: O(pack) for each of ``uploads_max`` uploads, and the frame headers of one round. Not here: what goes into a
+round (plan), when rounds happen and how failures are waited out (service, retry).
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ ALL_BYTES = 1 << 62
 
 
 class Fenced(Exception):
-    """The site's log in the bucket is not this machine's any more. Shipping stops; nothing is lost, nothing overwritten."""
+    """The site's log in the bucket is not this machine's any more. Shipping stops; nothing is lost, nothing
+    overwritten.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,9 @@ class Shipper:
         return _Attempt(origin, before, batch, data, packed, tuple(locate_inline(origin, batch, data)))
 
     def _needs(self, changes: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-        """For each change the headers it needs: asked for all at once, and one by one only if that is more than a round."""
+        """For each change the headers it needs: asked for all at once, and one by one only if that is more than a
+        round.
+        """
         together = self._frames.unshipped_frames(changes)
         whole = plan_round([together], self._settings.limits)
         if whole.changes:

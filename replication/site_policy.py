@@ -1,7 +1,8 @@
 """Prints what a site may do in the bucket: the access policy to give to the site's cloud user, as AWS IAM JSON.
 
-A site reads everything, creates the realm's objects and keys, announces itself under ``heads/`` and writes only under its
-own prefix. So a stolen site's cloud key cannot touch another site's log; Skerry's own formats notice if somebody does.
+A site reads everything, creates the realm's objects and keys, announces itself under ``heads/`` and writes only under
+its own prefix. So a stolen site's cloud key cannot touch another site's log; Skerry's own formats notice if somebody
+does.
 """
 
 from __future__ import annotations

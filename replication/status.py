@@ -1,8 +1,8 @@
 """What replication says of itself: the daemon's report, and the exact answer to "is it safe to lose this site?".
 
-``assess`` is pure: it takes the backlog (counted from the log, durable), and the daemon's last report (written to a file by
-whoever composes it, so that a command beside a running server can read it). Unreachable is unknown: it makes nothing
-unsafe that was confirmed, and nothing safe that was not.
+``assess`` is pure: it takes the backlog (counted from the log, durable), and the daemon's last report (written to a
+file by whoever composes it, so that a command beside a running server can read it). Unreachable is unknown: it makes
+nothing unsafe that was confirmed, and nothing safe that was not.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class RemoteReport(msgspec.Struct, frozen=True):
 
 
 class DaemonReport(msgspec.Struct, frozen=True):
-    """The replication daemon's own account. ``cloud`` is a ``Reachability`` value; empty strings mean nothing is wrong."""
+    """The replication daemon's own account. ``cloud`` is a ``Reachability`` value; empty strings mean nothing is
+    wrong.
+    """
 
     written_ms: int
     running: bool = False
@@ -68,7 +70,10 @@ def assess(
     recoverable: bool,
     now_ms: int,
 ) -> ReplicationStatus:
-    """Whether everything acknowledged here could be rebuilt from the bucket and the recovery key, and if not, why. Pure."""
+    """Whether everything acknowledged here could be rebuilt from the bucket and the recovery key, and if not, why.
+
+    Pure.
+    """
     reasons = []
     if not has_cloud:
         reasons.append("no cloud is configured")

@@ -1,7 +1,7 @@
 """The contract of ``Cloud``, over every implementation: memory, moto over HTTP, and a real cloud where one is named.
 
-``SKERRY_TEST_CLOUD=http://host:port`` (with ``SKERRY_TEST_CLOUD_ACCESS_KEY`` and ``…_SECRET_KEY``) names a real one, for
-instance Ceph's RADOS Gateway. Wrappers are held to the same contract.
+``SKERRY_TEST_CLOUD=http://host:port`` (with ``SKERRY_TEST_CLOUD_ACCESS_KEY`` and ``…_SECRET_KEY``) names a real one,
+for instance Ceph's RADOS Gateway. Wrappers are held to the same contract.
 """
 
 import asyncio
@@ -37,9 +37,7 @@ async def cloud(request):
         case "single-writer memory":
             yield SingleWriterCloud(MemoryCloud())
         case kind:
-            endpoint = (
-                request.getfixturevalue("moto_endpoint") if kind == "moto" else os.environ["SKERRY_TEST_CLOUD"]
-            )
+            endpoint = request.getfixturevalue("moto_endpoint") if kind == "moto" else os.environ["SKERRY_TEST_CLOUD"]
             settings = CloudSettings(
                 bucket="contract-" + secrets.token_hex(6),
                 prefix="some/prefix/",

@@ -56,7 +56,9 @@ async def ship_all(shipper, tries=200):
 
 
 def assert_in_cloud(site, cloud):
-    """Every change of the site's log is in the bucket, in order and chained, and every byte lies where it is said to."""
+    """Every change of the site's log is in the bucket, in order and chained, and every byte lies where it is said
+    to.
+    """
     origin, position = origin_of(site), LogPosition()
     changes = []
     while position.n < site.shipped().n:
@@ -154,7 +156,9 @@ async def two_batches(site, cloud, settings):
 @pytest.mark.parametrize("settings", [INLINE, PACKED], ids=["inline", "packed"])
 @pytest.mark.parametrize("fault", [CRASH_BEFORE, CRASH_AFTER, LOST_REPLY, REFUSED, LATE, DUPLICATE, CONFLICT])
 async def test_interrupted_at_each_call_and_resumed(settings, fault):
-    """The sweep: at every single call to the cloud, each fault once; afterwards all is there and no byte is repeated wrong."""
+    """The sweep: at every single call to the cloud, each fault once; afterwards all is there and no byte is repeated
+    wrong.
+    """
     for call in range(1, await count_calls(settings) + 1):
         site, inner = new_site(), MemoryCloud()
         cloud = FaultyCloud(inner, script={call: fault})

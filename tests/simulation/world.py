@@ -1,4 +1,5 @@
-"""One world of a seed: some sites, a lying cloud, skewed clocks, partitions, crashes. Deterministic: no thread, no wall clock.
+"""One world of a seed: some sites, a lying cloud, skewed clocks, partitions, crashes. Deterministic: no thread, no
+wall clock.
 
 ``run`` lets the world live, then mends the link, brings everything to rest and checks the promises:
 
@@ -14,10 +15,10 @@ from __future__ import annotations
 import asyncio
 import random
 
+from replication.batch_format import decode_batch
 from replication.change_format import decode_change
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import log_name
-from replication.batch_format import decode_batch
 from replication.frame_format import decode_header
 from replication.offload import run_at_once
 from replication.ports import CloudError
@@ -65,7 +66,9 @@ class SimulatedSite:
         return self.world.now_ms + self.skew_ms
 
     def start(self) -> None:
-        keyring = lambda: KEYRING
+        def keyring():
+            return KEYRING
+
         self.shipper = Shipper(
             self.store, self.store, self.cloud, keyring, self.settings, wall_ms=self.wall_ms, offload=run_at_once
         )
@@ -141,7 +144,9 @@ class World:
         raise Broken("does not come to rest")
 
     def check_cursors(self) -> None:
-        """What a site counts as sent is in the bucket, whatever happened: its log to the cursor, and the bytes it needs."""
+        """What a site counts as sent is in the bucket, whatever happened: its log to the cursor, and the bytes it
+        needs.
+        """
         for site in self.sites:
             store, position = site.store, site.store.shipped()
             origin = (store.identity().site, store.identity().incarnation)
