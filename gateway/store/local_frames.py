@@ -2,7 +2,7 @@
 
 Stands between segments and whoever needs bytes of a chunk: readers, patch bases, pages that the committer or the
 collector must look into, replication. Invariants: what is returned was authenticated and is the frame the row names; a
-patch is decoded only against exactly the frames it names. It never fetches: what is not here is None or
+patch is decoded only against full frames of the chunks it names. It never fetches: what is not here is None or
 ``FrameAbsent``.
 """
 
@@ -101,9 +101,13 @@ class LocalFrames:
         return self.read_plaintext(chunk_id, place) if place is not None and place.local else None
 
     def read_base(self, name: FrameName) -> bytes:
-        """Plaintext of exactly this full frame; ``FrameAbsent`` if the chunk's local frame is another, or none."""
+        """Plaintext of a patch's base; ``FrameAbsent`` if its chunk is not here as a full frame.
+
+        Any full frame of the chunk has the bytes (and needs nothing else, so there are no cycles); that a patch keeps
+        exactly the frame it names referenced is the business of commits and of replication.
+        """
         place = self._find_chunk(name.chunk_id)
-        if place is None or not place.local or place.bases or (place.segment, place.slot) != (name.segment, name.slot):
+        if place is None or not place.local or place.bases:
             raise FrameAbsent(name)
         cached = self._cache.get(name.chunk_id)
         return self.read_plaintext(name.chunk_id, place) if cached is None else cached

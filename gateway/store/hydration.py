@@ -1,0 +1,227 @@
+"""Bringing chunks that are only in the cloud to this site: fetch, verify, keep.
+
+Stands between the reader (which misses a chunk) and the injected ``ChunkFetcher``. Invariants: nothing is handed on
+that does not authenticate and have the chunk id asked for; what is kept is synced before the index points at it; one
+chunk is fetched once however many wait for it. A full frame is kept verbatim; so is a patch whose bases are here in
+full; any other is sealed anew as a full frame. That the cloud cannot be reached is *unknown* (``ChunkUnavailable``),
+never absence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gateway.store.chunk_writer import WriteTools
+from gateway.store.codec import join_bases
+from gateway.store.content import SyncGate
+from gateway.store.decision import Decision
+from gateway.store.errors import ChunkUnavailable, Damaged, DiskFull, ReadOnlyStore
+from gateway.store.frames import SealedFrame
+from gateway.store.local_frames import FrameAbsent
+from gateway.store.segment_format import KIND_DATA
+from gateway.store.segments import write_error
+from replication.frame_format import FrameHeader, FrameInvalid, FrameName, decode_header
+from replication.ports import ChunkFetcher, CloudError, CloudMissing, Frame, FrameLocation
+
+
+class Locate(Protocol):
+    """Where frames lie in the cloud, as the index knows it."""
+
+    def chunk(self, chunk_id: bytes) -> FrameLocation | None:
+        """Some frame of a chunk, a full one if there is one."""
+
+    def frame(self, name: FrameName) -> FrameLocation | None:
+        """Exactly this frame."""
+
+
+@dataclass(frozen=True)
+class HydrationSetup:
+    """What fetching needs of the process. ``commit`` runs a decision in the site's write transaction."""
+
+    tools: WriteTools
+    locate: Locate
+    gate: SyncGate
+    executor: Executor
+    commit: Callable[[Callable[[Decision], Any]], Any]
+
+
+class Hydrator:
+    """Fetches chunks for the readers of one process, on its event loop."""
+
+    def __init__(self, setup: HydrationSetup, fetcher: ChunkFetcher | None) -> None:
+        self._setup, self.fetcher = setup, fetcher
+        self._running: dict[bytes, asyncio.Task[bytes]] = {}
+
+    async def fetch_chunk(self, chunk_id: bytes) -> bytes:
+        """Plaintext of a chunk, from the cloud; it is kept here on the way. ``ChunkUnavailable`` or ``Damaged``."""
+        return await asyncio.shield(self.begin([chunk_id])[0])
+
+    async def mend_chunk(self, chunk_id: bytes, damage: Damaged) -> bytes:
+        """Plaintext of a chunk whose local frame is damaged, from the cloud, which also replaces that frame.
+
+        ``damage`` is raised if the cloud does not have it, or cannot be asked now.
+        """
+        place = self._setup.tools.find_chunk(chunk_id)
+        try:
+            frame = (await self._fetch([chunk_id]))[0]
+            if isinstance(frame, Exception):
+                raise damage from frame
+            return await self._open_and_keep(
+                frame, chunk_id, (place.number, place.offset) if place is not None else None
+            )
+        except (ChunkUnavailable, Damaged) as error:
+            raise damage from error
+
+    def begin(self, chunk_ids: Sequence[bytes]) -> list[asyncio.Task[bytes]]:
+        """Begin to fetch chunks, those that lie side by side together: a task for each, in order."""
+        loop = asyncio.get_running_loop()
+        fresh = [chunk_id for chunk_id in dict.fromkeys(chunk_ids) if chunk_id not in self._running]
+        if fresh:
+            frames = loop.create_task(self._fetch(fresh))
+            for at, chunk_id in enumerate(fresh):
+                task = loop.create_task(self._finish(frames, at, chunk_id))
+                self._running[chunk_id] = task
+                task.add_done_callback(self._forget(chunk_id))
+        return [self._running[chunk_id] for chunk_id in chunk_ids]
+
+    def _forget(self, chunk_id: bytes) -> Callable[[asyncio.Task[bytes]], None]:
+        def forget(task: asyncio.Task[bytes]) -> None:
+            self._running.pop(chunk_id, None)
+            if not task.cancelled():
+                task.exception()
+
+        return forget
+
+    async def _fetch(self, chunk_ids: Sequence[bytes]) -> list[Frame | Exception]:
+        """The frames, or for each chunk what was wrong."""
+        located = [self._setup.locate.chunk(chunk_id) for chunk_id in chunk_ids]
+        found = [location for location in located if location is not None]
+        try:
+            frames = iter(await self._ask(found)) if found else iter(())
+        except (ChunkUnavailable, Damaged) as error:
+            return [
+                error if location is not None else _nowhere(id_)
+                for location, id_ in zip(located, chunk_ids, strict=True)
+            ]
+        return [
+            next(frames) if location is not None else _nowhere(chunk_id)
+            for location, chunk_id in zip(located, chunk_ids, strict=True)
+        ]
+
+    async def _ask(self, locations: Sequence[FrameLocation]) -> list[Frame]:
+        if self.fetcher is None:
+            raise ChunkUnavailable("the bytes are only in the cloud, and none is configured")
+        try:
+            return await self.fetcher.fetch(locations)
+        except CloudMissing as error:
+            raise Damaged(f"bytes that were in the cloud are missing there: {error}") from error
+        except CloudError as error:
+            raise ChunkUnavailable(f"the bytes are only in the cloud, which does not give them now: {error}") from error
+
+    async def _finish(self, frames: asyncio.Task[list[Frame | Exception]], at: int, chunk_id: bytes) -> bytes:
+        frame = (await asyncio.shield(frames))[at]
+        if isinstance(frame, Exception):
+            raise frame
+        return await self._open_and_keep(frame, chunk_id)
+
+    async def _open_and_keep(self, frame: Frame, chunk_id: bytes, damaged: tuple[int, int] | None = None) -> bytes:
+        """Authenticate, decode and check a frame from the cloud; keep it (or its chunk, sealed anew) here."""
+        loop, executor = asyncio.get_running_loop(), self._setup.executor
+        header = _header_of(frame, chunk_id)
+        base, here = await self._load_bases(header)
+        opener = self._setup.tools.frames
+        plaintext = await loop.run_in_executor(executor, opener.open_foreign, header, frame.ciphertext, base)
+        if here:
+            kept = SealedFrame(header, frame.header, frame.ciphertext)
+        else:
+            kept = await loop.run_in_executor(executor, opener.seal, header.kind, chunk_id, plaintext)
+        await self._keep(kept, damaged)
+        return plaintext
+
+    async def _load_bases(self, header: FrameHeader) -> tuple[bytes, bool]:
+        """Joined plaintext of a patch's bases, and whether all are on this site as exactly the frames it names."""
+        if not header.bases:
+            return b"", True
+        plaintexts: list[bytes] = []
+        here = True
+        loop = asyncio.get_running_loop()
+        for name in header.bases:
+            place = self._setup.tools.find_chunk(name.chunk_id)
+            here = here and place is not None and place.local and (place.segment, place.slot) == name[1:]
+            try:
+                local = self._setup.tools.local.read_base
+                plaintexts.append(await loop.run_in_executor(self._setup.executor, local, name))
+            except (FrameAbsent, Damaged):
+                plaintexts.append(await self._fetch_base(name))
+        return join_bases(plaintexts), here
+
+    async def _fetch_base(self, name: FrameName) -> bytes:
+        location = self._setup.locate.frame(name)
+        if location is None:
+            raise Damaged(f"the base of a patch, chunk {name.chunk_id.hex()}, is neither here nor in the cloud")
+        frame = (await self._ask([location]))[0]
+        header = _header_of(frame, name.chunk_id)
+        if header.bases or header.name != name:
+            raise Damaged(f"the base of a patch, chunk {name.chunk_id.hex()}, is another frame")
+        opener = self._setup.tools.frames.open_foreign
+        return await asyncio.get_running_loop().run_in_executor(self._setup.executor, opener, header, frame.ciphertext)
+
+    async def _keep(self, frame: SealedFrame, damaged: tuple[int, int] | None) -> None:
+        """Make the frame the chunk's local one. A full or read-only disk is no reason not to serve it."""
+        loop = asyncio.get_running_loop()
+        try:
+            number, offset = await loop.run_in_executor(self._setup.executor, self._append, frame)
+            await self._setup.gate.sync()
+            await self._setup.commit(lambda decision: install_frame(decision, frame.header, number, offset, damaged))
+        except (DiskFull, ReadOnlyStore):
+            return
+
+    def _append(self, frame: SealedFrame) -> tuple[int, int]:
+        tools = self._setup.tools
+        tools.before_append(len(frame.encoded_header) + len(frame.ciphertext))
+        try:
+            return tools.appender.append([frame.encoded_header, frame.ciphertext])
+        except OSError as error:
+            raise write_error(error) from error
+
+
+def install_frame(
+    decision: Decision, header: FrameHeader, number: int, offset: int, damaged: tuple[int, int] | None = None
+) -> bool:
+    """Point a chunk at a frame that is durable in a data segment: whether that was done.
+
+    Not if the chunk has a good local frame or nothing needs it any more, nor if a patch's bases are not here.
+    ``damaged`` is the place (number, offset) of a frame that could not be read and is to be replaced.
+    """
+    chunks = decision.edit_index().chunks
+    row = chunks.get(header.chunk_id)
+    if row is None or not row.refcount:
+        return False
+    for base in header.bases:
+        held = chunks.get(base.chunk_id)
+        if held is None or not held.local or held.condemned or (held.segment, held.slot) != base[1:]:
+            return False
+    if row.local:
+        if (row.number, row.offset) != damaged:
+            return False
+        chunks.take_away(header.chunk_id, row)
+    chunks.place(header, KIND_DATA, number, offset, queue=False)
+    return True
+
+
+def _header_of(frame: Frame, chunk_id: bytes) -> FrameHeader:
+    try:
+        header = decode_header(frame.header)
+    except FrameInvalid as error:
+        raise Damaged(f"the cloud's frame of chunk {chunk_id.hex()} has no valid header: {error}") from error
+    if header.chunk_id != chunk_id or header.stored_size != len(frame.ciphertext):
+        raise Damaged(f"the cloud's frame of chunk {chunk_id.hex()} is another one")
+    return header
+
+
+def _nowhere(chunk_id: bytes) -> Damaged:
+    return Damaged(f"chunk {chunk_id.hex()} is neither on this site nor known to be in the cloud")

@@ -1,0 +1,224 @@
+"""Reading content: from refs and a byte range to authenticated plaintext, piece by piece.
+
+Stands between the operations and local frames, or the cloud where a chunk is not here. Invariants: a piece is yielded
+only after its whole chunk authenticated; never wrong or fewer bytes; memory is a few chunks per reader, whatever the
+object; the collection epoch is registered from the call of ``read`` until the iterator is closed or dropped, so that
+nothing the refs name is collected in between. What the page cache has is read inline while small; all else on
+threads, one to two chunks ahead of the consumer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from concurrent.futures import Executor
+from typing import Final
+
+from gateway.store.errors import Damaged
+from gateway.store.hydration import Hydrator
+from gateway.store.local_frames import ChunkCache, FindChunk, FrameAbsent, LocalFrames
+from gateway.store.page_format import Leaf, LeafWalk, decode_page
+from gateway.store.shared import Shared
+from replication.change_format import REF_DATA, ChangeInvalid, Ref
+
+SMALL_MAX: Final = 64 << 10
+"""A chunk up to this size may be read and opened on the event loop if the page cache has it."""
+AHEAD: Final = 2
+AHEAD_ABSENT: Final = 8
+"""Chunks asked of the cloud at a time, and the bytes they may have."""
+AHEAD_ABSENT_BYTES: Final = 8 << 20
+PAGES_KEPT: Final = 64
+
+_Piece = bytes | Awaitable[bytes]
+
+
+class Reader:
+    """Reads content for one process, on its event loop."""
+
+    def __init__(
+        self,
+        local: LocalFrames,
+        find_chunk: FindChunk,
+        cache: ChunkCache,
+        shared: Shared,
+        executor: Executor,
+        hydrator: Hydrator,
+    ) -> None:
+        self._local, self._find_chunk, self._cache = local, find_chunk, cache
+        self._shared, self._executor, self._hydrator = shared, executor, hydrator
+        self._pages: OrderedDict[bytes, tuple[Ref, ...]] = OrderedDict()
+
+    def read_small(self, refs: Sequence[Ref]) -> bytes | None:
+        """See ``ports.Store.read_small``."""
+        if not refs:
+            return b""
+        ref = refs[0]
+        if len(refs) > 1 or ref.kind != REF_DATA or ref.size > SMALL_MAX:
+            return None
+        place = self._find_chunk(ref.id)
+        if place is None or not place.local:
+            return None
+        try:
+            return self._local.read_cached(ref.id, place)
+        except Damaged:
+            return None  # ``read`` will say so, or mend it from the cloud
+
+    def read(self, refs: Sequence[Ref], start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """See ``ports.Store.read``."""
+        size = sum([ref.size for ref in refs])
+        end = size if length is None else min(size, start + length)
+        return _Reading(self, self._shared, refs, start, end)
+
+    async def load_page(self, ref: Ref) -> tuple[Ref, ...]:
+        """What a page lists; fetched if it is not here. ``Damaged``, ``ChunkUnavailable``."""
+        found = self._pages.get(ref.id)
+        if found is not None:
+            self._pages.move_to_end(ref.id)
+            return found
+        piece = self.begin(ref)
+        try:
+            children = decode_page(piece if isinstance(piece, bytes) else await piece)
+        except ChangeInvalid as error:
+            raise Damaged(f"page {ref.id.hex()}: {error}") from error
+        self._pages[ref.id] = children
+        if len(self._pages) > PAGES_KEPT:
+            self._pages.popitem(last=False)
+        return children
+
+    def is_local(self, ref: Ref) -> bool:
+        """Whether a frame of the chunk is on this site."""
+        place = self._find_chunk(ref.id)
+        return place is not None and place.local
+
+    def begin(self, ref: Ref) -> _Piece:
+        """A chunk's plaintext, or something to await for it that is already on its way."""
+        cached = self._cache.get(ref.id)
+        if cached is not None:
+            return cached
+        place = self._find_chunk(ref.id)
+        if place is None or not place.local:
+            return self._hydrator.begin([ref.id])[0]
+        if place.stored_size <= SMALL_MAX:
+            try:
+                data = self._local.read_cached(ref.id, place)
+            except Damaged:
+                data = None
+            if data is not None:
+                return data
+        return asyncio.ensure_future(self._read_or_fetch(ref.id))
+
+    def begin_absent(self, refs: Sequence[Ref]) -> None:
+        """Ask the cloud for several chunks at once."""
+        self._hydrator.begin([ref.id for ref in refs])
+
+    def keep(self, ref: Ref, plaintext: bytes) -> None:
+        """Keep the plaintext of a chunk of which only a part was wanted: the next range is often beside it."""
+        self._cache.put(ref.id, plaintext)
+
+    async def _read_or_fetch(self, chunk_id: bytes) -> bytes:
+        """From the disk; if that cannot be, from the cloud. Damage that the cloud cannot mend is what is raised."""
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.run_in_executor(self._executor, self._local.read_chunk, chunk_id)
+        except FrameAbsent:
+            found = None
+        except Damaged as damage:
+            return await self._hydrator.mend_chunk(chunk_id, damage)
+        return found if found is not None else await self._hydrator.fetch_chunk(chunk_id)
+
+
+class _Reading:
+    """One read under way: an async iterator that holds the epoch until it ends, is closed, or is dropped."""
+
+    def __init__(self, reader: Reader, shared: Shared, refs: Sequence[Ref], start: int, end: int) -> None:
+        self._token: int | None = None
+        self._next: deque[tuple[Leaf, _Piece]] = deque()
+        self._peeked: deque[Leaf] = deque()
+        self._reader, self._shared = reader, shared
+        self._start, self._end = start, end
+        self._walk = LeafWalk(refs, start, end)
+        self._ended = start >= end
+        self._token = shared.enter()
+
+    def __aiter__(self) -> _Reading:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            await self._look_ahead()
+            if not self._next:
+                raise StopAsyncIteration
+            leaf, piece = self._next.popleft()
+            plaintext = piece if isinstance(piece, bytes) else await piece
+            if len(plaintext) != leaf.ref.size:
+                raise Damaged(f"chunk {leaf.ref.id.hex()} has another size than its ref")
+            first, last = max(0, self._start - leaf.offset), min(leaf.ref.size, self._end - leaf.offset)
+            if first == 0 and last == leaf.ref.size:
+                return plaintext
+            self._reader.keep(leaf.ref, plaintext)
+            return plaintext[first:last]
+        except BaseException:
+            self._close()
+            raise
+
+    async def aclose(self) -> None:
+        """End early."""
+        self._close()
+
+    def __del__(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        for _, piece in self._next:
+            if isinstance(piece, asyncio.Future):
+                piece.add_done_callback(_mark_retrieved)
+        self._next.clear()
+        if self._token is not None:
+            self._shared.leave(self._token)
+            self._token = None
+
+    async def _look_ahead(self) -> None:
+        """Have the next chunk under way, and one or two behind it (more where they come from the cloud)."""
+        while len(self._next) <= AHEAD and (leaf := await self._next_leaf()) is not None:
+            if not self._next and not self._reader.is_local(leaf.ref):
+                await self._ask_ahead(leaf)
+            self._next.append((leaf, self._reader.begin(leaf.ref)))
+
+    async def _ask_ahead(self, leaf: Leaf) -> None:
+        """A chunk is only in the cloud: ask for it together with those behind it that are, too."""
+        absent, size = [leaf.ref], leaf.ref.size
+        while len(absent) < AHEAD_ABSENT and size < AHEAD_ABSENT_BYTES:
+            if len(self._peeked) < len(absent):
+                following = await self._advance()
+                if following is None:
+                    break
+                self._peeked.append(following)
+            ref = self._peeked[len(absent) - 1].ref
+            if self._reader.is_local(ref):
+                break
+            absent.append(ref)
+            size += ref.size
+        self._reader.begin_absent(absent)
+
+    async def _next_leaf(self) -> Leaf | None:
+        return self._peeked.popleft() if self._peeked else await self._advance()
+
+    async def _advance(self) -> Leaf | None:
+        if self._ended:
+            return None
+        while (found := self._walk.advance()) is not None:
+            if isinstance(found, Leaf):
+                return found
+            children = await self._reader.load_page(found)
+            try:
+                self._walk.descend(children)
+            except ChangeInvalid as error:
+                raise Damaged(str(error)) from error
+        self._ended = True
+        return None
+
+
+def _mark_retrieved(task: asyncio.Future[bytes]) -> None:
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,43 @@
+"""The guard before every write of content: is the site writable, and does the disk keep its reserve?
+
+Stands before appends of object bytes only: deletes, remote changes, acknowledgements, collection and the index live
+on the reserve. Free space is asked of the file system now and then, not at every append.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from gateway.store.errors import DiskFull, ReadOnlyStore
+from gateway.store.layout import DataDirectory
+from gateway.store.shared import Shared
+
+ASK_EVERY_S: Final = 0.25
+ASK_EVERY_BYTES: Final = 16 << 20
+
+
+class Reserve:
+    """Refuses writes that would go below ``reserve_bytes`` of free space. Any thread (an estimate needs no lock)."""
+
+    def __init__(self, directory: DataDirectory, shared: Shared, reserve_bytes: int) -> None:
+        self._directory, self._shared, self._reserve_bytes = directory, shared, reserve_bytes
+        self._asked_s = float("-inf")
+        self._left = 0
+
+    def check(self, size: int) -> None:
+        """Raise ``ReadOnlyStore`` or ``DiskFull`` rather than let ``size`` more bytes be written."""
+        if self._shared.read_only:
+            raise ReadOnlyStore("a sync of the disk failed: no writes until the site is restarted and verified")
+        self._left -= size
+        now_s = time.monotonic()
+        if self._left < 0 or now_s - self._asked_s > ASK_EVERY_S:
+            free = self._directory.files.free_bytes(self._directory.segments)
+            self._asked_s = now_s
+            if free - size < self._reserve_bytes:
+                self._left = 0
+                raise DiskFull(
+                    f"only {free >> 20} MiB are free, and {self._reserve_bytes >> 20} MiB are kept for deletes and "
+                    "recovery: free space, delete objects, or lower the reserve"
+                )
+            self._left = min(ASK_EVERY_BYTES, free - size - self._reserve_bytes)
