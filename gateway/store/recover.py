@@ -52,7 +52,9 @@ def chain_batches(batches: Iterable[FoundBatch], after: int, hash_after: bytes) 
     while number <= last:
         linked = [batch for batch in by_number.get(number, ()) if batch.header.previous == previous]
         named = {batch.header.previous for batch in by_number.get(number + 1, ())}
-        chosen = next((batch for batch in linked if batch.hash in named), linked[0] if linked else None)
+        # Torn batches of the same number may lie in older segments: the log's is the one that is named, or whole.
+        linked.sort(key=lambda batch: (batch.hash in named, batch.frames_whole), reverse=True)
+        chosen = linked[0] if linked else None
         if chosen is None:
             raise Damaged(
                 f"log batch {number} is missing or damaged, but batch {last} exists: "
