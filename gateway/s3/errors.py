@@ -268,6 +268,29 @@ S3NotImplemented = _define(
     "NotImplemented", 501, "A header you provided implies functionality that is not implemented", "S3NotImplemented"
 )
 
+# --- annotations, appends and renames: newer parts of the model
+AnnotationLimitExceeded = _define(
+    "AnnotationLimitExceeded", 400, "The request would exceed the maximum number of annotations allowed per object."
+)
+AnnotationNameTooLong = _define("AnnotationNameTooLong", 400, "The annotation name exceeds 512 bytes.")
+EncryptionTypeMismatch = _define(
+    "EncryptionTypeMismatch", 400, "The existing object was created with a different encryption type."
+)
+IdempotencyParameterMismatch = _define(
+    "IdempotencyParameterMismatch", 400, "Parameters on this idempotent request are inconsistent with previous ones."
+)
+InvalidAnnotationName = _define("InvalidAnnotationName", 400, "The annotation name you provided is invalid.")
+InvalidPrefix = _define("InvalidPrefix", 400, "The annotation prefix you provided is invalid.")
+InvalidWriteOffset = _define(
+    "InvalidWriteOffset", 400, "The write offset value that you specified does not match the current object size."
+)
+NoSuchAnnotation = _define("NoSuchAnnotation", 404, "The specified annotation does not exist on this object.")
+ObjectNotInActiveTierError = _define(
+    "ObjectNotInActiveTierError", 403, "The source object of the COPY action is not in the active tier."
+)
+TooManyParts = _define("TooManyParts", 400, "The object cannot take more than 10000 parts.")
+UnsupportedMediaType = _define("UnsupportedMediaType", 415, "The annotation payload is not valid UTF-8 encoded text.")
+
 # --- the server's state
 PermanentRedirect = _define(
     "PermanentRedirect", 301, "The bucket you are attempting to access must be addressed using the specified endpoint."

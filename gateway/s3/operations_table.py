@@ -235,7 +235,9 @@ ROWS: Final[dict[str, Row]] = {
     **_OBJECTS,
     **_BUCKETS,
     **{
-        name: Row(method, _BUCKET, subresource, action, ("id",) if subresource in IDENTIFIED else ())
+        name: Row(
+            method, _BUCKET, subresource, action, ("id", "continuation-token") if subresource in IDENTIFIED else ()
+        )
         for name, (method, subresource, action) in _CONFIGURATIONS.items()
     },
 }

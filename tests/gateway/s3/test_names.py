@@ -1,0 +1,138 @@
+"""Bucket names, keys and targets."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.s3.errors import InvalidBucketName, InvalidURI, KeyTooLongError
+from gateway.s3.names import Target, check_bucket_name, check_key, is_valid_bucket_name, parse_target
+from gateway.s3.uri import EMPTY_QUERY, decode_percent, parse_query, split_target
+
+
+@pytest.mark.parametrize("name", ["abc", "a-b", "a.b", "1ab", "a" * 63, "my.bucket-1", "192.168.5", "docexamplebucket"])
+def test_names_aws_allows(name):
+    assert check_bucket_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", "a", "ab", "a" * 64, "Abc", "a_b", "-abc", "abc-", ".abc", "abc.", "a..b", "192.168.5.4", "xn--abc",
+        "sthree-abc", "abc-s3alias", "abc--ol-s3", "abc.mrap", "abc--x-s3", "a b", "a/b", "abc\n", "äbc", "abc\0",
+    ],
+)  # fmt: skip
+def test_names_aws_refuses(name):
+    assert not is_valid_bucket_name(name)
+    with pytest.raises(InvalidBucketName):
+        check_bucket_name(name)
+
+
+@pytest.mark.parametrize(
+    ("path", "bucket", "key"),
+    [
+        ("/", None, None),
+        ("/b", "b", None),
+        ("/b/", "b", None),
+        ("/b/k", "b", "k"),
+        ("/b//k", "b", "/k"),
+        ("/b/a/../k/./", "b", "a/../k/./"),
+        ("/b/..", "b", ".."),
+        ("/b/%2E%2e/x", "b", "../x"),
+        ("/b/a%2Fb", "b", "a/b"),
+        ("/b/a+b%20c", "b", "a+b c"),
+        ("/b/%25", "b", "%"),
+        ("/b/%2525", "b", "%25"),  # decoded once
+        ("/b/%E2%82%AC", "b", "€"),
+        ("/b/€", "b", "€"),
+        ("/b/?", "b", "?"),
+        ("/b/%01", "b", "\x01"),
+    ],
+)
+def test_path_style(path, bucket, key):
+    assert parse_target(path, "127.0.0.1:9000") == Target(bucket, key, path)
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "bucket", "key"),
+    [
+        ("b.s3.example.com", "/k", "b", "k"),
+        ("B.S3.Example.Com:9000", "/", "b", None),
+        ("a.b.s3.example.com", "//k", "a.b", "/k"),
+        ("s3.example.com", "/b/k", "b", "k"),
+        ("xs3.example.com", "/b/k", "b", "k"),
+        (".s3.example.com", "/b/k", "b", "k"),
+        ("[::1]:9000", "/b/k", "b", "k"),
+    ],
+)
+def test_virtual_hosts(host, path, bucket, key):
+    target = parse_target(path, host, ("s3.example.com",))
+    assert (target.bucket, target.key) == (bucket, key)
+
+
+@pytest.mark.parametrize(
+    "path", ["/b/%", "/b/%4", "/b/%zz", "/b/%ff", "/b/%00", "/b/%C0%AF", "/%ff/k", "b", "", "/b/%ED%A0%80"]
+)
+def test_paths_that_are_none(path):
+    with pytest.raises(InvalidURI):
+        parse_target(path, "h")
+
+
+def test_raw_bytes_that_are_not_utf8_are_refused():
+    with pytest.raises(InvalidURI):
+        parse_target(b"/b/\xff".decode("utf-8", "surrogateescape"), "h")
+
+
+def test_a_key_may_have_1024_bytes_of_utf8():
+    assert parse_target("/b/" + "%C3%A4" * 512, "h").key_bytes == "ä".encode() * 512
+    for key in ("ä" * 512 + "x", "x" * 1025):
+        with pytest.raises(KeyTooLongError):
+            check_key(key)
+    for key in ("", "a\0b"):
+        with pytest.raises(InvalidURI):
+            check_key(key)
+
+
+@given(key=st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), min_size=1, max_size=200))
+def test_every_key_comes_back_from_its_encoded_path(key):
+    for safe in ("", "/", "/!*'()"):
+        assert parse_target("/b/" + quote(key, safe=safe), "h").key == key
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/a?b=c", ("/a", "b=c")),
+        ("/a?b?c", ("/a", "b?c")),
+        ("/a", ("/a", "")),
+        ("http://h:1/a?b", ("/a", "b")),
+        ("https://h", ("/", "")),
+        ("http://h?a", ("/", "a")),
+        ("http://h?a/b", ("/", "a/b")),
+    ],
+)
+def test_targets(target, expected):
+    assert split_target(target) == expected
+
+
+@pytest.mark.parametrize("target", ["", "*", "a", "ftp://h/a", "h:443"])
+def test_targets_that_are_none(target):
+    with pytest.raises(InvalidURI):
+        split_target(target)
+
+
+def test_queries():
+    query = parse_query("prefix=a%2Fb&acl&x=1&x=2&&y=a+b=c")
+    assert query.pairs == (("prefix", "a/b"), ("acl", ""), ("x", "1"), ("x", "2"), ("y", "a b=c"))
+    assert query.params["x"] == "1"
+    assert parse_query("") is EMPTY_QUERY
+    for raw in ("a=%", "a=%ff", "%=1", "a=%00", "&".join(["a"] * 2000)):
+        with pytest.raises(InvalidURI):
+            parse_query(raw)
+
+
+def test_a_plus_in_a_path_is_a_plus():
+    assert decode_percent("a+b") == "a+b"
