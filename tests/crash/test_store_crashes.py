@@ -17,11 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.crash.open_store import dump_store, open_store, verify_store
-
-pytest.importorskip("gateway.store.store")
 
 from tests.crash.crash_states import State, crash_states
+from tests.crash.open_store import dump_store, open_store, verify_store
 from tests.crash.recording_files import Note, Operation, RecordingFiles
 from tests.crash.workloads import WORKLOADS, Step, Value, Writer, current_records, digest
 
