@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.s3.errors import InvalidBucketName, InvalidURI, KeyTooLongError
 from gateway.s3.names import Target, check_bucket_name, check_key, is_valid_bucket_name, parse_target
-from gateway.s3.uri import EMPTY_QUERY, decode_percent, parse_query, split_target
+from gateway.s3.uri import EMPTY_QUERY, canonicalise_query, decode_percent, encode_component, parse_query, split_target
 
 
 @pytest.mark.parametrize("name", ["abc", "a-b", "a.b", "1ab", "a" * 63, "my.bucket-1", "192.168.5", "docexamplebucket"])
@@ -136,3 +136,24 @@ def test_queries():
 
 def test_a_plus_in_a_path_is_a_plus():
     assert decode_percent("a+b") == "a+b"
+
+
+PAIRS = st.lists(
+    st.tuples(st.text("a=&%+ ~€-Z/.1", min_size=1, max_size=4), st.text("a=&%+ ~€-Z/.1", max_size=4)), max_size=5
+)
+
+
+@given(pairs=PAIRS)
+def test_a_query_has_one_canonical_form_however_it_is_written(pairs):
+    expected = "&".join(f"{n}={v}" for n, v in sorted((encode_component(n), encode_component(v)) for n, v in pairs))
+    for safe, spaced in (("", False), ("/.~", False), ("", True)):
+        raw = "&".join(quote(name, safe=safe) + "=" + quote(value, safe=safe) for name, value in pairs)
+        raw = raw.replace("%20", "+") if spaced else raw
+        query = parse_query(raw)
+        assert query.pairs == tuple(pairs)
+        assert canonicalise_query(query) == expected
+        assert canonicalise_query(parse_query(expected)) == expected
+    if pairs and encode_component(pairs[0][0]) == pairs[0][0]:
+        name = pairs[0][0]
+        rest = "&".join(p for p in expected.split("&") if not p.startswith(encode_component(name) + "="))
+        assert canonicalise_query(parse_query(expected), without=name) == rest
