@@ -9,20 +9,22 @@ A slot is one process, named by pid and start time, so that a reused pid is not 
 dead processes are cleared when the next one attaches or the collector asks. Each word has one writer (its process, or
 who holds the file lock, or the store's write lock), is aligned, and is written whole.
 
-The read-only flag is set when a sync failed anywhere, and cleared only by the first process that attaches when no other
-lives; ``must_reverify`` tells it to read its tail from the disk rather than from the page cache.
+The read-only flag is set when a sync failed anywhere, and cleared only by the first process that attaches when no
+other lives; ``must_reverify`` tells it to read its tail from the disk rather than from the page cache.
 
 Collection epochs: work that relies on chunks enters the current epoch and leaves it when done. The epoch can only
-advance when nothing is left from before the current one, so two counters per process are enough. What was condemned in
-epoch E may be dropped once ``oldest_active() > E``.
+advance when nothing is left from before the current one, so two counters per process are enough. What was condemned
+in epoch E may be dropped once ``oldest_active() > E``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -57,6 +59,7 @@ class Shared:
         self._files = directory.files
         self._path = directory.run / "shared"
         self._lock = threading.Lock()
+        self._closed = False
         self._fd = self._files.open_shared(self._path)
         self.must_reverify = False
         """Set if this process found the site read-only and cleared it, being the first.
@@ -79,6 +82,7 @@ class Shared:
     def close(self) -> None:
         """Give the slot back. Requests of this process must be over."""
         with self._lock:
+            self._closed = True
             base = _base(self._slot)
             if not self._words[base + _APPENDING]:
                 self._words[base + _PID] = 0
@@ -111,8 +115,10 @@ class Shared:
                 self._words[active + (epoch & 1)] -= 1  # the collector advanced in between: it may not have counted us
 
     def leave(self, token: int) -> None:
-        """The work that entered with this token is over."""
+        """The work that entered with this token is over. No effect after ``close`` (a dropped iterator may come late)."""
         with self._lock:
+            if self._closed:
+                return
             self._words[_base(self._slot) + _ACTIVE + (token & 1)] -= 1
 
     @property
@@ -251,6 +257,17 @@ def take_lock(files: Files, path: Path) -> int | None:
         files.close(fd)
         return None
     return fd
+
+
+@contextlib.contextmanager
+def hold_lock(files: Files, path: Path) -> Iterator[None]:
+    """Wait until no other process holds ``path`` locked, and hold it."""
+    fd = files.open_shared(path)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        files.close(fd)
 
 
 def _base(slot: int) -> int:
