@@ -1,8 +1,8 @@
 """A disk as a crash may leave it: replays recorded operations and makes the states that POSIX allows after any of them.
 
 What is promised: a file's bytes up to its last sync, a directory's names up to its last sync. Everything later may be
-there, not be there, be there in part, or be there as zeros. Names of one directory come back in order (a journal), so a
-state keeps a prefix of the pending ones; data is under no such rule.
+there, not be there, be there in part, or be there as zeros, sector by sector and in no order. Names of one directory
+come back in order (a journal), so a state keeps a prefix of the pending ones; data is under no such rule.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ from tests.crash.recording_files import (
 )
 
 SECTOR = 512
+PAGE = 4096
 
-Keep = Callable[[int, Write | Truncate], Write | Truncate | None]
-"""What becomes of an unsynced operation, given its position: itself, a part of it, or None."""
+Keep = Callable[[Write | Truncate], Write | Truncate | None]
+"""What becomes of an unsynced operation: itself, a part of it, or None."""
+
+Lost = Callable[["Inode", int], bool]
+"""Whether the unsynced bytes of the sector at this offset of a file never reached the disk."""
 
 
 @dataclass
@@ -36,16 +40,22 @@ class Inode:
     durable: bytes = b""
     pending: list[Write | Truncate] = field(default_factory=list)
 
-    def content(self, keep: Keep) -> bytes:
-        """The bytes when ``keep`` decides what becomes of each pending operation (by its position)."""
+    def content(self, keep: Keep, lost: Lost | None = None) -> bytes:
+        """The bytes when ``keep`` decides about each pending operation, and then ``lost`` about each dirty sector."""
         data = bytearray(self.durable)
-        for position, operation in enumerate(self.pending):
-            kept = keep(position, operation)
+        for operation in self.pending:
+            kept = keep(operation)
             if isinstance(kept, Truncate):
                 data[kept.size :] = bytes(max(0, kept.size - len(data)))
             elif kept is not None:
                 data.extend(bytes(max(0, kept.offset - len(data))))
                 data[kept.offset : kept.offset + len(kept.data)] = kept.data
+        if lost is not None:
+            for sector in range(0, len(data), SECTOR):
+                if lost(self, sector):
+                    old = self.durable[sector : sector + SECTOR]
+                    size = len(data[sector : sector + SECTOR])
+                    data[sector : sector + SECTOR] = old[:size] + bytes(max(0, size - len(old)))
         return bytes(data)
 
 
@@ -111,7 +121,7 @@ class Disk:
                 self.inodes[inode].pending.append(operation)
             case Sync(inode):
                 node = self.inodes[inode]
-                node.durable, node.pending = node.content(lambda _, op: op), []
+                node.durable, node.pending = node.content(_keep_all), []
             case SyncDirectory(path):
                 directory = self.directories.setdefault(path, Directory())
                 directory.durable, directory.pending = directory.names(len(directory.pending)), []
@@ -132,6 +142,7 @@ class Disk:
         what: str,
         keep: Keep,
         names_kept: Callable[[Directory], int],
+        lost: Lost | None = None,
     ) -> State:
         """The state in which ``keep`` decided about data, ``names_kept`` how many pending names a directory has."""
         files: dict[str, bytes] = {}
@@ -146,7 +157,7 @@ class Disk:
                     made.append(relative)
                     todo.append(path / name)
                 else:
-                    files[relative] = self.inodes[inode].content(keep)
+                    files[relative] = self.inodes[inode].content(keep, lost)
         return State(at, what, files, tuple(made))
 
 
@@ -158,18 +169,18 @@ def _no_names(_: Directory) -> int:
     return 0
 
 
-def _keep_all(_: int, operation: Write | Truncate) -> Write | Truncate | None:
+def _keep_all(operation: Write | Truncate) -> Write | Truncate | None:
     return operation
 
 
-def _drop_all(_: int, __: Write | Truncate) -> Write | Truncate | None:
+def _drop_all(_: Write | Truncate) -> Write | Truncate | None:
     return None
 
 
 def _tear(last: Operation, size: int, *, zeros: bool = False) -> Keep:
     """Keep everything, but of the write ``last`` only its first ``size`` bytes (the rest as zeros if ``zeros``)."""
 
-    def keep(_: int, operation: Write | Truncate) -> Write | Truncate | None:
+    def keep(operation: Write | Truncate) -> Write | Truncate | None:
         if operation is not last or not isinstance(operation, Write):
             return operation
         rest = bytes(len(operation.data) - size) if zeros else b""
@@ -178,9 +189,15 @@ def _tear(last: Operation, size: int, *, zeros: bool = False) -> Keep:
     return keep
 
 
-def _skip_first(position: int, operation: Write | Truncate) -> Write | Truncate | None:
-    """Later writes made it, the first pending one of each file did not: a hole of zeros."""
-    return operation if position else None
+def _outside(last: Write) -> Lost:
+    """Only the sectors of ``last`` made it: what was written before it, elsewhere in the file, did not."""
+    first, end = last.offset // SECTOR * SECTOR, last.offset + len(last.data)
+    return lambda inode, sector: last in inode.pending and not first <= sector < end
+
+
+def _every_other(parity: int) -> Lost:
+    """Dirty pages are written back in no order: of each file, every other one is lost."""
+    return lambda inode, sector: bool(inode.pending) and sector // PAGE % 2 == parity
 
 
 def crash_states(operations: Sequence[Operation], root: Path) -> Iterator[State]:
@@ -189,21 +206,23 @@ def crash_states(operations: Sequence[Operation], root: Path) -> Iterator[State]
     seen: set[int] = set()
     for at, operation in enumerate(operations, start=1):
         disk.apply(operation)
-        variants = [
-            ("everything kept", _keep_all, _all_names),
-            ("everything unsynced lost", _drop_all, _no_names),
-            ("names kept, unsynced data lost", _drop_all, _all_names),
-            ("data kept, unsynced names lost", _keep_all, _no_names),
+        variants: list[tuple[str, Keep, Callable[[Directory], int], Lost | None]] = [
+            ("everything kept", _keep_all, _all_names, None),
+            ("everything unsynced lost", _drop_all, _no_names, None),
+            ("names kept, unsynced data lost", _drop_all, _all_names, None),
+            ("data kept, unsynced names lost", _keep_all, _no_names, None),
+            ("even pages lost", _keep_all, _all_names, _every_other(0)),
+            ("odd pages lost", _keep_all, _all_names, _every_other(1)),
         ]
         if isinstance(operation, Write):
             size = len(operation.data)
             for cut in sorted({1, size // 2 // SECTOR * SECTOR, (size - 1) // SECTOR * SECTOR, size - 1} - {0, size}):
-                variants.append((f"last write torn at {cut}", _tear(operation, cut), _all_names))
-            variants.append(("last write zeros", _tear(operation, 0, zeros=True), _all_names))
-            variants.append(("last write half zeros", _tear(operation, size // 2, zeros=True), _all_names))
-            variants.append(("first unsynced write lost", _skip_first, _all_names))
-        for what, keep, names_kept in variants:
-            state = disk.state(at, what, keep, names_kept)
+                variants.append((f"last write torn at {cut}", _tear(operation, cut), _all_names, None))
+            variants.append(("last write zeros", _tear(operation, 0, zeros=True), _all_names, None))
+            variants.append(("last write half zeros", _tear(operation, size // 2, zeros=True), _all_names, None))
+            variants.append(("only the last write kept", _keep_all, _all_names, _outside(operation)))
+        for what, keep, names_kept, lost in variants:
+            state = disk.state(at, what, keep, names_kept, lost)
             mark = hash((tuple(sorted(state.files.items())), state.directories))
             if mark not in seen:
                 seen.add(mark)

@@ -1,12 +1,36 @@
-"""Opening the real store for the crash tests."""
+"""Opening the real store for the crash tests: one realm, one key, any ``Files``."""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
-store = pytest.importorskip("gateway.store.store")
+from gateway.store.files import Files
+from gateway.store.layout import DataDirectory
+from gateway.store.store import SiteStore, StoreSettings
+from gateway.store.store import open_store as open_site_store
+from replication.sealing import Keyring
+
+REALM, SITE, EPOCH = b"r" * 16, b"s" * 16, b"e" * 16
+KEYRING = Keyring(REALM, b"c" * 32, {EPOCH: b"k" * 32}, EPOCH)
+SETTINGS = StoreSettings(reserve_bytes=0, map_size_bytes=1 << 30, threads=2)
 
 
-def open_store(root, files=None): ...
+@asynccontextmanager
+async def open_store(root: Path, files: Files | None = None) -> AsyncIterator[SiteStore]:
+    """The store of a data directory, made if there is none."""
+    if DataDirectory.is_stamped(root):
+        directory = DataDirectory.open(root, files=files)
+    else:
+        directory = DataDirectory.create(root, REALM, SITE, files)
+    store = open_site_store(directory, KEYRING, SETTINGS)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
 def dump_store(root): ...
-def verify_store(store): ...
+def verify_store(store):
+    return []
