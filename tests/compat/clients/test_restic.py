@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compat.trees import Runner, read_tree
+from tests.compat.clients.trees import Runner, read_tree
 from tests.support.site import Site
 
 pytestmark = pytest.mark.e2e

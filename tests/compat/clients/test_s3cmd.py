@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.compat.trees import Runner, read_tree
+from tests.compat.clients.trees import Runner, read_tree
 from tests.support.site import Site
 
 pytestmark = pytest.mark.e2e
