@@ -195,14 +195,14 @@ def read_key_directory(directory: Path) -> dict[str, bytes]:
 def write_key_directory(directory: Path, objects: KeyObjects) -> None:
     """Keep key objects beside a site's data, durable on return, ``realm`` last; what is there already must be equal."""
     directory.mkdir(mode=0o700, exist_ok=True)
+    present = read_key_directory(directory)
+    if any(present[name] != objects[name] for name in present.keys() & objects.keys()):
+        raise WrongRealm(f"{directory} holds another realm's keys")
     for name in sorted(objects, key=lambda name: name == REALM):
         path = directory / name.removeprefix(KEYS_PREFIX)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        if path.exists():
-            if path.read_bytes() != objects[name]:
-                raise WrongRealm(f"{path} holds another realm's key")
-            continue
-        _write_durably(path, objects[name])
+        if name not in present:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            _write_durably(path, objects[name])
     _sync_directory(directory)
     _sync_directory(directory.parent)
 

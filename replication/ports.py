@@ -83,8 +83,8 @@ class PulledBatch:
 
     ``changes`` are encoded changes, dense in ``seq``, the last being ``position.seq``; ``frames`` came inline and
     should be kept locally; ``located`` says where the other new frames lie; ``acks`` is the writer's own vector: what
-    it had applied of each origin when it wrote the batch; ``sent_ms`` its wall clock then. ``changes`` may be empty (the
-    bytes of a huge object come in batches before its change; an ended log has a last batch): ``position.seq`` then
+    it had applied of each origin when it wrote the batch; ``sent_ms`` its wall clock then. ``changes`` may be empty
+    (the bytes of a huge object come in batches before its change; an ended log has a last batch): ``position.seq`` then
     stays what it was.
     """
 

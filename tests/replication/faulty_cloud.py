@@ -107,9 +107,11 @@ class FaultyCloud:
         return ""
 
     async def _finish(self, fault: str, act: Awaitable):
-        done = await act
-        if fault == LOST_REPLY:
-            raise CloudUnreachable("the reply was lost")
-        if fault == CRASH_AFTER:
-            raise Crash("after the call")
-        return done
+        """The answer, whatever it is (also an error), unless the fault swallows it."""
+        try:
+            return await act
+        finally:
+            if fault == LOST_REPLY:
+                raise CloudUnreachable("the reply was lost")
+            if fault == CRASH_AFTER:
+                raise Crash("after the call")
