@@ -7,6 +7,8 @@ keys, buckets or documents moves ``state.generation``. It reads no clock and wri
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from gateway.store import item_rows, upload_rows
@@ -34,9 +36,15 @@ from gateway.store.object_rows import ObjectRows
 from gateway.store.segment_format import KIND_DATA, KIND_LOG
 from replication.change_format import Change, decode_change
 from replication.crdt import Dot, winner
-from replication.frame_format import decode_header
+from replication.frame_format import FrameHeader, FrameName, decode_header
 
 _OBJECT_FAMILIES = frozenset((FAMILY_NULL_SLOT, FAMILY_VERSION))
+
+
+FramePlace = tuple[int, int, int]
+"""Segment kind, segment number, offset of the frame's header."""
+Relocate = Callable[[FrameName, FramePlace], FramePlace | None]
+"""Where a frame lies that the log placed somewhere once; None if it is gone."""
 
 
 class Applier:
@@ -49,6 +57,7 @@ class Applier:
         self.chunks = ChunkRows(transaction, state, open_pages)
         self.objects = ObjectRows(transaction, state, self.chunks, self.is_applied, self._touch_bucket)
 
+        self.relocate: Relocate = lambda name, place: place
         self.begin_batch()
 
     def begin_batch(self) -> None:
@@ -81,7 +90,7 @@ class Applier:
             self._apply_replayed(record)
         elif isinstance(record, Placed):
             for number, offset, header in record.frames:
-                self.chunks.place(decode_header(header), KIND_DATA, number, offset, queue=False)
+                self.place_logged(decode_header(header), KIND_DATA, number, offset)
         elif isinstance(record, Imported):
             self._apply_imported(record)
         elif isinstance(record, Pulled):
@@ -97,6 +106,12 @@ class Applier:
             upload_rows.close_upload(self.transaction, self.state, record.upload_id)
         elif isinstance(record, Incarnation):
             self._apply_incarnation(record)
+
+    def place_logged(self, header: FrameHeader, kind: int, number: int, offset: int) -> None:
+        """Replay: the log says that the frame became its chunk's local one; ``relocate`` knows where it lies now."""
+        place = self.relocate(header.name, (kind, number, offset))
+        if place is not None:
+            self.chunks.place(header, *place, queue=True, replace=True)
 
     def apply_own(self, change: Change, record: ObjectRecord | None = None) -> int:
         """Apply a change this site is making: how many ciphertext bytes it adds to the backlog (the change apart)."""

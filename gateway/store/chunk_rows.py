@@ -36,6 +36,7 @@ from gateway.store.index_format import (
     frame_key,
     placed_chunk,
 )
+from gateway.store.local_frames import FrameAbsent
 from gateway.store.segment_format import SEGMENT_HEADER_SIZE
 from replication.change_format import Ref
 from replication.frame_format import CODEC_PATCH, KIND_PAGE, FrameHeader, FrameName, decode_header
@@ -79,33 +80,32 @@ class ChunkRows:
 
     # places
 
-    def place(self, header: FrameHeader, kind: int, number: int, offset: int, *, queue: bool) -> None:
-        """A frame of a chunk lies here now. It becomes the chunk's local frame unless there is one that is not
-        condemned.
+    def place(
+        self, header: FrameHeader, kind: int, number: int, offset: int, *, queue: bool = False, replace: bool = False
+    ) -> None:
+        """A frame of a chunk lies here now, and is its local frame from now on.
 
-        Counts do not change; a patch's bases are referenced. ``queue``: hand a chunk that nothing references to the
-        collector (not needed where the same batch is about to reference it).
+        Unless there is a local frame already that is not condemned: then that one stays, except with ``replace`` (the
+        log says so). Counts do not change; a patch's bases are referenced. ``queue``: hand a chunk that nothing
+        references to the collector (not needed where the same batch is about to reference it).
         """
         row = self.get(header.chunk_id)
-        if row is not None and row.flags & CHUNK_LOCAL and not row.flags & CHUNK_CONDEMNED:
+        if row is not None and row.local and not row.condemned and not replace:
             return
         refcount = flags = 0
         if row is not None:
-            if row.flags & CHUNK_LOCAL:
-                self.take_away(header.chunk_id, row)
+            if row.local:
+                row = self.take_away(header.chunk_id, row)
             refcount, flags = row.refcount, row.flags & ~(CHUNK_LOCAL | CHUNK_CONDEMNED)
         placed = placed_chunk(header, kind, number, offset, refcount, flags)
         self._add_live(placed, 1)
-        needs_children = placed.frame_kind == KIND_PAGE and refcount and not flags & CHUNK_HOLDS
-        if needs_children:
-            placed = placed._replace(flags=placed.flags | CHUNK_HOLDS)
         self.put(header.chunk_id, placed)
         if queue and refcount == 0:
             self._transaction.put(self._tables.release, RELEASE_CHUNK + header.chunk_id, b"")
         for base in header.bases:
             self.reference(base.chunk_id, 0, 0)
-        if needs_children:
-            self._reference_children(header.chunk_id, placed)
+        if placed.frame_kind == KIND_PAGE and refcount and not flags & CHUNK_HOLDS:
+            self._hold_children(header.chunk_id, placed)
 
     def move(self, chunk_id: bytes, row: ChunkPlace, number: int, kind: int, offset: int) -> None:
         """The chunk's local frame was copied verbatim to another place: point there."""
@@ -133,13 +133,11 @@ class ChunkRows:
         """One more need for a chunk; a page's first one extends to its children, if the page can be read here."""
         row = self.get(chunk_id) or absent_chunk(frame_kind, size)
         first = row.refcount == 0
-        if first and row.frame_kind == KIND_PAGE and row.flags & CHUNK_LOCAL and not row.flags & CHUNK_HOLDS:
-            row = row._replace(refcount=1, flags=row.flags | CHUNK_HOLDS)
-            self.put(chunk_id, row)
-            self._reference_children(chunk_id, row)
-        else:
-            self.put(chunk_id, row._replace(refcount=row.refcount + 1))
+        row = row._replace(refcount=row.refcount + 1)
+        self.put(chunk_id, row)
         if first:
+            if row.frame_kind == KIND_PAGE and row.local and not row.flags & CHUNK_HOLDS:
+                self._hold_children(chunk_id, row)
             self._transaction.delete(self._tables.release, RELEASE_CHUNK + chunk_id)
 
     def reference_all(self, refs: tuple[Ref, ...]) -> None:
@@ -174,8 +172,9 @@ class ChunkRows:
         row = self.get(chunk_id)
         if row is None or row.refcount or not row.flags & CHUNK_HOLDS:
             return
+        children = self._children(chunk_id, row)
         self.put(chunk_id, row._replace(flags=row.flags & ~CHUNK_HOLDS))
-        self.dereference_all(self._children(chunk_id, row))
+        self.dereference_all(children)
 
     def condemn(self, chunk_id: bytes) -> bool:
         """Deduplication must ignore this unreferenced chunk from now on. False if something needs it (again)."""
@@ -185,6 +184,11 @@ class ChunkRows:
             return False
         self.put(chunk_id, row._replace(flags=row.flags | CHUNK_CONDEMNED))
         return True
+
+    def is_released(self, chunk_id: bytes) -> bool:
+        """Whether nothing needs the chunk."""
+        row = self.get(chunk_id)
+        return row is None or not row.refcount
 
     def drop(self, chunk_id: bytes) -> bool:
         """Forget a chunk that nothing needs: its frame is dead space. False if something needs it (again)."""
@@ -215,7 +219,7 @@ class ChunkRows:
                 continue
             total += row.stored_size
             waiting.extend(base.chunk_id for base in row.bases)
-            if row.frame_kind == KIND_PAGE:
+            if row.flags & CHUNK_HOLDS:
                 waiting.extend(ref.id for ref in self._children(chunk_id, row))
         return total
 
@@ -258,8 +262,14 @@ class ChunkRows:
             found = self._open_pages(self.get).children(chunk_id, row)
         return found
 
-    def _reference_children(self, chunk_id: bytes, row: ChunkPlace) -> None:
-        self.reference_all(self._children(chunk_id, row))
+    def _hold_children(self, chunk_id: bytes, row: ChunkPlace) -> None:
+        """A page that is needed and lies here references what it lists; not one that cannot be decoded here (yet)."""
+        try:
+            children = self._children(chunk_id, row)
+        except FrameAbsent:
+            return
+        self.put(chunk_id, row._replace(flags=row.flags | CHUNK_HOLDS))
+        self.reference_all(children)
 
 
 def read_chunk(transaction: Transaction, chunk_id: bytes) -> ChunkPlace | None:

@@ -219,6 +219,19 @@ class Index:
         except lmdb.Error as error:
             raise translate_error(error) from error
 
+    def open_scratch(self, name: str) -> Any:
+        """A table that is not part of the format, for a rebuild: made if need be; to be dropped again."""
+        return self._environment.open_db(name.encode())
+
+    def drop_scratch(self, table: Any) -> None:
+        """Remove a scratch table."""
+        with self._environment.begin(write=True) as raw:
+            raw.drop(table, delete=True)
+
+    def sync(self) -> None:
+        """Everything committed is on stable storage, metadata pages included."""
+        self._environment.sync(True)
+
     def size_bytes(self) -> int:
         """Bytes of the index file that are in use."""
         return int(self._environment.info()["last_pgno"] + 1) * int(self._environment.stat()["psize"])

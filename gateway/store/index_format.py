@@ -276,7 +276,7 @@ DOT: Final = struct.Struct(">16s8sQ")
 
 
 class BatchRow(NamedTuple):
-    """Where a batch lies, and what it adds: first own seq, how many own changes, ship bytes of all batches before it."""
+    """Where a batch lies and what it adds: first own seq, how many own changes, ship bytes of all batches before."""
 
     segment: int
     offset: int

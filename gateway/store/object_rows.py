@@ -147,7 +147,7 @@ class ObjectRows:
         return added in left, bool(gone), visible
 
     def _entry(self, orders: tuple[bytes, ...], change: Change) -> Entry:
-        """The stored entry, as far as merging needs it: identities of its writes, and the mark that names the change."""
+        """The stored entry, as far as merging needs it: identities of its writes, and a mark naming the change."""
         writes = [Write(dot, hlc, False, b"") for hlc, dot in map(decode_order, orders)]
         marked = self._transaction.delete(self._tables.marks, encode_dot(change.dot))
         return Entry(tuple(writes), frozenset((change.dot,)) if marked else frozenset())
@@ -288,7 +288,7 @@ def decode_conflict(data: bytes) -> tuple[int, tuple[bytes, ...]]:
 
 
 def _breaks(condition: Condition, order: bytes, is_marker: bool) -> bool:
-    """Whether a write (or removal: ``is_marker``) of this order, just before a conditional one, belies its condition."""
+    """Whether a write (or removal: ``is_marker``) of this order, before a conditional one, belies its condition."""
     return condition.saw < order and not (is_marker and condition.header == "If-None-Match")
 
 

@@ -13,7 +13,7 @@ nothing is applied from a segment that was not synced first, so that the index n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from gateway.store.apply import Applier
 from gateway.store.chunk_rows import OpenPages, read_segment
@@ -31,27 +31,26 @@ from replication.sealing import SealBroken
 def apply_batch(applier: Applier, log: Log, batch: FoundBatch) -> None:
     """Apply one batch from the log: its inline frames, then its records, then its own place."""
     for header, offset in log.inline_frames(batch):
-        applier.chunks.place(header, KIND_LOG, batch.segment, offset, queue=False)
+        applier.place_logged(header, KIND_LOG, batch.segment, offset)
     for record in log.records(batch.segment, batch.offset):
         applier.apply_record(record)
     applier.finish_batch(batch.segment, batch.offset, batch.header.size, batch.hash, batch.header.time_ms)
 
 
-def chain_batches(batches: Iterable[FoundBatch], after: int, hash_after: bytes) -> Iterator[FoundBatch]:
-    """The batches that follow number ``after``, in order, each linked to the one before it.
+FindBatches = Callable[[int], list[FoundBatch]]
+"""The whole batches that carry a number: none, one, or several if appends failed."""
+
+
+def chain_batches(find: FindBatches, last: int, after: int, hash_after: bytes) -> Iterator[FoundBatch]:
+    """The batches that follow number ``after``, up to ``last``, in order, each linked to the one before it.
 
     Two batches may carry one number if an append failed and was given up: the one that the next batch names is the
     log's. Raises ``Damaged`` where the chain ends although later batches exist.
     """
-    by_number: dict[int, list[FoundBatch]] = {}
-    for batch in batches:
-        if batch.header.number > after:
-            by_number.setdefault(batch.header.number, []).append(batch)
-    last = max(by_number, default=after)
     number, previous = after + 1, hash_after
     while number <= last:
-        linked = [batch for batch in by_number.get(number, ()) if batch.header.previous == previous]
-        named = {batch.header.previous for batch in by_number.get(number + 1, ())}
+        linked = [batch for batch in find(number) if batch.header.previous == previous]
+        named = {batch.header.previous for batch in find(number + 1)}
         # Torn batches of the same number may lie in older segments: the log's is the one that is named, or whole.
         linked.sort(key=lambda batch: (batch.hash in named, batch.frames_whole), reverse=True)
         chosen = linked[0] if linked else None
@@ -75,16 +74,19 @@ def recover_tail(index: Index, log: Log, site: bytes, open_pages: OpenPages, *, 
     with index.begin_write() as transaction:
         state = transaction.load_state()
         tails = dict(_scan_tails(transaction, log, from_disk))
-        found = [batch for tail in tails.values() for batch in tail.batches]
+        found: dict[int, list[FoundBatch]] = {}
+        for batch in (batch for tail in tails.values() for batch in tail.batches):
+            found.setdefault(batch.header.number, []).append(batch)
+        last = max(found, default=0)
         applier = Applier(transaction, site, state, open_pages)
         count = 0
         synced: set[int] = set()
-        for batch in chain_batches(found, state.batch, state.batch_hash):
+        for batch in chain_batches(lambda number: found.get(number, []), last, state.batch, state.batch_hash):
             if batch.segment not in synced:
                 log.sync_segment(batch.segment)
                 synced.add(batch.segment)
-            if not _is_authentic(log, batch):
-                if any(later.header.number > batch.header.number for later in found):
+            if not is_authentic(log, batch):
+                if last > batch.header.number:
                     raise Damaged(f"log batch {batch.header.number} in segment {batch.segment} does not authenticate")
                 break
             apply_batch(applier, log, batch)
@@ -118,7 +120,7 @@ def take_in_abandoned(applier: Applier, log: Log, shared: Shared) -> bool:
             tail = log.scan(abandoned.number, abandoned.offset)
             for batch in tail.batches[:1]:
                 linked = batch.header.number == state.batch + 1 and batch.header.previous == state.batch_hash
-                if linked and batch.frames_whole and _is_authentic(log, batch):
+                if linked and batch.frames_whole and is_authentic(log, batch):
                     apply_batch(applier, log, batch)
                     changed = True
         shared.forget_append(abandoned)
@@ -141,7 +143,8 @@ def _scan_tails(transaction: Transaction, log: Log, from_disk: bool) -> Iterator
             yield segment, log.scan(segment, length)
 
 
-def _is_authentic(log: Log, batch: FoundBatch) -> bool:
+def is_authentic(log: Log, batch: FoundBatch) -> bool:
+    """Whether the batch's records can be opened: it was sealed by this realm for this very place."""
     try:
         log.records(batch.segment, batch.offset)
     except SealBroken:

@@ -89,7 +89,7 @@ def scan_parts(transaction: Transaction, upload_id: str, after: int) -> Iterator
 
 
 def scan_uploads(transaction: Transaction, uid: bytes, after_key: bytes, after_id: str) -> Iterator[UploadRecord]:
-    """Open uploads of a bucket by key, then id, behind the given position (an empty id: behind all of ``after_key``)."""
+    """Open uploads of a bucket by key, then id, behind a position (an empty id: behind all of ``after_key``)."""
     if after_key and not after_id:
         start = upload_prefix(uid, after_key) + b"\xff"
     elif after_key:

@@ -1,0 +1,69 @@
+"""The logical content of an index: everything that the log alone determines, in one order.
+
+For tests, ``verify`` and ``rebuild-index``: a rebuilt index and the one that grew live must dump equally. Left out is
+what is physical: where frames and batches lie, segments, how far the collector has come (its queue is drained first,
+in a transaction that is taken back), key ids, and chunks that nothing references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.store import upload_rows
+from gateway.store.chunk_rows import RELEASE_CHUNK, ChunkRows, OpenPages
+from gateway.store.index import Index, Transaction
+from gateway.store.index_format import CLOUD_FIXED, decode_batch_row, decode_chunk, decode_head
+from gateway.store.object_rows import rows_of_key
+
+_PARTS_AT_ONCE = 1000
+Row = tuple[str, bytes, object]
+"""Table, key, value."""
+
+
+def logical_dump(index: Index, open_pages: OpenPages) -> Iterator[Row]:
+    """Every logical row, by table and key. Holds the write lock while it runs; changes nothing."""
+    with index.begin_write() as transaction:
+        state = transaction.load_state()
+        chunks = ChunkRows(transaction, state, open_pages)
+        drain_release(transaction, chunks)
+        state.next_object = state.next_key = 0
+        yield "state", b"", state
+        for name in ("items", "names", "counts", "marks", "conflicts", "seqs", "origins"):
+            yield from _raw(transaction, name)
+        for name in ("uploads", "bucket_uploads", "parts", "incarnations"):
+            yield from _raw(transaction, name)
+        yield from _objects(transaction)
+        for key, data in transaction.scan(transaction.tables.chunks):
+            row = decode_chunk(data)
+            if row.refcount:
+                yield "chunks", key, (row.refcount, row.frame_kind)
+        for key, data in transaction.scan(transaction.tables.cloud):
+            number, offset = CLOUD_FIXED.unpack_from(data)
+            object_name = transaction.get(transaction.tables.objects, b"n" + number.to_bytes(4, "big"))
+            yield "cloud", key, (object_name, offset, data[CLOUD_FIXED.size :])
+        for key, data in transaction.scan(transaction.tables.batches):
+            yield "batches", key, decode_batch_row(data)[3:]
+
+
+def drain_release(transaction: Transaction, chunks: ChunkRows) -> None:
+    """Do all the work that waits for the collector, at once and regardless of who reads: only where nobody does."""
+    while work := list(chunks.released()):
+        for item in work:
+            if item.startswith(RELEASE_CHUNK):
+                chunks.drop(item[1:])
+            else:
+                while not upload_rows.drop_parts(transaction, chunks, item[1:].decode(), _PARTS_AT_ONCE):
+                    pass
+
+
+def _raw(transaction: Transaction, name: str) -> Iterator[Row]:
+    for key, data in transaction.scan(getattr(transaction.tables, name)):
+        yield name, key, data
+
+
+def _objects(transaction: Transaction) -> Iterator[Row]:
+    for key, data in transaction.scan(transaction.tables.heads):
+        head = decode_head(data)
+        yield "heads", key, head._replace(key_id=0)
+        for row in rows_of_key(transaction, head.key_id):
+            yield "versions", key + row.order, row

@@ -1,0 +1,196 @@
+"""Rebuilding the index from the segments alone: place what lies in them, then apply every batch of the log again.
+
+Stands between ``recover`` (which chains and applies batches) and opening a store without a usable index, or ``skerry
+rebuild-index``. The new index grows beside the old one and takes its place only when it is whole, so an interrupted
+rebuild leaves nothing half done. No other process may have the store open.
+
+Frames are placed where they lie now, by their names: the log says which frame became a chunk's local one, and frames
+that are gone by now (collected) are passed over; what was hydrated, which no log tells, is found afterwards. A gap or
+damage in the log is ``Damaged``. If the log's end is torn, what was cut may have been shipped: ``must_reissue`` says
+that the site needs a new incarnation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from gateway.store.apply import Applier, FramePlace
+from gateway.store.chunk_rows import OpenPages, put_segment
+from gateway.store.errors import Damaged
+from gateway.store.found_frames import BrokenStretch, Findings, find_log, scan_frames
+from gateway.store.index import MAP_SIZE_DEFAULT, Index, Transaction
+from gateway.store.index_format import SegmentRow, decode_chunk
+from gateway.store.layout import DataDirectory
+from gateway.store.log import FoundBatch, Log
+from gateway.store.recover import apply_batch, chain_batches, is_authentic
+from gateway.store.segment_format import KIND_DATA
+from gateway.store.segments import SegmentReader
+from replication.frame_format import BASE_SIZE, BASES_MAX, HEADER_SIZE, FrameName, decode_header
+
+BATCHES_AT_ONCE: Final = 512
+_SCRATCH_NAME: Final = "index-rebuild"
+_INDEX_FILES: Final = ("data.mdb", "lock.mdb")
+_HEADER_MAX: Final = HEADER_SIZE + BASE_SIZE * BASES_MAX
+Progress = Callable[[str, int, int], None]
+"""Told (what, done, of how many)."""
+
+
+class Rebuilt(NamedTuple):
+    """What a rebuild found. ``torn``: the log ends in something that is no whole batch."""
+
+    batches: int
+    frames: int
+    torn: bool
+    broken: tuple[BrokenStretch, ...]
+
+
+def rebuild_index(
+    directory: DataDirectory,
+    log: Log,
+    reader: SegmentReader,
+    open_pages: OpenPages,
+    *,
+    map_size: int = MAP_SIZE_DEFAULT,
+    from_disk: bool = False,
+    progress: Progress = lambda what, done, total: None,
+) -> Rebuilt:
+    """Build a new index and put it in the old one's place. ``Damaged`` if the log is not whole: the old one stays."""
+    scratch = directory.path / _SCRATCH_NAME
+    _clear(directory, _SCRATCH_NAME)
+    if not directory.files.is_directory(scratch):
+        directory.files.make_directory(scratch)
+    index = Index(scratch, map_size)
+    try:
+        rebuilt = _Rebuild(directory, log, reader, open_pages, index, progress).run(from_disk)
+        index.sync()
+    finally:
+        index.close()
+    _swap(directory)
+    return rebuilt
+
+
+class _Rebuild:
+    """One rebuild into an empty index."""
+
+    def __init__(
+        self,
+        directory: DataDirectory,
+        log: Log,
+        reader: SegmentReader,
+        open_pages: OpenPages,
+        index: Index,
+        progress: Progress,
+    ) -> None:
+        self._directory, self._log, self._reader = directory, log, reader
+        self._open_pages, self._index, self._progress = open_pages, index, progress
+        self._findings = Findings(index)
+        self._broken: list[BrokenStretch] = []
+
+    def run(self, from_disk: bool) -> Rebuilt:
+        """Find, apply, fill in what the log does not tell."""
+        frames = self._find_frames(from_disk)
+        torn, damaged = find_log(self._log, self._findings, self._index, from_disk)
+        if damaged:
+            raise Damaged("; ".join(damaged))
+        batches, cut = self._apply_all()
+        self._place_hydrated()
+        self._findings.drop(self._index)
+        return Rebuilt(batches, frames, torn or cut, tuple(self._broken))
+
+    def _find_frames(self, from_disk: bool) -> int:
+        numbers = self._directory.segment_numbers(KIND_DATA)
+        count = 0
+        for done, number in enumerate(numbers):
+            self._progress("segments", done, len(numbers))
+            if from_disk:
+                self._reader.drop_cache(number, KIND_DATA)
+            with self._index.begin_write() as transaction:
+                for header, offset in scan_frames(self._reader, number, self._broken):
+                    self._findings.add_frame(transaction, header, KIND_DATA, number, offset)
+                    count += 1
+                length = self._reader.size(number, KIND_DATA)
+                put_segment(transaction, number, SegmentRow(KIND_DATA, 1, length, 0))
+                transaction.commit()
+        return count
+
+    def _apply_all(self) -> tuple[int, bool]:
+        """Apply the chain of batches: how many, and whether the last one found had to be left out."""
+        with self._index.begin_read() as transaction:
+            last = self._findings.last_batch(transaction)
+        done = 0
+        while done < last:
+            self._progress("batches", done, last)
+            with self._index.begin_write() as transaction:
+                applied = self._apply_some(transaction, done, last)
+                transaction.commit()
+            if applied == done:
+                return done, True
+            done = applied
+        return done, False
+
+    def _apply_some(self, transaction: Transaction, done: int, last: int) -> int:
+        state = transaction.load_state()
+        applier = Applier(transaction, self._directory.site, state, self._open_pages)
+
+        def relocate(name: FrameName, place: FramePlace) -> FramePlace | None:
+            return self._findings.find_frame(transaction, name)
+
+        applier.relocate = relocate
+
+        def find(number: int) -> list[FoundBatch]:
+            return self._findings.find_batches(transaction, number)
+
+        for batch in chain_batches(find, last, done, state.batch_hash):
+            if batch.header.number == last and not is_authentic(self._log, batch):
+                break
+            apply_batch(applier, self._log, batch)
+            if batch.header.number == done + BATCHES_AT_ONCE:
+                break
+        return state.batch
+
+    def _place_hydrated(self) -> None:
+        """Chunks that are needed and have a frame here that no batch placed: they came from the cloud."""
+        with self._index.begin_write() as transaction:
+            applier = Applier(transaction, self._directory.site, transaction.load_state(), self._open_pages)
+            tables, after = transaction.tables, b""
+            while found := transaction.first(tables.chunks, after):
+                chunk_id, data = found
+                after = chunk_id + b"\0"
+                row = decode_chunk(data)
+                if row.refcount and not row.local:
+                    for kind, number, offset in self._findings.frames_of(transaction, chunk_id):
+                        size = min(_HEADER_MAX, self._reader.size(number, kind) - offset)
+                        header = decode_header(self._reader.read(number, kind, offset, size))
+                        if not header.bases:
+                            applier.chunks.place(header, kind, number, offset)
+                            break
+            applier.chunks.flush_segments()
+            transaction.save_state(applier.state)
+            transaction.commit()
+
+
+def is_rebuild_needed(index: Index, log: Log) -> bool:
+    """Whether the index is empty although the log is not: places in the log may be out of date, so it must be
+    rebuilt.
+    """
+    with index.begin_read() as transaction:
+        return transaction.load_state().batch == 0 and any(log.scan(number).batches for number in log.segment_numbers())
+
+
+def _swap(directory: DataDirectory) -> None:
+    """Give the new index the old one's place. A crash in between leaves no index: it is rebuilt again."""
+    files = directory.files
+    _clear(directory, directory.index.name)
+    files.sync_directory(directory.index)
+    files.rename(directory.path / _SCRATCH_NAME / _INDEX_FILES[0], directory.index / _INDEX_FILES[0])
+    files.sync_directory(directory.index)
+    _clear(directory, _SCRATCH_NAME)
+
+
+def _clear(directory: DataDirectory, name: str) -> None:
+    path = directory.path / name
+    if directory.files.is_directory(path):
+        for file in directory.files.list_directory(path):
+            if file in _INDEX_FILES:
+                directory.files.unlink(path / file)

@@ -1,0 +1,291 @@
+"""The store as replication sees it: ``ChangeLog`` and ``FrameStore`` of ``replication/ports.py``.
+
+Stands beside operations, above the committer: remote batches and cursor moves are decisions like any other, applied
+by the same ``apply``. Reads take a snapshot and register the collection epoch, so that segments do not go away
+underneath. Replication learns opaque items, encoded changes and sealed frames; nothing of S3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from gateway.store.chunk_rows import OpenPages, is_in_cloud, locate_chunk, locate_frame, read_chunk
+from gateway.store.commit import Committer
+from gateway.store.decision import Decision
+from gateway.store.errors import Damaged
+from gateway.store.index import Transaction
+from gateway.store.index_format import CHUNK_HOLDS, ChunkPlace, State, decode_chunk
+from gateway.store.local_frames import FrameAbsent
+from gateway.store.log import Log
+from gateway.store.log_format import Imported, Located, Own, Pulled, Shipped
+from gateway.store.log_rows import batch_of_seq, read_backlog, read_batch_row, read_origin, scan_batches, scan_origins
+from gateway.store.pulled_frames import stage_pulled_frames
+from gateway.store.segments import SegmentReader
+from gateway.store.shared import Shared
+from gateway.store.views import View, ViewContext
+from replication.change_format import ChangeInvalid, decode_change
+from replication.frame_format import FrameName, decode_header
+from replication.ports import Backlog, Frame, FrameLocation, Identity, LogPosition, Origin, PulledBatch
+from replication.sealing import SealBroken, open_frame
+
+_NO_SEQ: Final = 0
+
+
+class Replica:
+    """``ChangeLog`` and ``FrameStore`` over one process' store."""
+
+    def __init__(
+        self,
+        realm: bytes,
+        site: bytes,
+        open_view: Callable[[], ViewContext],
+        committer: Committer,
+        log: Log,
+        reader: SegmentReader,
+        shared: Shared,
+        open_pages: OpenPages,
+    ) -> None:
+        self._realm, self._site = realm, site
+        self._open_view, self._committer = open_view, committer
+        self._log, self._reader, self._shared, self._open_pages = log, reader, shared, open_pages
+
+    # ChangeLog
+
+    def identity(self) -> Identity:
+        """This site's realm, site and newest incarnation."""
+        return Identity(self._realm, self._site, self._state().incarnation)
+
+    def last_seq(self) -> int:
+        """The sequence number of the newest own change of this incarnation; 0 if none."""
+        return self._state().seq
+
+    def shipped(self) -> LogPosition:
+        """The confirmed cursor."""
+        state = self._state()
+        return LogPosition(state.shipped_n, state.shipped_seq, state.shipped_chain)
+
+    def backlog(self) -> Backlog:
+        """What the cloud does not have yet, from one snapshot."""
+        with self._open_view() as view:
+            return read_backlog(view.transaction, view.state())
+
+    def read_changes(self, after_seq: int, count_max: int, bytes_max: int) -> list[bytes]:
+        """Own encoded changes from ``after_seq + 1`` on; at least one if there is any."""
+        found: list[bytes] = []
+        size = 0
+        with self._snapshot() as view:
+            for seq, record in self._own_records(view.transaction, view.state(), after_seq + 1):
+                if found and (len(found) >= count_max or size + len(record.change) > bytes_max):
+                    break
+                if seq != after_seq + 1 + len(found):
+                    raise Damaged(f"the log has no change {after_seq + 1 + len(found)} but has {seq}")
+                found.append(record.change)
+                size += len(record.change)
+        return found
+
+    async def record_shipped(self, position: LogPosition, located: Sequence[FrameLocation]) -> None:
+        """Advance the cursor and remember where the frames lie. ``ValueError`` if it would go back."""
+
+        def decide(view: Decision) -> None:
+            state = view.state()
+            known = LogPosition(state.shipped_n, state.shipped_seq, state.shipped_chain)
+            if position == known and not located:
+                return
+            if position.n < known.n or position.seq < known.seq or (position.n == known.n and position != known):
+                raise ValueError(f"the cursor is at batch {known.n}, change {known.seq}: it does not go back")
+            if position.seq > state.seq:
+                raise ValueError(f"change {position.seq} was never made: the last is {state.seq}")
+            total = self._ship_total(view.transaction, state, position.seq)
+            view.stage_record(Shipped(position.n, position.seq, position.chain, _located(located), total))
+
+        await self._committer.commit(decide)
+
+    def pulled(self) -> Mapping[Origin, LogPosition]:
+        """Every remote log and how far it was taken in."""
+        with self._open_view() as view:
+            return {origin: LogPosition(row.n, row.seq, row.chain) for origin, row in scan_origins(view.transaction)}
+
+    async def record_pulled(self, batch: PulledBatch) -> None:
+        """Merge a remote batch, whole or not at all. ``ValueError`` for a gap; ``ChangeInvalid`` for what is no
+        change.
+        """
+        _check_batch(batch)
+
+        def decide(view: Decision) -> None:
+            state = view.state()
+            if batch.origin == (self._site, state.incarnation):
+                raise ValueError("a site does not take in its own log")
+            known = read_origin(view.transaction, batch.origin)
+            if batch.position.n <= known.n:
+                return
+            if batch.position.n != known.n + 1 or batch.position.seq != known.seq + len(batch.changes):
+                found = f"batch {batch.position.n} up to change {batch.position.seq}"
+                raise ValueError(f"{found} does not follow batch {known.n} up to change {known.seq}")
+            stage_pulled_frames(view, batch.frames, self._log.keyring)
+            site, incarnation = batch.origin
+            if batch.changes:
+                view.stage_record(Imported(site, incarnation, tuple(batch.changes)))
+            acks = tuple([(*origin, seq) for origin, seq in sorted(batch.acks.items())])
+            position = batch.position
+            view.stage_record(
+                Pulled(
+                    *(site, incarnation, position.n, position.seq, position.chain),
+                    *(acks, batch.sent_ms, _located(batch.located)),
+                )
+            )
+
+        await self._committer.commit(decide)
+
+    def acks(self) -> dict[Origin, dict[Origin, int]]:
+        """What each remote log's writer had applied of each origin when it wrote its newest batch taken in here."""
+        with self._open_view() as view:
+            return {
+                origin: {(site, incarnation): seq for site, incarnation, seq in row.acks}
+                for origin, row in scan_origins(view.transaction)
+            }
+
+    # FrameStore
+
+    def unshipped_frames(self, changes: Sequence[bytes]) -> list[bytes]:
+        """Encoded headers of local frames that these changes need and the cloud lacks, bases first."""
+        found: dict[FrameName, bytes] = {}
+        with self._snapshot() as view:
+            for data in changes:
+                for ref in decode_change(data).refs:
+                    self._collect(view, ref.id, found)
+        return list(found.values())
+
+    def read_frame(self, header: bytes) -> Frame:
+        """The frame with exactly this header, authenticated; ``Damaged`` if it is not here or not what was sealed."""
+        decoded = decode_header(header)
+        with self._snapshot() as view:
+            place = view.chunk(decoded.chunk_id)
+            if place is None or not place.local or (place.segment, place.slot) != decoded.name[1:]:
+                raise Damaged(f"the frame of chunk {decoded.chunk_id.hex()} is no longer on this site")
+            size = place.header_size + place.stored_size
+            data = self._reader.read(place.number, place.kind, place.offset, size)
+        ciphertext = data[place.header_size :]
+        where = f"segment {place.number}, offset {place.offset}"
+        if data[: place.header_size] != header:
+            raise Damaged(f"{where}: another frame lies where chunk {decoded.chunk_id.hex()} should be")
+        try:
+            open_frame(self._log.keyring, decoded, ciphertext)
+        except SealBroken as error:
+            raise Damaged(f"{where}: {error}") from error
+        return Frame(header, ciphertext)
+
+    def locate(self, chunk_ids: Sequence[bytes]) -> dict[bytes, FrameLocation]:
+        """Where chunks lie in the cloud, for those known; a full frame is preferred to a patch."""
+        with self._open_view() as view:
+            found = {chunk_id: locate_chunk(view.transaction, chunk_id) for chunk_id in chunk_ids}
+        return {chunk_id: location for chunk_id, location in found.items() if location is not None}
+
+    def locate_frame(self, chunk_id: bytes, segment: bytes, slot: int) -> FrameLocation | None:
+        """Where exactly this frame lies in the cloud."""
+        with self._open_view() as view:
+            return locate_frame(view.transaction, FrameName(chunk_id, segment, slot))
+
+    def remote_only(self, after: bytes, count_max: int) -> list[FrameLocation]:
+        """Frames of chunks that something needs and that are only in the cloud, by chunk id, greater than ``after``."""
+        found: list[FrameLocation] = []
+        with self._open_view() as view:
+            transaction = view.transaction
+            for chunk_id, data in transaction.scan(transaction.tables.chunks, after + b"\0" if after else b""):
+                row = decode_chunk(data)
+                if row.refcount and not row.local:
+                    location = locate_chunk(transaction, chunk_id)
+                    if location is not None:
+                        found.append(location)
+                        if len(found) == count_max:
+                            break
+        return found
+
+    def _collect(self, view: View, chunk_id: bytes, found: dict[FrameName, bytes]) -> None:
+        """Add a chunk's frame, and before it what it needs: iterative, for pages may list thousands and nest."""
+        waiting: list[tuple[bytes, FrameName | None, bool]] = [(chunk_id, None, False)]
+        while waiting:
+            current, wanted, opened = waiting.pop()
+            row = read_chunk(view.transaction, current)
+            if row is None or not row.local or row.condemned:
+                continue
+            name = FrameName(current, row.segment, row.slot)
+            if name in found or (wanted is not None and wanted != name):
+                continue
+            if opened:
+                found[name] = self._reader.read(row.number, row.kind, row.offset, row.header_size)
+            elif not self._is_shipped(view.transaction, name, exactly=wanted is not None):
+                waiting.append((current, wanted, True))
+                waiting.extend((base.chunk_id, base, False) for base in row.bases)
+                waiting.extend((child, None, False) for child in self._children(view, current, row))
+
+    def _is_shipped(self, transaction: Transaction, name: FrameName, *, exactly: bool) -> bool:
+        if exactly:  # a patch's base: no other frame of the chunk will do
+            return locate_frame(transaction, name) is not None
+        return is_in_cloud(transaction, name.chunk_id)
+
+    def _children(self, view: View, chunk_id: bytes, row: ChunkPlace) -> list[bytes]:
+        if not row.flags & CHUNK_HOLDS:
+            return []
+        try:
+            return [ref.id for ref in self._open_pages(view.chunk).children(chunk_id, row)]
+        except FrameAbsent as error:
+            raise Damaged(f"page {chunk_id.hex()} cannot be decoded: {error}") from error
+
+    # shared
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[View]:
+        token = self._shared.enter()
+        try:
+            with self._open_view() as view:
+                yield view
+        finally:
+            self._shared.leave(token)
+
+    def _state(self) -> State:
+        with self._open_view() as view:
+            return view.state()
+
+    def _own_records(self, transaction: Transaction, state: State, first_seq: int) -> Iterator[tuple[int, Own]]:
+        """Own changes of this incarnation from ``first_seq`` on, with their sequence numbers."""
+        number = batch_of_seq(transaction, state.incarnation, first_seq)
+        if number is None:
+            return
+        for _, row in scan_batches(transaction, number):
+            if row.own_count:
+                yield from self._owns_of(row.segment, row.offset, row.first_seq, first_seq)
+
+    def _owns_of(self, segment: int, offset: int, seq: int, first_seq: int) -> Iterator[tuple[int, Own]]:
+        for record in self._log.records(segment, offset):
+            if isinstance(record, Own):
+                if seq >= first_seq:
+                    yield seq, record
+                seq += 1
+
+    def _ship_total(self, transaction: Transaction, state: State, seq: int) -> int:
+        """Sum of ``ship_bytes`` of everything up to a change of this incarnation."""
+        if seq == state.seq:
+            return state.ship_total
+        if seq == _NO_SEQ:
+            return state.shipped_total
+        number = batch_of_seq(transaction, state.incarnation, seq)
+        row = read_batch_row(transaction, number) if number is not None else None
+        if row is None:
+            raise Damaged(f"the log has no change {seq}")
+        records = self._owns_of(row.segment, row.offset, row.first_seq, row.first_seq)
+        return row.ship_before + sum([record.ship_bytes for at, record in records if at <= seq])
+
+
+def _located(located: Sequence[FrameLocation]) -> tuple[Located, ...]:
+    return tuple([Located(place.header, place.object_name, place.offset) for place in located])
+
+
+def _check_batch(batch: PulledBatch) -> None:
+    """Every change decodes, is of the batch's origin, and they are dense up to its position."""
+    first = batch.position.seq - len(batch.changes) + 1
+    for seq, data in enumerate(batch.changes, first):
+        dot = decode_change(data).dot
+        if dot != (*batch.origin, seq):
+            raise ChangeInvalid(f"change {dot.seq} stands where change {seq} of that log should be")
