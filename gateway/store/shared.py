@@ -115,7 +115,7 @@ class Shared:
                 self._words[active + (epoch & 1)] -= 1  # the collector advanced in between: it may not have counted us
 
     def leave(self, token: int) -> None:
-        """The work that entered with this token is over. No effect after ``close`` (a dropped iterator may come late)."""
+        """The work that entered with this token is over. No effect after ``close``: dropped iterators may come late."""
         with self._lock:
             if self._closed:
                 return

@@ -74,7 +74,13 @@ class BytesSite:
         return self.local.children(ref.id, place) if place else None
 
     async def put(
-        self, data: bytes, replaces: tuple[Ref, ...] = (), offset_hint: int = 0, step: int = 1 << 18, *, fixed: bool = False
+        self,
+        data: bytes,
+        replaces: tuple[Ref, ...] = (),
+        offset_hint: int = 0,
+        step: int = 1 << 18,
+        *,
+        fixed: bool = False,
     ) -> Content:
         async with self.writer(replaces, offset_hint, fixed=fixed) as writer:
             for start in range(0, len(data), step):
