@@ -21,7 +21,7 @@ from replication.change_format import (
 )
 from replication.crdt import Dot
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "change_v1.hex"
+GOLDEN = Path(__file__).parents[1] / "golden" / "change_1.hex"
 SAMPLE = Change(
     Dot(b"S" * 16, b"I" * 8, 7),
     0x0123_4567_89AB_CDEF,
