@@ -1,0 +1,233 @@
+"""The daemon: enters the bucket once, runs both loops, waits failures out, stops in order, tells the truth."""
+
+import asyncio
+
+import pytest
+
+from replication.cloud_memory import MemoryCloud
+from replication.cloud_names import REALM, log_name
+from replication.keys import WrongRealm, create_realm
+from replication.offload import run_at_once
+from replication.ports import CloudUnreachable
+from replication.realm_access import found_realm, join_realm
+from replication.realm_format import REALM_KEY_LABEL, encode_key_text
+from replication.retry import RetryingCloud
+from replication.root_keys import GivenRootKey
+from replication.service import BucketUnsuitable, ReplicationService
+from replication.settings import ReplicationSettings, RetrySettings
+from replication.shipper import Fenced
+from tests.replication.faulty_cloud import FaultyCloud
+from tests.replication.memory_site import MemorySite
+
+ROOT = GivenRootKey(encode_key_text(REALM_KEY_LABEL, bytes(32)))
+QUICK = ReplicationSettings(ship_interval_s=0, poll_interval_s=0, backlog_poll_s=0)
+RETRY = RetrySettings(backoff_base_s=0, backoff_max_s=0, deadline_s=0, circuit_failures=10**9)
+
+
+class Daemon:
+    """A site, its link and its service; reports are kept."""
+
+    def __init__(self, realm, bucket, name, settings=QUICK, **options):
+        self.link = FaultyCloud(bucket)
+        self.site = MemorySite(realm.keyring(), name, lambda: 1_700_000_000_000)
+        self.reports = []
+        self.service = ReplicationService(
+            self.site,
+            self.site,
+            RetryingCloud(self.link, RETRY),
+            realm,
+            settings,
+            wall_ms=self.site.wall_ms,
+            offload=run_at_once,
+            publish_report=self.reports.append,
+            **options,
+        )
+        self.stop = asyncio.Event()
+
+    async def __aenter__(self):
+        self.task = asyncio.create_task(self.service.run(self.stop))
+        return self
+
+    async def __aexit__(self, *exc):
+        self.stop.set()
+        if exc[0] is None:
+            await self.task
+        else:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+
+
+async def until(condition):
+    """Let the loops run until something is so; the test's timeout is the limit."""
+    while not condition():
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def realm(tmp_path):
+    return found_realm(tmp_path / "a-keys", ROOT, 1)[0]
+
+
+async def joined(tmp_path, bucket):
+    return await join_realm(tmp_path / "b-keys", ROOT, bucket)
+
+
+async def test_two_daemons_converge_through_a_cut_link(realm, tmp_path):
+    bucket = MemoryCloud()
+    async with Daemon(realm, bucket, b"a") as a:
+        await until(lambda: REALM in bucket.objects)
+        async with Daemon(await joined(tmp_path, bucket), bucket, b"b") as b:
+            a.site.put(b"k", b"from a")
+            await until(lambda: b.site.visible() == a.site.visible() != {})
+            a.link.partitioned = b.link.partitioned = True
+            a.site.put(b"k", b"a while cut off")
+            b.site.put(b"k", b"b while cut off")
+            await until(lambda: a.reports[-1].cloud == b.reports[-1].cloud == "unreachable")
+            a.link.partitioned = b.link.partitioned = False
+            await until(lambda: a.site.visible() == b.site.visible() and a.site.backlog().changes == 0)
+            await until(lambda: b.site.backlog().changes == 0 and b.reports[-1].cloud == "ok")
+            assert [len(writes) for writes in a.site.visible().values()] == [2]
+    for daemon in (a, b):
+        last = daemon.reports[-1]
+        assert not last.running
+        assert last.published
+        assert last.recoverable
+        assert last.create_once == "enforced"
+        assert last.last_error == ""
+        assert last.remotes[0].stopped == ""
+
+
+async def test_starts_while_the_cloud_is_unreachable(realm):
+    bucket = MemoryCloud()
+    daemon = Daemon(realm, bucket, b"a")
+    daemon.link.partitioned = True
+    daemon.site.put(b"k", b"early")
+    async with daemon:
+        await until(lambda: daemon.reports and daemon.reports[-1].cloud == "unreachable")
+        assert not daemon.reports[-1].published
+        daemon.link.partitioned = False
+        await until(lambda: daemon.site.backlog().changes == 0)
+
+
+async def test_wrong_realm_ends_it_before_anything_is_written(realm):
+    bucket = MemoryCloud()
+    bucket.objects |= create_realm(ROOT, 1).objects
+    before = dict(bucket.objects)
+    daemon = Daemon(realm, bucket, b"a")
+    daemon.site.put(b"k", b"x")
+    with pytest.raises(WrongRealm):
+        await daemon.service.run(asyncio.Event())
+    with pytest.raises(WrongRealm):
+        await daemon.service.run_once()
+    assert bucket.objects == before
+
+
+class Careless(MemoryCloud):
+    """Ignores If-None-Match, as some do."""
+
+    async def put(self, name, data, *, if_absent=False):
+        await super().put(name, data)
+
+
+async def test_bucket_that_replaces_is_refused_unless_vouched_for(realm):
+    bucket = Careless()
+    with pytest.raises(BucketUnsuitable, match="single_writer"):
+        await Daemon(realm, bucket, b"a").service.run(asyncio.Event())
+    vouched = Daemon(realm, bucket, b"a", single_writer=True)
+    vouched.site.put(b"k", b"x")
+    assert (await vouched.service.run_once()).shipped_changes == 1
+    assert "vouched" in vouched.reports[-1].create_once
+
+
+async def test_run_once_leaves_nothing(realm, tmp_path):
+    bucket = MemoryCloud()
+    a = Daemon(realm, bucket, b"a")
+    for number in range(5):
+        a.site.put(b"k%d" % number, b"x" * number)
+    done = await a.service.run_once()
+    assert (done.shipped_changes, done.pulled_changes, done.stopped) == (5, 0, 0)
+    assert done.shipped_bytes > 0
+    b = Daemon(await joined(tmp_path, bucket), bucket, b"b")
+    assert (await b.service.run_once()).pulled_changes == 5
+    assert a.site.visible() == b.site.visible()
+    assert (await a.service.run_once()).shipped_changes == 0
+    assert b.reports[-1].remotes[0].applied_seq == 5
+
+
+async def test_run_once_says_what_failed(realm):
+    a = Daemon(realm, MemoryCloud(), b"a")
+    a.link.partitioned = True
+    with pytest.raises(CloudUnreachable):
+        await a.service.run_once()
+    assert "CloudUnreachable" in a.reports[-1].last_error
+    a.link.partitioned = False
+    await a.service.run_once()
+    assert a.reports[-1].last_error == ""
+
+
+async def test_fenced_site_goes_on_pulling_and_says_so(realm, tmp_path):
+    bucket = MemoryCloud()
+    a = Daemon(realm, bucket, b"a")
+    a.site.put(b"k", b"1")
+    await a.service.run_once()
+    bucket.objects[log_name((a.site.identity().site, a.site.identity().incarnation), 2)] = b"a clone was here"
+    a.site.put(b"k", b"2")
+    b = Daemon(await joined(tmp_path, bucket), bucket, b"b")
+    b.site.put(b"other", b"x")
+    await b.service.run_once()
+    async with Daemon(realm, bucket, b"a") as again:
+        again.site.own, again.site.own_ms = a.site.own, a.site.own_ms
+        again.site.cursor = a.site.cursor
+        await until(lambda: again.reports[-1:] and again.reports[-1].fenced)
+        await until(lambda: (1, b"other") in again.site.visible())
+    fenced = Daemon(realm, bucket, b"a")
+    fenced.site = a.site
+    with pytest.raises(Fenced):
+        await a.service.run_once()
+    assert (1, b"other") in a.site.visible(), "it still takes in news"
+    assert a.site.backlog().changes == 1
+    assert fenced.reports == []
+
+
+async def test_a_failing_store_is_told_and_tried_again(realm):
+    class Full(MemorySite):
+        full = True
+
+        async def record_shipped(self, position, located):
+            if self.full:
+                raise OSError(28, "No space left on device")
+            await super().record_shipped(position, located)
+
+    daemon = Daemon(realm, MemoryCloud(), b"a")
+    daemon.site.__class__ = Full
+    daemon.site.put(b"k", b"x")
+    async with daemon:
+        await until(lambda: daemon.reports and "No space" in daemon.reports[-1].last_error)
+        daemon.site.full = False
+        await until(lambda: daemon.site.backlog().changes == 0)
+        await until(lambda: daemon.reports[-1].last_error == "")
+
+
+async def test_wake_ends_every_wait(realm):
+    slow = ReplicationSettings(ship_interval_s=3600, poll_interval_s=3600, backlog_poll_s=3600)
+    daemon = Daemon(realm, MemoryCloud(), b"a", slow)
+    async with daemon:
+        await until(lambda: daemon.reports and daemon.reports[-1].published)
+        daemon.site.put(b"k", b"x")
+
+        def nudge():
+            daemon.service.wake()
+            return daemon.site.backlog().changes == 0
+
+        await until(nudge)
+
+
+async def test_cancelling_stops_everything(realm):
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(Daemon(realm, MemoryCloud(), b"a").service.run(asyncio.Event()))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert asyncio.all_tasks() == before
