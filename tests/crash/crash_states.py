@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.crash.recording_files import (
     Create,
     MakeDirectory,
+    Note,
     Operation,
     Rename,
     Sync,
@@ -119,9 +120,11 @@ class Disk:
                     self._of(path).pending.append(("link", path.name, None))
             case Write(inode, _, _) | Truncate(inode, _):
                 self.inodes[inode].pending.append(operation)
-            case Sync(inode):
+            case Sync(inode, later):
                 node = self.inodes[inode]
-                node.durable, node.pending = node.content(_keep_all), []
+                covered = len(node.pending) - later
+                rest, node.pending = node.pending[covered:], node.pending[:covered]
+                node.durable, node.pending = node.content(_keep_all), rest
             case SyncDirectory(path):
                 directory = self.directories.setdefault(path, Directory())
                 directory.durable, directory.pending = directory.names(len(directory.pending)), []
@@ -204,8 +207,10 @@ def crash_states(operations: Sequence[Operation], root: Path) -> Iterator[State]
     """Every distinct state after each operation, with a few kinds of loss; ``at`` counts the operations before it."""
     disk = Disk(root)
     seen: set[int] = set()
+    notes = 0
     for at, operation in enumerate(operations, start=1):
         disk.apply(operation)
+        notes += isinstance(operation, Note)  # the same disk is another state once more was promised
         variants: list[tuple[str, Keep, Callable[[Directory], int], Lost | None]] = [
             ("everything kept", _keep_all, _all_names, None),
             ("everything unsynced lost", _drop_all, _no_names, None),
@@ -223,7 +228,7 @@ def crash_states(operations: Sequence[Operation], root: Path) -> Iterator[State]
             variants.append(("only the last write kept", _keep_all, _all_names, _outside(operation)))
         for what, keep, names_kept, lost in variants:
             state = disk.state(at, what, keep, names_kept, lost)
-            mark = hash((tuple(sorted(state.files.items())), state.directories))
+            mark = hash((notes, tuple(sorted(state.files.items())), state.directories))
             if mark not in seen:
                 seen.add(mark)
                 yield state

@@ -6,6 +6,7 @@ text, values digests (None: deleted).
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 from collections.abc import Awaitable, Callable, Iterable
@@ -163,9 +164,17 @@ async def deletes(writer: Writer) -> None:
     await writer.delete("kept")
 
 
+async def together(writer: Writer) -> None:
+    """Several at once: group commit, data segments shared by writers, syncs that overlap with writes."""
+    sizes = (100, 70_000, 400_000, 9_000, 30_000, 700_000)
+    await asyncio.gather(*(writer.put(f"together-{number}", size) for number, size in enumerate(sizes)))
+    await asyncio.gather(*(writer.put(f"together-{number}", 50) for number in range(3)))
+
+
 WORKLOADS: dict[str, Callable[[Writer], Awaitable[None]]] = {
     "small puts": small_puts,
     "medium and large": medium_and_large,
     "uploads": uploads,
     "deletes": deletes,
+    "together": together,
 }

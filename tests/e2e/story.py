@@ -63,6 +63,7 @@ class Story:
     say: Callable[[str], None]
     proxy: FaultProxy
     random: random.Random
+    environment: dict[str, str] = field(default_factory=dict)
     bucket: str = ""
     current: dict[Name, str] = field(default_factory=dict)
     collided: dict[Name, set[str]] = field(default_factory=dict)
@@ -94,12 +95,12 @@ class Story:
         """Site A makes the realm; site B joins with A's key."""
         self.bucket = self.cloud.create_bucket("realm")
         settings = CloudSettings(self.proxy.endpoint, self.bucket, self.cloud.access_key, self.cloud.secret_key)
-        self.a = Site(self.directory / "a", "site-a", cloud=settings, workers=2).start()
+        self.a = Site(self.directory / "a", "site-a", settings, workers=2, environment=self.environment).start()
         self.key = self.directory / "realm.key"
         shutil.copyfile(self.a.data / "keys" / "realm.key", self.key)
         self.key.chmod(0o600)
         realm = {"realm": {"key_file": str(self.key)}}
-        self.b = Site(self.directory / "b", "site-b", cloud=settings, workers=1, settings=realm).start()
+        self.b = Site(self.directory / "b", "site-b", settings, settings=realm, environment=self.environment).start()
         self.say(f"a {self.cloud.kind} cloud, site A with two workers, site B with one; the line goes through a proxy")
 
     def load(self) -> None:
