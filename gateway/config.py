@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from gateway.config_reader import ENVIRONMENT_PREFIX, Check, ConfigError, Problem, Reader, Rule
 from gateway.http.settings import KIB, MIB, HttpSettings
+from gateway.store.store import StoreSettings
 from replication.settings import CloudSettings, ReplicationSettings
 
 __all__ = ["Address", "Config", "ConfigError", "Overrides", "load_config", "parse_address"]
@@ -146,14 +147,6 @@ class RealmConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreConfig:
-    """[store]: limits of the local store."""
-
-    reserve_bytes: int = 256 * MIB
-    map_size_bytes: int = 64 << 30
-
-
-@dataclass(frozen=True, slots=True)
 class LogConfig:
     """[log]: what is written to standard error."""
 
@@ -166,7 +159,7 @@ SECTIONS: Final[Mapping[str, type]] = {
     "realm": RealmConfig,
     "cloud": CloudSettings,
     "replication": ReplicationSettings,
-    "store": StoreConfig,
+    "store": StoreSettings,
     "log": LogConfig,
 }
 
@@ -201,12 +194,16 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("cloud", "upload_bytes_per_s"): Rule(0),
     ("cloud", "download_bytes_per_s"): Rule(0),
     ("replication", "ship_interval_s"): Rule(0.05, 86_400),
+    ("replication", "ship_bytes"): Rule(1, 1 << 40),
     ("replication", "poll_interval_s"): Rule(0.05, 86_400),
     ("replication", "backlog_poll_s"): Rule(0.05, 3600),
     ("replication", "uploads_max"): Rule(1, 64),
     ("replication", "prefetch_max"): Rule(1, 64),
     ("store", "reserve_bytes"): Rule(0),
     ("store", "map_size_bytes"): Rule(64 * MIB, 1 << 46),
+    ("store", "write_budget_bytes"): Rule(16 * MIB, 1 << 36),
+    ("store", "chunk_cache_bytes"): Rule(0, 1 << 36),
+    ("store", "threads"): Rule(1, 64),
     ("log", "level"): Rule(choices=("debug", "info", "warning", "error")),
 }
 
@@ -221,7 +218,7 @@ class Config:
     realm: RealmConfig
     cloud: CloudSettings | None
     replication: ReplicationSettings
-    store: StoreConfig
+    store: StoreSettings
     log: LogConfig
 
     @property

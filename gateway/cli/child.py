@@ -25,9 +25,10 @@ _ORDERS_BYTES_MAX: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a child is told: the configuration, and the descriptor of the listening socket it inherited, if any."""
+    """What a child is told: the configuration, its number among its like, the inherited listening socket if any."""
 
     config: Config
+    number: int = 0
     listener: int | None = None
 
 

@@ -1,7 +1,7 @@
-"""The ``skerry`` command: one parser, one file per subcommand, and the mapping of typed errors to exit codes.
+"""The ``skerry`` command: one parser, one file per subcommand, and nothing else.
 
 A subcommand's file has ``add_parser(subcommands)``, which sets ``run`` (arguments → exit code). Configuration is loaded
-in ``options``; this file only dispatches and says, in one line without a traceback, what went wrong.
+in ``options``, errors become exit codes in ``failures``; this file only dispatches.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
-from gateway.cli import config_check
-from gateway.cli.outcomes import EXIT_CLOUD, EXIT_CODES_TEXT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, complain
-from gateway.config import ConfigError
-from gateway.store.errors import StoreError
-from replication.ports import CloudError
+from gateway.cli import config_check, serve, user
+from gateway.cli.failures import run_reporting
+from gateway.cli.outcomes import EXIT_CODES_TEXT, EXIT_FAILED
 
-_COMMANDS = (config_check,)
+_COMMANDS = (serve, user, config_check)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,19 +40,7 @@ def run_command(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     arguments.environment = environment
     run: Callable[[argparse.Namespace], int] = arguments.run
     try:
-        return run(arguments)
-    except ConfigError as error:
-        for problem in error.problems:
-            complain(str(problem))
-        return EXIT_USAGE
-    except CloudError as error:
-        complain(f"cloud: {error}")
-        return EXIT_CLOUD
-    except StoreError as error:
-        complain(str(error))
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return run_reporting(lambda: run(arguments))
     except BrokenPipeError:
         # Whoever read us went away (`| head`); without this Python complains again while flushing.
         with open(os.devnull, "wb") as sink:

@@ -1,6 +1,6 @@
 """The root user's first credentials: generated once, shown once, kept in the data directory for its owner only.
 
-The file is in the format of ``~/.aws/credentials``, so that AWS tools can be pointed at it. It is written before the key
+The file is in the format of ``~/.aws/credentials``, so AWS tools can be pointed at it. It is written before the key
 is committed: a first start that dies in between leaves a file that a later start replaces, never a key nobody knows. It
 is not read again: a rotated key is not brought back by a restart.
 """

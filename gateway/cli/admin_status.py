@@ -1,0 +1,45 @@
+"""What the admin port of a running server tells: readiness, and the numbers of ``skerry status`` for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from gateway.cli.opening import OpenSite
+from gateway.cli.site_status import assess_site
+from gateway.store.conflicts import count_conflicts
+
+
+class SiteStatus:
+    """See ``gateway.http.admin.StatusProvider``. ``is_serving``: whether all workers take connections."""
+
+    def __init__(self, site: OpenSite, is_serving: Callable[[], bool]) -> None:
+        self._site = site
+        self._is_serving = is_serving
+
+    def readiness(self) -> list[str]:
+        """Why the site is not ready; empty if it is. An island without its cloud is ready."""
+        reasons = [] if self._is_serving() else ["not every worker is serving"]
+        if self._site.store.shared.read_only:
+            reasons.append("the site takes no writes: a sync of the disk failed")
+        return reasons
+
+    def gauges(self) -> Mapping[str, float]:
+        """Numbers of the site, names without prefix."""
+        status = assess_site(self._site)
+        with self._site.store.view() as view:
+            conflicts = count_conflicts(view)
+        report = status.daemon
+        return {
+            "backlog_bytes": status.backlog_bytes,
+            "backlog_changes": status.backlog_changes,
+            "oldest_unsent_age_seconds": status.oldest_unsent_age_s or 0.0,
+            "open_upload_bytes": status.open_upload_bytes,
+            "conflicts": conflicts.conflicts,
+            "broken_conditions": conflicts.broken_conditions,
+            "safe_to_lose": float(status.safe_to_lose),
+            "read_only": float(self._site.store.shared.read_only),
+            "replication_running": float(report is not None and report.running),
+            "cloud_reachable": float(report is not None and report.cloud == "ok"),
+            "remote_logs": len(self._site.replica.pulled()),
+            "remote_logs_stopped": sum(bool(remote.stopped) for remote in report.remotes) if report else 0,
+        }

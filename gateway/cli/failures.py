@@ -1,0 +1,62 @@
+"""Typed errors → what a person is told and the exit code: one table, for the command and for the server's processes.
+
+What is not in the table is a fault of the program: it is left to end in a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from gateway.cli.listener import CannotBind
+from gateway.cli.outcomes import EXIT_CLOUD, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, complain
+from gateway.config import ConfigError
+from gateway.http.tls import BadCertificate
+from gateway.identity.users import BadIdentity
+from gateway.store.errors import StoreError
+from gateway.supervise import CannotStart
+from replication.keys import RealmError
+from replication.ports import CloudError
+from replication.restore import RestoreIncomplete
+from replication.root_keys import RootKeyUnusable
+from replication.service import BucketUnsuitable
+from replication.shipper import Fenced
+
+_TABLE: Final[tuple[tuple[type[BaseException], str, int], ...]] = (
+    (ConfigError, "", EXIT_USAGE),
+    (CannotBind, "", EXIT_FAILED),
+    (BadCertificate, "certificate: ", EXIT_FAILED),
+    (BadIdentity, "", EXIT_FAILED),
+    (StoreError, "", EXIT_FAILED),
+    (RootKeyUnusable, "realm key: ", EXIT_FAILED),
+    (RealmError, "realm: ", EXIT_FAILED),
+    (Fenced, "fenced: ", EXIT_FAILED),
+    (RestoreIncomplete, "not everything could be restored: ", EXIT_FAILED),
+    (BucketUnsuitable, "cloud: ", EXIT_CLOUD),
+    (CloudError, "cloud: ", EXIT_CLOUD),
+)
+
+
+def find_failure(error: BaseException) -> tuple[str, int] | None:
+    """The message and exit code of an error a person can do something about; None for any other."""
+    for kind, prefix, code in _TABLE:
+        if isinstance(error, kind):
+            return f"{prefix}{error}", code
+    return None
+
+
+def run_reporting(work: Callable[[], int | None]) -> int:
+    """Do ``work``; its exit code, or that of the typed error it raised, which is told in one line (or several)."""
+    try:
+        return work() or EXIT_OK
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except CannotStart as error:
+        return error.exit_code if error.exit_code in (EXIT_USAGE, EXIT_FAILED, EXIT_CLOUD) else EXIT_FAILED
+    except Exception as error:
+        found = find_failure(error)
+        if found is None:
+            raise
+        for line in found[0].splitlines():
+            complain(line)
+        return found[1]

@@ -1,0 +1,72 @@
+"""One process' hold on a site: directory, realm, cloud and store, opened together and given back together.
+
+Every process of a site opens it so: workers, the parent, the background process, commands beside a running server.
+Bytes that are only in the cloud are fetched through the cloud of the process that misses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.cli.site import open_site
+from gateway.config import Config
+from gateway.store.layout import DataDirectory
+from gateway.store.replica import Replica
+from gateway.store.store import SiteStore, open_store
+from replication.hydrate import CloudFetcher
+from replication.open_cloud import open_cloud
+from replication.realm_access import RealmAccess
+from replication.retry import RetryingCloud
+
+
+@dataclass(frozen=True, repr=False)
+class OpenSite:
+    """An opened site. ``cloud`` is None where none is configured; opening it sent nothing yet."""
+
+    config: Config
+    directory: DataDirectory
+    realm: RealmAccess
+    store: SiteStore
+    replica: Replica
+    cloud: RetryingCloud | None
+    fetcher: CloudFetcher | None
+
+    @property
+    def counters(self) -> Path:
+        """Directory of the workers' request counters."""
+        return self.directory.run / "metrics"
+
+
+@asynccontextmanager
+async def opened_site(config: Config) -> AsyncIterator[OpenSite]:
+    """Open the site of a configuration; recovers its store first if need be. Blocking at its start and end."""
+    keys = open_site(config)
+    async with AsyncExitStack() as stack:
+        cloud = fetcher = None
+        if config.cloud is not None:
+            cloud = await open_cloud(config.cloud)
+            stack.push_async_callback(cloud.close)
+            fetcher = CloudFetcher(cloud)
+            stack.push_async_callback(fetcher.close)
+        store = open_store(keys.directory, keys.realm.keyring(), config.store, fetcher)
+        stack.callback(store.close)
+        keys.realm.on_keyring = store.set_keyring
+        yield OpenSite(config, keys.directory, keys.realm, store, make_replica(store), cloud, fetcher)
+
+
+def make_replica(store: SiteStore) -> Replica:
+    """The store as replication sees it."""
+    directory = store.directory
+    return Replica(
+        directory.realm,
+        directory.site,
+        store.view,
+        store.committer,
+        store.log,
+        store.segments,
+        store.shared,
+        store.parts.open_pages,
+    )

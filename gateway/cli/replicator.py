@@ -1,0 +1,83 @@
+"""Replication of an opened site, for the background process and for ``skerry replicate``.
+
+The daemon has the turn (``replication_turn``) for as long as nobody asks for it; what no waiting mends (another realm's
+bucket, one that does not create names only once) is told again and again, and tried again: the operator may have
+mended it, and the gateway goes on all the while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Final
+
+from gateway.cli.failures import find_failure
+from gateway.cli.opening import OpenSite
+from gateway.cli.replication_turn import AlreadyReplicating, daemon_turn, once_turn, wait_wanted
+from gateway.cli.site_status import write_report
+from replication.service import OnceSummary, ReplicationService
+
+REST_S: Final = 10.0
+
+log = logging.getLogger("skerry.replication")
+
+
+def make_service(site: OpenSite) -> ReplicationService:
+    """The replication of a site that has a cloud."""
+    assert site.cloud is not None
+    assert site.config.cloud is not None
+    return ReplicationService(
+        site.replica,
+        site.replica,
+        site.cloud,
+        site.realm,
+        site.config.replication,
+        single_writer=site.config.cloud.single_writer,
+        publish_report=lambda report: write_report(site, report),
+    )
+
+
+async def replicate_once(site: OpenSite) -> OnceSummary:
+    """Push and pull until nothing is left, a daemon stepping aside meanwhile. Raises replication's errors."""
+    async with once_turn(site.directory):
+        return await make_service(site).run_once()
+
+
+async def replicate_forever(site: OpenSite, stop: asyncio.Event, *, patient: bool) -> None:
+    """Replicate until ``stop``. ``patient``: what could end it is told, and waited out."""
+    while not stop.is_set():
+        try:
+            async with daemon_turn(site.directory):
+                await _replicate_until_wanted(site, stop)
+        except AlreadyReplicating:
+            if not patient:
+                raise
+            log.warning("another process replicates this site; waiting for it to end")
+            await _rest(stop)
+        except Exception as error:
+            found = find_failure(error)
+            if found is None or not patient:
+                raise
+            log.error("replication cannot go on: %s", found[0])
+            await _rest(stop)
+
+
+async def _replicate_until_wanted(site: OpenSite, stop: asyncio.Event) -> None:
+    """Run the service until ``stop``, or until a ``--once`` wants the turn."""
+    leave = asyncio.Event()
+    service = asyncio.create_task(make_service(site).run(leave))
+    others = [asyncio.create_task(stop.wait()), asyncio.create_task(wait_wanted(site.directory))]
+    try:
+        await asyncio.wait({service, *others}, return_when=asyncio.FIRST_COMPLETED)
+        leave.set()
+        await service
+    finally:
+        for task in (*others, service):
+            task.cancel()
+        await asyncio.gather(*others, service, return_exceptions=True)
+
+
+async def _rest(stop: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), REST_S)

@@ -1,0 +1,132 @@
+"""``skerry serve``: the parent of a site's processes: makes the site at its first start, binds, supervises, ends.
+
+    parent ── worker 1..N        the S3 listener, shared
+           └─ background         replication, if a cloud is configured, and upkeep of the store; niced
+
+The order of a start: bind (a taken port is told before anything is made) → make the site if there is none → open its
+store (recovery) → root credentials → children → ready lines. The parent keeps the store open, so that the site is never
+without a process attached to it, and answers on the admin port. SIGTERM and SIGINT end all, with requests in flight
+drained; SIGHUP reads certificates again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Mapping
+
+from gateway.cli.admin_status import SiteStatus
+from gateway.cli.child import Orders, encode_orders
+from gateway.cli.credentials import ACCESS_KEY_VARIABLE, ensure_credentials
+from gateway.cli.listener import bind_listener, bound_address
+from gateway.cli.logs import configure_logs
+from gateway.cli.opening import OpenSite, opened_site
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.outcomes import EXIT_OK
+from gateway.cli.site import FirstStart, create_site, is_new_site
+from gateway.cli.welcome import describe_first_start, describe_ready
+from gateway.cli.worker import make_server_context
+from gateway.config import Config, parse_address
+from gateway.http.admin import serve_admin
+from gateway.supervise import Role, Supervisor
+
+
+def add_parser(subcommands: Subcommands) -> None:
+    """Add ``serve``."""
+    parser = new_parser(
+        subcommands,
+        "serve",
+        "run the gateway, and replication if a cloud is configured",
+        "Run a site. The first start makes it: realm, root key, recovery kit and credentials are printed once.",
+        "skerry serve --data ./data --listen 127.0.0.1:9000",
+    )
+    add_site_options(parser, json=False)
+    parser.add_argument("--listen", metavar="HOST:PORT", help="where S3 is answered (default 127.0.0.1:9000)")
+    parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one per core)")
+    parser.set_defaults(run=serve)
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Run until told to end."""
+    config = load_site_config(arguments)
+    configure_logs(config.log.level, "server")
+    os.umask(0o077)
+    make_server_context(config.server)  # a certificate that cannot be used is told now
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(bind_listener(parse_address(config.server.listen)))
+        admin = None
+        if config.server.admin_listen:
+            admin = stack.enter_context(bind_listener(parse_address(config.server.admin_listen)))
+        first = create_site(config) if is_new_site(config) else None
+        asyncio.run(_supervise(config, listener, admin, first, arguments.environment))
+    return EXIT_OK
+
+
+async def _supervise(
+    config: Config,
+    listener: socket.socket,
+    admin: socket.socket | None,
+    first: FirstStart | None,
+    environment: Mapping[str, str],
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with opened_site(config) as site:
+        if first is not None:
+            print(describe_first_start(config, first), flush=True)
+        made = await ensure_credentials(site.store, site.directory, environment)
+        supervisor = Supervisor(_plan_roles(config, listener), config.server.drain_timeout_s)
+        loop.add_signal_handler(signal.SIGHUP, supervisor.reload)
+        ended = asyncio.create_task(stop.wait())
+        starting = asyncio.create_task(supervisor.start())
+        await asyncio.wait({ended, starting}, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            await starting
+            given = bool(environment.get(ACCESS_KEY_VARIABLE))
+            scheme = "https" if config.server.tls_certificate_file else "http"
+            endpoint = f"{scheme}://{bound_address(listener)}"
+            admin_place = f"http://{bound_address(admin)}" if admin else ""
+            print(describe_ready(config, endpoint, admin_place, made, given=given), flush=True)
+        starting.cancel()
+        try:
+            await _run(supervisor, site, admin, stop)
+        finally:
+            stop.set()
+            await supervisor.stop()
+
+
+async def _run(supervisor: Supervisor, site: OpenSite, admin: socket.socket | None, stop: asyncio.Event) -> None:
+    """Until ``stop``; raises what ended a keeper or the admin listener."""
+    tasks = [asyncio.create_task(stop.wait()), asyncio.create_task(supervisor.wait_failed())]
+    if admin is not None:
+        status = SiteStatus(site, supervisor.is_ready)
+        tasks.append(asyncio.create_task(serve_admin(admin, status, stop=stop, counters=site.counters)))
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        stop.set()
+        for task in tasks[:2]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _plan_roles(config: Config, listener: socket.socket) -> list[Role]:
+    workers = [
+        Role(
+            f"worker {number}",
+            "gateway.cli.worker",
+            encode_orders(Orders(config, number, listener.fileno())),
+            descriptors=(listener.fileno(),),
+            vital=True,
+        )
+        for number in range(1, config.workers + 1)
+    ]
+    return [*workers, Role("background", "gateway.cli.background", encode_orders(Orders(config)))]

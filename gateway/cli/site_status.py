@@ -1,0 +1,111 @@
+"""The state of a site as ``skerry status`` tells it: counted from the log and the index, never from memory.
+
+Works beside a running server and without one: backlog, conflicts and what was applied of other sites come from one look
+into the store; what only the replication process knows (is the cloud reachable, does something stop) from the report it
+leaves in ``DATA/run``, which is told to be old when nobody replicates.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from gateway.cli.opening import OpenSite
+from gateway.cli.replication_turn import is_replicating
+from gateway.store.conflicts import count_conflicts
+from replication.status import DaemonReport, ReplicationStatus, ReportInvalid, assess, decode_report, encode_report
+
+REPORT_NAME: Final = "replication.json"
+
+
+def report_path(site: OpenSite) -> Path:
+    """Where the replication process leaves its report."""
+    return site.directory.run / REPORT_NAME
+
+
+def write_report(site: OpenSite, report: DaemonReport) -> None:
+    """Leave a report for others to read; whole or not at all, not durable: it is about now."""
+    path = report_path(site)
+    temporary = path.with_suffix(".new")
+    temporary.write_bytes(encode_report(report))
+    temporary.replace(path)
+
+
+def read_report(site: OpenSite) -> DaemonReport | None:
+    """The last report, marked as not running if nobody replicates; None if there is none that can be read."""
+    try:
+        report = decode_report(report_path(site).read_bytes())
+    except (FileNotFoundError, ReportInvalid):
+        return None
+    return report if is_replicating(site.directory) else msgspec.structs.replace(report, running=False)
+
+
+def assess_site(site: OpenSite) -> ReplicationStatus:
+    """Whether this site is safe to lose, as of now."""
+    replica = site.replica
+    return assess(
+        replica.backlog(),
+        replica.shipped(),
+        read_report(site) if site.config.cloud else None,
+        has_cloud=site.config.cloud is not None,
+        recoverable=site.realm.recoverable,
+        now_ms=time.time_ns() // 1_000_000,
+    )
+
+
+def describe_site(site: OpenSite) -> dict[str, Any]:
+    """The document of ``skerry status --json``."""
+    status = assess_site(site)
+    with site.store.view() as view:
+        conflicts = count_conflicts(view)
+    identity = site.replica.identity()
+    report = status.daemon
+    warnings = list(status.warnings)
+    if site.store.shared.read_only:
+        warnings.append("the site takes no writes: a sync of the disk failed")
+    return {
+        "site": site.config.site_name,
+        "site_id": identity.site.hex(),
+        "incarnation": identity.incarnation.hex(),
+        "realm": identity.realm.hex(),
+        "backlog_bytes": status.backlog_bytes,
+        "backlog_changes": status.backlog_changes,
+        "oldest_unsent_age_s": status.oldest_unsent_age_s,
+        "open_upload_bytes": status.open_upload_bytes,
+        "conflicts": conflicts.conflicts,
+        "broken_conditions": conflicts.broken_conditions,
+        "safe_to_lose": status.safe_to_lose,
+        "reasons": list(status.unsafe_reasons),
+        "warnings": warnings,
+        "read_only": site.store.shared.read_only,
+        "replication": None if report is None else _describe_report(report),
+        "sites": _describe_remotes(site, report),
+    }
+
+
+def _describe_report(report: DaemonReport) -> dict[str, Any]:
+    kept = ("running", "cloud", "last_error", "fenced", "published", "written_ms")
+    return {name: getattr(report, name) for name in kept}
+
+
+def _describe_remotes(site: OpenSite, report: DaemonReport | None) -> list[dict[str, Any]]:
+    """What was applied of every other log: durable positions, with what the report adds."""
+    told = {(remote.site, remote.incarnation): remote for remote in report.remotes} if report else {}
+    described = []
+    for (origin, incarnation), position in sorted(site.replica.pulled().items()):
+        remote = told.get((origin.hex(), incarnation.hex()))
+        described.append(
+            {
+                "site_id": origin.hex(),
+                "incarnation": incarnation.hex(),
+                "applied_batches": position.n,
+                "applied_changes": position.seq,
+                "known_batches": max(remote.head_n, position.n) if remote else position.n,
+                "last_sent_ms": remote.sent_ms if remote else None,
+                "stopped": remote.stopped if remote else "",
+            }
+        )
+    return described

@@ -1,0 +1,80 @@
+"""A worker process of ``skerry serve``: its own store, the shared listener, one event loop.
+
+Started by the supervisor as ``python -m gateway.cli.worker``. Ready once connections are taken; told to end, it lets
+requests in flight finish. SIGHUP: the certificate is read again; one that cannot be used leaves the old in place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+import sys
+
+import uvloop
+
+from gateway.cli.child import Orders, read_orders, report_ready, watch_parent
+from gateway.cli.failures import run_reporting
+from gateway.cli.logs import configure_logs
+from gateway.cli.opening import opened_site
+from gateway.config import ServerConfig
+from gateway.http.app import serve_gateway
+from gateway.http.metrics import RequestMetrics
+from gateway.http.tls import BadCertificate, make_tls_context, reload_certificate
+
+log = logging.getLogger("skerry.worker")
+
+
+def main() -> int:
+    """Run one worker until it is told to end: its exit code."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    orders = read_orders()
+    configure_logs(orders.config.log.level, f"worker {orders.number}")
+    return run_reporting(lambda: uvloop.run(_serve(orders)))
+
+
+async def _serve(orders: Orders) -> None:
+    config = orders.config
+    stop = asyncio.Event()
+    watch_parent(stop)
+    assert orders.listener is not None
+    listener = socket.socket(fileno=orders.listener)
+    listener.setblocking(False)
+    context = make_server_context(config.server)
+    if context is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, context, config.server)
+    async with opened_site(config) as site:
+        metrics = RequestMetrics(site.counters / f"worker-{orders.number}.counters")
+        await serve_gateway(
+            site.store,
+            config.server,
+            listener,
+            ssl_context=context,
+            stop=stop,
+            metrics=metrics,
+            on_ready=report_ready,
+        )
+
+
+def make_server_context(server: ServerConfig) -> ssl.SSLContext | None:
+    """The TLS context of a configuration, None for plain HTTP; ``BadCertificate``."""
+    if server.tls_certificate_file is None or server.tls_key_file is None:
+        return None
+    return make_tls_context(server.tls_certificate_file, server.tls_key_file)
+
+
+def _reload(context: ssl.SSLContext, server: ServerConfig) -> None:
+    assert server.tls_certificate_file is not None
+    assert server.tls_key_file is not None
+    try:
+        reload_certificate(context, server.tls_certificate_file, server.tls_key_file)
+    except BadCertificate as error:
+        log.error("the old certificate stays in use: %s", error)
+    else:
+        log.info("certificate read again")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
