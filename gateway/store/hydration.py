@@ -209,7 +209,7 @@ def install_frame(
         if (row.number, row.offset) != damaged:
             return False
         chunks.take_away(header.chunk_id, row)
-    chunks.place(header, KIND_DATA, number, offset, queue=False)
+    chunks.place(header, KIND_DATA, number, offset)
     return True
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -22,17 +22,20 @@ from gateway.store.chunk_writer import ChunkWriter, WriteTools
 from gateway.store.chunking import make_cutter
 from gateway.store.commit import Committer
 from gateway.store.content import BodyWriter, SyncGate, WriterSetup
+from gateway.store.errors import BadDataDirectory
 from gateway.store.frames import FrameMaker
 from gateway.store.hydration import HydrationSetup, Hydrator
-from gateway.store.index import MAP_SIZE_DEFAULT, Index
+from gateway.store.index import MAP_SIZE_DEFAULT, Index, IndexUnreadable
 from gateway.store.index_format import ChunkPlace
 from gateway.store.layout import DataDirectory
-from gateway.store.local_frames import CACHE_BYTES_DEFAULT, ChunkCache, LocalFrames
+from gateway.store.local_frames import CACHE_BYTES_DEFAULT, ChunkCache, FindChunk, LocalFrames
 from gateway.store.log import Log
 from gateway.store.ports import Content, ContentWriter, WriteView
 from gateway.store.predecessor import Predecessor
 from gateway.store.reading import Reader
+from gateway.store.rebuild import Progress, Rebuilt, is_rebuild_needed, rebuild_index
 from gateway.store.recover import recover_tail
+from gateway.store.replica import Replica
 from gateway.store.reserve import Reserve
 from gateway.store.segment_format import KIND_DATA, KIND_LOG
 from gateway.store.segments import Appender, SegmentReader
@@ -79,15 +82,14 @@ class SiteStore:
         settings: StoreSettings,
         fetcher: ChunkFetcher | None,
         parts: _Parts,
+        rebuilt: Rebuilt | None,
     ) -> None:
         self.directory, self.shared, self.index, self.log = directory, shared, index, log
         self.settings, self.parts = settings, parts
-        self.segments, self.frames, self.local, self.appender = (
-            parts.segments,
-            parts.frames,
-            parts.local,
-            parts.appender,
-        )
+        self.rebuilt = rebuilt
+        """What rebuilding the index found, if opening had to; ``torn`` means that a new incarnation is due."""
+        self.segments, self.frames, self.appender = parts.segments, parts.frames, parts.appender
+        self.local = LocalFrames(parts.segments, parts.frames, self.find_chunk, parts.cache)
         self.staging = Staging()
         self._configuration = ConfigurationCache()
         self._workers = ThreadPoolExecutor(settings.threads, "skerry-write")
@@ -108,8 +110,12 @@ class SiteStore:
         self.hydrator = Hydrator(hydration, fetcher)
         self.reader = Reader(self.local, self.find_chunk, parts.cache, shared, self._readers, self.hydrator)
         self._splicer = Splicer(self._setup, self.reader)
+        self.replica = Replica(
+            *(directory.realm, directory.site, self.view, self.committer, log),
+            *(parts.segments, shared, parts.open_pages),
+        )
 
-    def view(self) -> AbstractContextManager[View]:
+    def view(self) -> ViewContext:
         """A snapshot for a few synchronous lookups."""
         return ViewContext(self.index, self.directory.site, self._configuration)
 
@@ -170,15 +176,14 @@ class SiteStore:
 
 @dataclass(frozen=True)
 class _Parts:
-    """What is there before the index can be recovered."""
+    """What is there before there is an index."""
 
     segments: SegmentReader
     frames: FrameMaker
     cache: ChunkCache
-    local: LocalFrames
     appender: Appender
     log_appender: Appender
-    open_pages: Callable[[Callable[[bytes], ChunkPlace | None]], LocalFrames]
+    open_pages: Callable[[FindChunk], LocalFrames]
 
     def close(self) -> None:
         """Give descriptors back."""
@@ -209,51 +214,98 @@ def open_store(
     keyring: Keyring,
     settings: StoreSettings | None = None,
     fetcher: ChunkFetcher | None = None,
+    progress: Progress = lambda what, done, total: None,
 ) -> SiteStore:
     """Open the store of a data directory in this process, recovering first whatever its log has and its index lacks.
 
+    An index that is missing or cannot be read is rebuilt from the segments (``progress`` is told), which may take minutes.
     ``Damaged`` if the log cannot be followed, ``FormatTooNew`` if a newer Skerry wrote it, ``BadDataDirectory``.
     """
     settings = settings or StoreSettings()
     tune_allocator()
+    with _opening(directory) as shared:
+        parts = _make_parts(directory, keyring, settings, shared)
+        try:
+            log = Log(directory, parts.log_appender, parts.segments, keyring, shared)
+            index, rebuilt = _open_index(directory, settings, shared, log, parts, progress)
+            try:
+                recover_tail(index, log, directory.site, parts.open_pages, from_disk=shared.must_reverify)
+            except BaseException:
+                index.close()
+                raise
+        except BaseException:
+            parts.close()
+            raise
+    return SiteStore(directory, shared, index, log, keyring, settings, fetcher, parts, rebuilt)
+
+
+def rebuild_store_index(
+    directory: DataDirectory,
+    keyring: Keyring,
+    settings: StoreSettings | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> Rebuilt:
+    """Make the index anew from the segments. ``BadDataDirectory`` if another process has the store open."""
+    settings = settings or StoreSettings()
+    with _opening(directory) as shared:
+        try:
+            parts = _make_parts(directory, keyring, settings, shared)
+            try:
+                log = Log(directory, parts.log_appender, parts.segments, keyring, shared)
+                return _rebuild(directory, settings, shared, log, parts, progress)
+            finally:
+                parts.close()
+        finally:
+            shared.close()
+
+
+@contextmanager
+def _opening(directory: DataDirectory) -> Iterator[Shared]:
+    """Be the only process that opens; on errors the shared slot is given back."""
     with hold_lock(directory.files, directory.run / "opening"):
         shared = Shared(directory)
         try:
-            return _open_recovered(directory, keyring, settings, fetcher, shared)
+            yield shared
         except BaseException:
             shared.close()
             raise
 
 
-def _open_recovered(
-    directory: DataDirectory,
-    keyring: Keyring,
-    settings: StoreSettings,
-    fetcher: ChunkFetcher | None,
-    shared: Shared,
-) -> SiteStore:
-    index = Index(directory.index, settings.map_size_bytes)
-    parts = _make_parts(directory, keyring, settings, shared, index)
-    log = Log(directory, parts.log_appender, parts.segments, keyring, shared)
+def _open_index(
+    directory: DataDirectory, settings: StoreSettings, shared: Shared, log: Log, parts: _Parts, progress: Progress
+) -> tuple[Index, Rebuilt | None]:
+    """The index, rebuilt if it cannot be used or does not know a log that is there."""
     try:
-        recover_tail(index, log, directory.site, parts.open_pages, from_disk=shared.must_reverify)
-    except BaseException:
-        parts.close()
+        index = Index(directory.index, settings.map_size_bytes)
+        if not is_rebuild_needed(index, log):
+            return index, None
         index.close()
-        raise
-    return SiteStore(directory, shared, index, log, keyring, settings, fetcher, parts)
+    except IndexUnreadable:
+        if shared.live_processes() > 1:
+            raise
+    rebuilt = _rebuild(directory, settings, shared, log, parts, progress)
+    return Index(directory.index, settings.map_size_bytes), rebuilt
 
 
-def _make_parts(
-    directory: DataDirectory, keyring: Keyring, settings: StoreSettings, shared: Shared, index: Index
-) -> _Parts:
+def _rebuild(
+    directory: DataDirectory, settings: StoreSettings, shared: Shared, log: Log, parts: _Parts, progress: Progress
+) -> Rebuilt:
+    if shared.live_processes() > 1:
+        raise BadDataDirectory(
+            "the index cannot be rebuilt while another process uses the data directory: stop it first"
+        )
+    return rebuild_index(
+        *(directory, log, parts.segments, parts.open_pages),
+        map_size=settings.map_size_bytes,
+        from_disk=shared.must_reverify,
+        progress=progress,
+    )
+
+
+def _make_parts(directory: DataDirectory, keyring: Keyring, settings: StoreSettings, shared: Shared) -> _Parts:
     segments = SegmentReader(directory, directory.files)
     frames = FrameMaker(keyring)
     cache = ChunkCache(settings.chunk_cache_bytes)
-
-    def find_chunk(chunk_id: bytes) -> ChunkPlace | None:
-        with index.begin_read() as transaction:
-            return read_chunk(transaction, chunk_id)
 
     def make_appender(kind: int) -> Appender:
         return Appender(
@@ -263,12 +315,7 @@ def _make_parts(
         )
 
     return _Parts(
-        segments,
-        frames,
-        cache,
-        LocalFrames(segments, frames, find_chunk, cache),
-        make_appender(KIND_DATA),
-        make_appender(KIND_LOG),
+        *(segments, frames, cache, make_appender(KIND_DATA), make_appender(KIND_LOG)),
         lambda find: LocalFrames(segments, frames, find, cache),
     )
 
