@@ -1,0 +1,304 @@
+"""The contract of ``ChangeLog`` and ``FrameStore`` over the site in memory and the real store: the same suite for both."""
+
+import dataclasses
+import random
+
+import pytest
+
+from replication.change_format import ChangeInvalid, decode_change
+from replication.cloud_memory import MemoryCloud
+from replication.frame_format import decode_header
+from replication.hydrate import CloudFetcher
+from replication.ports import FrameLocation, LogPosition, PulledBatch
+from replication.puller import Puller
+from replication.sealing import open_frame
+from replication.settings import ReplicationSettings, ShipLimits
+from replication.shipper import Shipper
+from tests.contracts.real_site import RealSite
+from tests.replication.fixed_realm import KEYRING
+from tests.replication.memory_site import MemorySite
+
+PACKED = ReplicationSettings(limits=ShipLimits(inline_bytes_max=0, pack_bytes_max=1 << 20, changes_max=4))
+INLINE = ReplicationSettings()
+BOTH = pytest.mark.parametrize("settings", [INLINE, PACKED], ids=["inline", "packed"])
+
+
+class Memory:
+    """The site in memory under the real site's verbs."""
+
+    def __init__(self, name):
+        self.replica = MemorySite(KEYRING, name, self.wall_ms)
+        self.fetcher = None
+
+    def wall_ms(self):
+        return 1_700_000_000_000
+
+    def use_cloud(self, cloud):
+        self.fetcher = CloudFetcher(cloud)
+
+    async def put(self, key, content):
+        self.replica.put(key, content)
+
+    async def remove(self, key):
+        self.replica.remove(key)
+
+    async def read(self, key):
+        site = self.replica
+        dot, _ = site.visible()[(1, key)][0]
+        chunk = site.refs[dot][0].id
+        if site.read(chunk) is None:
+            await site.keep_frames(await self.fetcher.fetch([site.locate([chunk])[chunk]]))
+        return site.read(chunk)
+
+    def visible(self):
+        return self.replica.visible()
+
+    def own_changes(self):
+        return [decode_change(data) for data in self.replica.own]
+
+    def restart(self):
+        pass
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(params=["memory", "real"])
+def make_site(request, tmp_path):
+    made = []
+
+    def make(name):
+        made.append(Memory(name) if request.param == "memory" else RealSite(tmp_path / name.decode(), KEYRING, name))
+        return made[-1]
+
+    yield make
+    for site in made:
+        site.close()
+
+
+def new_shipper(site, cloud, settings=INLINE):
+    return Shipper(site.replica, site.replica, cloud, lambda: KEYRING, settings, wall_ms=site.wall_ms)
+
+
+async def ship(site, cloud, settings=INLINE):
+    shipper, rounds = new_shipper(site, cloud, settings), []
+    while shipped := await shipper.ship_round():
+        rounds.append(shipped)
+    return rounds
+
+
+async def pull(site, cloud):
+    site.use_cloud(cloud)
+    pulled = await Puller(site.replica, cloud, lambda: KEYRING, wall_ms=site.wall_ms).pull_round()
+    assert pulled.stopped == 0
+    return pulled
+
+
+def origin_of(site):
+    identity = site.replica.identity()
+    return (identity.site, identity.incarnation)
+
+
+def noise(size, seed=0):
+    return random.Random(seed).randbytes(size)
+
+
+async def test_fresh_site(make_site):
+    site = make_site(b"a")
+    log = site.replica
+    assert (log.last_seq(), log.shipped(), dict(log.pulled())) == (0, LogPosition(), {})
+    backlog = log.backlog()
+    assert (backlog.changes, backlog.bytes, backlog.oldest_ms, backlog.open_upload_bytes) == (0, 0, None, 0)
+    assert log.read_changes(0, 10, 1000) == []
+    assert log.unshipped_frames([]) == []
+    assert log.locate([bytes(32)]) == {}
+    assert log.locate_frame(bytes(32), bytes(24), 0) is None
+
+
+async def test_changes_are_dense_and_limits_hold(make_site):
+    site = make_site(b"a")
+    for number in range(6):
+        await site.put(b"k%d" % number, noise(100, number))
+    log, last = site.replica, site.replica.last_seq()
+    every = log.read_changes(0, 100, 1 << 20)
+    assert [decode_change(data).dot for data in every] == [(*origin_of(site), seq) for seq in range(1, last + 1)]
+    assert log.read_changes(2, 3, 1 << 20) == every[2:5]
+    assert log.read_changes(0, 100, 1) == every[:1]
+    assert log.read_changes(last, 100, 100) == []
+
+
+async def test_identity_and_log_survive_a_restart(make_site):
+    site = make_site(b"a")
+    await site.put(b"k", noise(50_000))
+    before = (site.replica.identity(), site.replica.read_changes(0, 10, 1 << 20), site.replica.backlog())
+    site.restart()
+    assert (site.replica.identity(), site.replica.read_changes(0, 10, 1 << 20), site.replica.backlog()) == before
+
+
+async def test_backlog_counts_bytes_and_falls_to_nothing(make_site):
+    site, cloud = make_site(b"a"), MemoryCloud()
+    await site.put(b"small", noise(1000))
+    await site.put(b"large", noise(300_000, 1))
+    backlog = site.replica.backlog()
+    assert backlog.changes == site.replica.last_seq()
+    assert 301_000 < backlog.bytes < 310_000
+    assert backlog.oldest_ms is not None
+    await ship(site, cloud)
+    assert site.replica.backlog() == dataclasses.replace(backlog, changes=0, bytes=0, oldest_ms=None)
+    site.restart()
+    assert site.replica.backlog().changes == 0
+
+
+async def test_unshipped_frames_can_be_read_and_open(make_site):
+    site = make_site(b"a")
+    await site.put(b"k", noise(200_000))
+    headers = site.replica.unshipped_frames(site.replica.read_changes(0, 10, 1 << 20))
+    assert headers
+    assert len(set(headers)) == len(headers)
+    for encoded in headers:
+        frame, header = site.replica.read_frame(encoded), decode_header(encoded)
+        assert frame.header == encoded
+        assert len(frame.ciphertext) == header.stored_size
+        open_frame(KEYRING, header, frame.ciphertext)
+
+
+async def test_record_shipped_places_frames_and_never_goes_back(make_site):
+    site = make_site(b"a")
+    await site.put(b"k", noise(20_000))
+    log, last = site.replica, site.replica.last_seq()
+    headers = log.unshipped_frames(log.read_changes(0, 10, 1 << 20))
+    places = [FrameLocation(header, "sites/x/packs/y", 100 * number) for number, header in enumerate(headers)]
+    ahead = LogPosition(1, 0, b"1" * 32)
+    await log.record_shipped(ahead, places)
+    assert log.shipped() == ahead, "frames may go ahead of their change"
+    assert log.unshipped_frames(log.read_changes(0, 10, 1 << 20)) == []
+    position = LogPosition(2, last, b"2" * 32)
+    await log.record_shipped(position, [])
+    for place in places:
+        header = decode_header(place.header)
+        assert log.locate([header.chunk_id]) == {header.chunk_id: place}
+        assert log.locate_frame(*header.name) == place
+    for back in (ahead, LogPosition(3, last - 1, b"3" * 32)):
+        with pytest.raises(ValueError, match="back"):
+            await log.record_shipped(back, [])
+    site.restart()
+    assert site.replica.shipped() == position
+
+
+@BOTH
+async def test_two_sites_converge_and_read_each_other(make_site, settings):
+    cloud, a, b = MemoryCloud(), make_site(b"a"), make_site(b"b")
+    await a.put(b"a", noise(200_000, 1))
+    await b.put(b"b", noise(10, 2))
+    await a.put(b"both", b"of a")
+    await b.put(b"both", b"of b")
+    for site in (a, b):
+        await ship(site, cloud, settings)
+    for site in (a, b):
+        await pull(site, cloud)
+    assert a.visible() == b.visible() != []
+    for key in (b"a", b"b", b"both"):
+        assert await a.read(key) == await b.read(key)
+    assert await b.read(b"a") == noise(200_000, 1)
+    await b.put(b"both", b"settled by b")
+    await a.remove(b"b")
+    for site in (a, b):
+        await ship(site, cloud, settings)
+    for site in (a, b, a):
+        await pull(site, cloud)
+    assert a.visible() == b.visible()
+    state = a.visible()
+    for site in (a, b):
+        site.restart()
+        assert site.visible() == state
+        assert site.replica.backlog().changes == 0
+
+
+async def test_what_came_from_elsewhere_is_not_shipped_again(make_site):
+    cloud, a, b = MemoryCloud(), make_site(b"a"), make_site(b"b")
+    await a.put(b"a", noise(100_000))
+    await ship(a, cloud)
+    before = b.replica.last_seq()
+    await pull(b, cloud)
+    assert b.replica.last_seq() == before
+    assert await ship(b, cloud) == [] if before == 0 else True
+
+
+async def pulled_batch(make_site, cloud=None):
+    """A batch of a's log, as a puller would hand it on."""
+    a = make_site(b"a")
+    await a.put(b"k", noise(3000))
+    changes = a.replica.read_changes(0, 100, 1 << 20)
+    frames = [a.replica.read_frame(header) for header in a.replica.unshipped_frames(changes)]
+    return PulledBatch(origin_of(a), LogPosition(1, len(changes), b"1" * 32), changes, frames)
+
+
+async def test_record_pulled_is_idempotent_and_takes_no_gap(make_site):
+    batch, b = await pulled_batch(make_site), make_site(b"b")
+    with pytest.raises(ValueError, match="gap|follow"):
+        await b.replica.record_pulled(
+            dataclasses.replace(batch, position=LogPosition(2, batch.position.seq, bytes(32)))
+        )
+    assert dict(b.replica.pulled()) == {}
+    await b.replica.record_pulled(batch)
+    state = b.visible()
+    await b.replica.record_pulled(batch)
+    assert b.visible() == state != []
+    assert dict(b.replica.pulled()) == {batch.origin: batch.position}
+    assert await b.read(b"k") == noise(3000)
+    site = b
+    site.restart()
+    assert site.visible() == state
+    assert dict(site.replica.pulled()) == {batch.origin: batch.position}
+
+
+async def test_a_batch_without_changes_moves_the_position_only(make_site):
+    batch, b = await pulled_batch(make_site), make_site(b"b")
+    ahead = PulledBatch(batch.origin, LogPosition(1, 0, b"0" * 32), (), batch.frames)
+    await b.replica.record_pulled(ahead)
+    assert dict(b.replica.pulled()) == {batch.origin: ahead.position}
+    following = dataclasses.replace(batch, position=LogPosition(2, batch.position.seq, b"2" * 32), frames=())
+    placed = [FrameLocation(frame.header, "sites/x/log/1", 0) for frame in batch.frames]
+    await b.replica.record_pulled(dataclasses.replace(following, located=placed))
+    assert b.visible() != []
+
+
+async def test_a_bad_batch_leaves_nothing(make_site):
+    batch, b = await pulled_batch(make_site), make_site(b"b")
+    bad = dataclasses.replace(batch, changes=[*batch.changes[:-1], b"no change"])
+    with pytest.raises(ChangeInvalid):
+        await b.replica.record_pulled(bad)
+    assert b.visible() in ([], {})
+    assert dict(b.replica.pulled()) == {}
+    await b.replica.record_pulled(batch)
+    assert b.visible() not in ([], {})
+
+
+async def test_deduplication_with_what_came_from_elsewhere_ships_no_bytes_twice(make_site):
+    cloud, a, b = MemoryCloud(), make_site(b"a"), make_site(b"b")
+    content = noise(400_000)
+    await a.put(b"a", content)
+    await ship(a, cloud)
+    await pull(b, cloud)
+    assert await b.read(b"a") == content
+    await b.put(b"copy", content)
+    rounds = await ship(b, cloud)
+    assert sum(one.frames for one in rounds) <= 1
+    assert sum(one.bytes for one in rounds) < 20_000
+    await pull(a, cloud)
+    assert await a.read(b"copy") == content
+
+
+async def test_remote_only_names_what_is_missing_until_it_is_here(make_site):
+    cloud, a, b = MemoryCloud(), make_site(b"a"), make_site(b"b")
+    await a.put(b"a", noise(300_000))
+    await ship(a, cloud, PACKED)
+    await pull(b, cloud)
+    missing = b.replica.remote_only(b"", 100)
+    assert missing
+    ids = [decode_header(place.header).chunk_id for place in missing]
+    assert ids == sorted(ids)
+    assert b.replica.remote_only(ids[-1], 100) == []
+    assert await b.read(b"a") == noise(300_000)
+    assert b.replica.remote_only(b"", 100) == []
+    assert a.replica.remote_only(b"", 100) == []
