@@ -93,7 +93,7 @@ def parse_query(raw: str) -> Query:
 
 
 def canonicalise_query(query: Query, *, without: str = "") -> str:
-    """SigV4's canonical query string: pairs encoded, sorted by name, then value; ``without``: an unreserved name to leave out."""
+    """SigV4's canonical query string: pairs encoded, sorted; ``without``: an unreserved name to leave out."""
     raw = query.raw
     if not raw:
         return ""
