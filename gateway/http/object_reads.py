@@ -141,8 +141,19 @@ async def get_object(call: Call) -> web.StreamResponse:
     located = _locate(call, parameters, head=False)
     if located.not_modified:
         return _not_modified(call, located, parameters)
-    record = located.version.record
-    store = call.context.store
+    if parameters.part_number is None:
+        return await _send(call, located, parameters)
+    # A part's place must be looked up first, which may wait: an open read keeps the content from being collected.
+    guard = call.context.store.read(located.version.record.content, 0, 0)
+    try:
+        return await _send(call, located, parameters)
+    finally:
+        await _close(guard)
+
+
+async def _send(call: Call, located: Located, parameters: GetParameters) -> web.StreamResponse:
+    """The answer of a GET that found its version."""
+    record, store = located.version.record, call.context.store
     status, headers, selection = await _describe(call, located, parameters)
     start, length = (0, record.size) if selection is None else (selection.start, selection.length)
     if not length:

@@ -175,12 +175,14 @@ class _CopyBody:
     """A range of stored bytes as a ``Body``: read back, hashed and written again (deduplication finds most of it)."""
 
     def __init__(self, store: Store, refs: Sequence[Ref], start: int, length: int, algorithm: str) -> None:
-        self._store, self._refs, self._start, self._length = store, refs, start, length
+        # The read is open from here on, in the same step as the source was looked up: that keeps it from collection.
+        self._pieces = store.read(refs, start, length)
+        self._length = length
         self._algorithm = algorithm
 
     async def pour(self, writer: ContentWriter) -> Received:
         digester = Digester((self._algorithm,))
-        async for piece in self._store.read(self._refs, self._start, self._length):
+        async for piece in self._pieces:
             await digester.update(piece)
             await writer.write(piece)
         digests = await digester.finish()

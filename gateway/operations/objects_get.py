@@ -11,6 +11,7 @@ from typing import NamedTuple
 from gateway.operations.context import Context, Owner, find_bucket, find_owner, read_version_id
 from gateway.s3.conditions import NO_CONDITIONS, Conditions, evaluate_read
 from gateway.s3.errors import InvalidPartNumber, MethodNotAllowed, NoSuchKey, NoSuchVersion, NotModified
+from gateway.s3.times import format_http_date
 from gateway.store.object_format import ObjectRecord, PartEntry, decode_parts
 from gateway.store.ports import Bucket, ReadView, Store, Version
 
@@ -53,7 +54,12 @@ def locate_version(
     if version is None:
         raise NoSuchVersion(None, Key=key.decode(), VersionId=version_id)
     if version.record.marker:
-        headers = {"Allow": "DELETE", "x-amz-delete-marker": "true", "x-amz-version-id": version.id.text}
+        headers = {
+            "Allow": "DELETE",
+            "Last-Modified": format_http_date(version.record.modified_ms // 1000),
+            "x-amz-delete-marker": "true",
+            "x-amz-version-id": version.id.text,
+        }
         raise MethodNotAllowed(None, headers=headers, Method="GET", ResourceType="DeleteMarker")
     return bucket, version
 

@@ -1,82 +1,64 @@
-"""A real server for real clients: one site for the session, two workers, no cloud; a fresh bucket for each test."""
+"""boto3 against a gateway in this process, over every kind of store."""
 
-from __future__ import annotations
-
-import os
-import shutil
-import subprocess
-import uuid
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from tests.compat.trees import Runner
-from tests.support.site import Site
+from gateway.http.settings import HttpSettings
+from gateway.operations.context import OperationSettings
+from tests.gateway.http.server import OTHER_KEY, OTHER_SECRET, Server
+from tests.gateway.http.stores import KINDS, opener
+
+PART_MIN = 64 << 10  # instead of 5 MiB, so that multipart tests need not move much
+_names = (f"bucket-{number}" for number in itertools.count())
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with Site(tmp_path_factory.mktemp("compat"), "compat", workers=2) as site:
-        yield site
-
-
-@pytest.fixture(scope="session")
-def client(site: Site) -> Any:
-    """boto3, to prepare and to check what the client under test did."""
-    return site.client()
+@pytest.fixture(scope="module", params=KINDS)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    settings = HttpSettings(operations=OperationSettings(part_bytes_min=PART_MIN))
+    with Server(opener(request.param, tmp_path_factory.mktemp("data")), settings) as running:
+        yield running
 
 
 @pytest.fixture
-def bucket(client: Any) -> str:
-    name = f"compat-{uuid.uuid4().hex[:10]}"
-    client.create_bucket(Bucket=name)
+def s3(server: Server) -> Iterator[Any]:
+    client = server.client()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def other(server: Server) -> Iterator[Any]:
+    client = server.client(OTHER_KEY, OTHER_SECRET)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def bucket(s3: Any) -> str:
+    name = next(_names)
+    s3.create_bucket(Bucket=name)
     return name
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """A small directory tree: nested names, an empty file, odd characters, one file large enough for multipart."""
-    root = tmp_path / "tree"
-    for name, data in {
-        "plain.txt": b"hello",
-        "empty": b"",
-        "nested/deep/er/file.bin": bytes(range(256)) * 100,
-        "with space & plus+.txt": b"odd",
-        "ümlaut/ключ.txt": "value of ключ".encode(),
-        "large.bin": os.urandom(17 << 20),
-    }.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return root
+def versioned(s3: Any, bucket: str) -> str:
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    return bucket
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Callable[[str], Runner]:
-    """``program("rclone")`` runs it, with an environment that knows nothing of this machine; skips if not installed."""
+def refused() -> Any:
+    """``refused("NoSuchKey", 404, call, **arguments)``: the call fails so; returns the error's response."""
 
-    def find(name: str) -> Runner:
-        path = shutil.which(name)
-        if path is None:
-            pytest.skip(f"{name} is not installed")
+    def check(code: str, status: int, call: Any, **arguments: Any) -> dict[str, Any]:
+        with pytest.raises(ClientError) as caught:
+            call(**arguments)
+        response = caught.value.response
+        assert (response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
+        return response
 
-        def run(*arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[bytes]:
-            kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
-            done = subprocess.run(
-                [path, *arguments],
-                env=kept | environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=90,
-                cwd=tmp_path,
-            )
-            if check:
-                said = (done.stdout + done.stderr).decode(errors="replace")[-3000:]
-                assert done.returncode == 0, f"{name} {' '.join(arguments)}: {done.returncode}\n{said}"
-            return done
-
-        return run
-
-    return find
+    return check

@@ -25,6 +25,21 @@ OTHER_SECRET = "other-secret-other-secret-other-secret-x"
 Result = TypeVar("Result")
 
 
+def _close_bodies_with(client: Any) -> None:
+    """Let ``client.close`` close the bodies a test did not read, too: their sockets would be found open later."""
+    bodies: list[Any] = []
+    client.meta.events.register("after-call.s3.GetObject", lambda parsed, **_: bodies.append(parsed.get("Body")))
+    close = client.close
+
+    def close_all() -> None:
+        for body in bodies:
+            if hasattr(body, "close"):
+                body.close()
+        close()
+
+    client.close = close_all
+
+
 class Server:
     """Use as a context manager. ``open_store`` runs on the server's loop and gives the store and how to close it."""
 
@@ -103,18 +118,22 @@ class Server:
 
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(30)
 
-    def client(self, access_key: str = ACCESS_KEY, secret: str = SECRET, **config: Any) -> Any:
+    def client(
+        self, access_key: str = ACCESS_KEY, secret: str = SECRET, region: str = "us-east-1", **config: Any
+    ) -> Any:
         """A boto3 client with default settings but for the endpoint and retries."""
         settings = {"retries": {"max_attempts": 0}, "s3": {"addressing_style": "path"}, **config}
-        return boto3.client(
+        client = boto3.client(
             "s3",
             endpoint_url=self.endpoint,
             aws_access_key_id=access_key,
             aws_secret_access_key=secret,
-            region_name="us-east-1",
+            region_name=region,
             config=Config(**settings),
             verify=False if self._ssl else None,
         )
+        _close_bodies_with(client)
+        return client
 
     def keys(self, bucket: str) -> list[str]:
         """What is really in a bucket: every version's key, straight from the store."""
