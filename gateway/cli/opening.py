@@ -30,9 +30,13 @@ class OpenSite:
     directory: DataDirectory
     realm: RealmAccess
     store: SiteStore
-    replica: Replica
     cloud: RetryingCloud | None
     fetcher: CloudFetcher | None
+
+    @property
+    def replica(self) -> Replica:
+        """The store as replication sees it."""
+        return self.store.replica
 
     @property
     def counters(self) -> Path:
@@ -54,19 +58,4 @@ async def opened_site(config: Config) -> AsyncIterator[OpenSite]:
         store = open_store(keys.directory, keys.realm.keyring(), config.store, fetcher)
         stack.callback(store.close)
         keys.realm.on_keyring = store.set_keyring
-        yield OpenSite(config, keys.directory, keys.realm, store, make_replica(store), cloud, fetcher)
-
-
-def make_replica(store: SiteStore) -> Replica:
-    """The store as replication sees it."""
-    directory = store.directory
-    return Replica(
-        directory.realm,
-        directory.site,
-        store.view,
-        store.committer,
-        store.log,
-        store.segments,
-        store.shared,
-        store.parts.open_pages,
-    )
+        yield OpenSite(config, keys.directory, keys.realm, store, cloud, fetcher)

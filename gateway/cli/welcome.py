@@ -5,7 +5,7 @@ On standard output, for a terminal or a journal; secrets appear only when they w
 
 from __future__ import annotations
 
-from gateway.cli.credentials import ACCESS_KEY_VARIABLE, credentials_path
+from gateway.cli.credentials import ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE, credentials_path
 from gateway.cli.site import FirstStart
 from gateway.config import Config
 from gateway.store.document_format import AccessKeyRecord
@@ -35,9 +35,9 @@ def describe_ready(config: Config, endpoint: str, admin: str, made: AccessKeyRec
     shell = [f"export AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION={region}"]
     keys = ""
     if given:
-        lines += ["", f"Root credentials: those in {ACCESS_KEY_VARIABLE} and its secret."]
+        lines += ["", f"Root credentials: those given in {ACCESS_KEY_VARIABLE} and {SECRET_KEY_VARIABLE}."]
         shell.append(
-            f'export AWS_ACCESS_KEY_ID="${ACCESS_KEY_VARIABLE}" AWS_SECRET_ACCESS_KEY="$SKERRY_ROOT_SECRET_KEY"'
+            f'export AWS_ACCESS_KEY_ID="${ACCESS_KEY_VARIABLE}" AWS_SECRET_ACCESS_KEY="${SECRET_KEY_VARIABLE}"'
         )
     elif made is not None:
         lines += [
@@ -50,7 +50,8 @@ def describe_ready(config: Config, endpoint: str, admin: str, made: AccessKeyRec
         keys = f', aws_access_key_id="{made.id}", aws_secret_access_key="{made.secret}"'
     else:
         lines += ["", "Root credentials: shown at the first start" + (f", kept in {kept}." if kept.exists() else ".")]
-        shell.append(f"export AWS_SHARED_CREDENTIALS_FILE={kept}")
+        if kept.exists():
+            shell.append(f"export AWS_SHARED_CREDENTIALS_FILE={kept}")
     boto3 = f'boto3.client("s3", endpoint_url="{endpoint}", region_name="{region}"{keys})'
     lines += ["", "aws:", *(f"  {line}" for line in shell), "  aws s3 mb s3://first", "  aws s3 cp FILE s3://first/"]
     lines += ["boto3:", f"  {boto3}"]

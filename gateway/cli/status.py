@@ -1,0 +1,63 @@
+"""``skerry status``: what the cloud lacks, what collided, what came from other sites, whether this site may be lost."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from typing import Any
+
+from gateway.cli.opening import opened_site
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.outcomes import EXIT_NO, EXIT_OK, describe_bytes, print_json, print_table
+from gateway.cli.site_status import describe_site
+
+
+def add_parser(subcommands: Subcommands) -> None:
+    """Add ``status``."""
+    parser = new_parser(
+        subcommands,
+        "status",
+        "backlog, conflicts, and whether this site is safe to lose",
+        "The state of a site, counted from its log: exact beside a running server and without one.",
+        "skerry status --data ./data --json",
+    )
+    add_site_options(parser)
+    parser.add_argument(
+        "--exit-code", action="store_true", help="exit with 1 if the site is not safe to lose (0 otherwise)"
+    )
+    parser.set_defaults(run=_show_status)
+
+
+def _show_status(arguments: argparse.Namespace) -> int:
+    document = asyncio.run(_read_status(arguments))
+    if arguments.json:
+        print_json(document)
+    else:
+        _print_status(document)
+    return EXIT_NO if arguments.exit_code and not document["safe_to_lose"] else EXIT_OK
+
+
+async def _read_status(arguments: argparse.Namespace) -> dict[str, Any]:
+    async with opened_site(load_site_config(arguments)) as site:
+        return describe_site(site)
+
+
+def _print_status(document: dict[str, Any]) -> None:
+    print(f"site {document['site']} ({document['site_id']})")
+    age = document["oldest_unsent_age_s"]
+    waiting = "" if age is None else f", the oldest for {age:.0f} s"
+    backlog = f"{document['backlog_changes']} changes, {describe_bytes(document['backlog_bytes'])}"
+    print(f"not in the cloud yet: {backlog}{waiting}")
+    print(f"in open uploads, never shipped: {describe_bytes(document['open_upload_bytes'])}")
+    print(f"conflicts: {document['conflicts']}; broken conditions: {document['broken_conditions']}")
+    print(f"safe to lose: {'yes' if document['safe_to_lose'] else 'no'}")
+    for reason in document["reasons"]:
+        print(f"  - {reason}")
+    for warning in document["warnings"]:
+        print(f"warning: {warning}")
+    if document["sites"]:
+        rows = [
+            (site["site_id"], site["incarnation"], site["applied_batches"], site["applied_changes"], site["stopped"])
+            for site in document["sites"]
+        ]
+        print_table(("OTHER SITE", "INCARNATION", "BATCHES APPLIED", "CHANGES", "STOPPED"), rows)
