@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from gateway.s3.checksums import BY_HEADER
 from gateway.s3.errors import not_implemented_header
 from gateway.s3.routing import Operation as Op
 from gateway.s3.uri import Query
@@ -30,6 +31,11 @@ _SIGNING_PARAMETERS: Final = frozenset(
 )
 
 
+# What a body's checksum is said by.
+_CHECKSUMS: Final = frozenset(BY_HEADER)
+_NOT_MERGED: Final = _SIGNING_PARAMETERS | _CHECKSUMS | {"x-amz-sdk-checksum-algorithm"}
+
+
 def fold_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Raw header pairs as one mapping: lower case names, trimmed values, duplicates joined with a comma in order."""
     folded: dict[str, str] = {}
@@ -43,14 +49,15 @@ def fold_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 def merge_query_headers(headers: dict[str, str], query: Query) -> dict[str, str]:
     """Headers with the ``x-amz-*`` headers that presigners moved into the query; a real header wins over its twin.
 
-    For reading parameters, never for checking a signature.
+    Checksums of the body stay behind, as with AWS: a presigner that has no body yet puts that of nothing into the URL
+    (SDK for JavaScript since 3.729). For reading parameters, never for checking a signature.
     """
     if "x-amz-" not in query.raw.lower():
         return headers
     moved = {
         name.lower(): value
         for name, value in query.pairs
-        if name[:6].lower() == "x-amz-" and name.lower() not in _SIGNING_PARAMETERS
+        if name[:6].lower() == "x-amz-" and name.lower() not in _NOT_MERGED
     }
     return {**moved, **headers} if moved else headers
 
@@ -62,6 +69,7 @@ _ALWAYS: Final = frozenset(
         "x-amz-date",
         "x-amz-security-token",
         "x-amz-user-agent",
+        "x-amz-api-version",  # the SDK for C++ says which API it was generated from
         "x-amz-expected-bucket-owner",  # evaluated for every operation by the dispatcher
         "x-amz-request-payer",
         "x-amz-id",
@@ -71,21 +79,6 @@ _ALWAYS: Final = frozenset(
         "x-amz-te",
         "x-amz-cf-id",
     }
-)
-_CHECKSUMS: Final = frozenset(
-    CHECKSUM_PREFIX + name
-    for name in (
-        "crc32",
-        "crc32c",
-        "crc64nvme",
-        "sha1",
-        "sha256",
-        "sha512",
-        "md5",
-        "xxhash64",
-        "xxhash3",
-        "xxhash128",
-    )
 )
 _BODY: Final = _CHECKSUMS | {"x-amz-trailer", "x-amz-decoded-content-length"}
 _STORED: Final = frozenset({"x-amz-storage-class", "x-amz-website-redirect-location", "x-amz-acl"})

@@ -36,7 +36,7 @@ def files_of(cloud: TestCloud, bucket: str) -> dict[str, str]:
 
 def test_without_a_cloud_nothing_is_safe_to_lose(tmp_path: Path) -> None:
     with Site(tmp_path / "alone", "alone") as site:
-        site.client().create_bucket(Bucket="b")
+        site.client().create_bucket(Bucket="box")
         status = site.status()
         assert status["safe_to_lose"] is False
         assert "cloud" in str(status).lower()

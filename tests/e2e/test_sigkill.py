@@ -53,7 +53,7 @@ class Writer(threading.Thread):
         key = f"w{self.number}/{self.random.randrange(60)}"
         if self.random.random() < 0.2:
             self.possible = {key: None}
-            self.client.delete_object(Bucket="b", Key=key)
+            self.client.delete_object(Bucket="box", Key=key)
         else:
             size = self.random.choice((10, 4096, 40_000, 300_000, 3_000_000))
             data = self.random.randbytes(size)
@@ -61,19 +61,19 @@ class Writer(threading.Thread):
             if size == 3_000_000 and self.random.random() < 0.5:
                 self.upload_in_parts(key, self.random.randbytes(5 << 20), data)
             else:
-                self.client.put_object(Bucket="b", Key=key, Body=data)
+                self.client.put_object(Bucket="box", Key=key, Body=data)
         self.certain.update(self.possible)
         self.possible = {}
         self.acknowledged += 1
 
     def upload_in_parts(self, key: str, first: bytes, last: bytes) -> None:
         self.possible = {key: digest(first + last)}
-        upload = self.client.create_multipart_upload(Bucket="b", Key=key)["UploadId"]
+        upload = self.client.create_multipart_upload(Bucket="box", Key=key)["UploadId"]
         parts = []
         for number, body in enumerate((first, last), start=1):
-            done = self.client.upload_part(Bucket="b", Key=key, UploadId=upload, PartNumber=number, Body=body)
+            done = self.client.upload_part(Bucket="box", Key=key, UploadId=upload, PartNumber=number, Body=body)
             parts.append({"PartNumber": number, "ETag": done["ETag"]})
-        self.client.complete_multipart_upload(Bucket="b", Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
+        self.client.complete_multipart_upload(Bucket="box", Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
 
 
 def check_round(client: Any, writers: list[Writer]) -> dict[str, str | None]:
@@ -107,7 +107,7 @@ def test_sigkill_under_load_loses_nothing_acknowledged(tmp_path: Path) -> None:
     moments = random.Random(seed)
     site = Site(tmp_path / "site", "victim", workers=2).start()
     try:
-        site.client().create_bucket(Bucket="b")
+        site.client().create_bucket(Bucket="box")
         known: dict[str, str | None] = {}
         total = 0
         for number in range(ROUNDS):
@@ -134,7 +134,7 @@ def test_sigkill_while_shipping_loses_nothing(cloud: TestCloud, proxy: FaultProx
     a = Site(tmp_path / "a", "a", cloud=settings).start()
     b: Site | None = None
     try:
-        a.client().create_bucket(Bucket="b")
+        a.client().create_bucket(Bucket="box")
         known: dict[str, str | None] = {}
         for number in range(SHIPPING_ROUNDS):
             _, known = run_round(a, seed + 100 * number, known, moments.uniform(0.5, 2.0))

@@ -214,14 +214,16 @@ class Site:
         assert isinstance(parsed, dict)
         return parsed
 
-    def aws(self, *arguments: str, timeout_s: float = 600.0, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """aws-cli with its default settings against this site."""
+    def aws(
+        self, *arguments: str, timeout_s: float = 600.0, check: bool = True, config: str = os.devnull
+    ) -> subprocess.CompletedProcess[str]:
+        """aws-cli with its default settings, or those of the file ``config``, against this site."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PYTHONPATH"))} | {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_CONFIG_FILE": config,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
