@@ -29,10 +29,13 @@ from gateway.s3.times import parse_http_date, parse_iso_ms
 BODY_BYTES_MAX: Final = {
     "CreateBucketConfiguration": 64 * 1024,
     "VersioningConfiguration": 64 * 1024,
-    "Delete": 4 * 1024 * 1024,
-    "CompleteMultipartUpload": 8 * 1024 * 1024,
+    "Delete": 2 * 1024 * 1024,
+    "CompleteMultipartUpload": 4 * 1024 * 1024,
 }
 """The largest document taken of each kind, bytes; the HTTP layer must not read beyond."""
+_TAGS_MAX: Final = {"Delete": 20_000, "CompleteMultipartUpload": 150_000}
+_TAGS_DEFAULT_MAX: Final = 200
+"""Tags, opening and closing: the most that a legal document needs; deeper or longer floods are not even parsed."""
 DELETE_KEYS_MAX: Final = 1000
 
 
@@ -66,7 +69,7 @@ def _tag(element: Element) -> str:
 
 def parse_document(body: bytes, root: str) -> Element:
     """The root element of ``body`` if it is a well-formed, harmless document named ``root``; else ``MalformedXML``."""
-    if len(body) > BODY_BYTES_MAX.get(root, 64 * 1024):
+    if len(body) > BODY_BYTES_MAX.get(root, 64 * 1024) or body.count(b"<") > _TAGS_MAX.get(root, _TAGS_DEFAULT_MAX):
         raise MalformedXML
     try:
         element: Element = fromstring(body, forbid_dtd=True, forbid_entities=True, forbid_external=True)

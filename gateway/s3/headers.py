@@ -30,7 +30,6 @@ _SIGNING_PARAMETERS: Final = frozenset(
     }
 )
 
-
 # What a body's checksum is said by.
 _CHECKSUMS: Final = frozenset(BY_HEADER)
 _NOT_MERGED: Final = _SIGNING_PARAMETERS | _CHECKSUMS | {"x-amz-sdk-checksum-algorithm"}
@@ -52,8 +51,6 @@ def merge_query_headers(headers: dict[str, str], query: Query) -> dict[str, str]
     Checksums of the body stay behind, as with AWS: a presigner that has no body yet puts that of nothing into the URL
     (SDK for JavaScript since 3.729). For reading parameters, never for checking a signature.
     """
-    if "x-amz-" not in query.raw.lower():
-        return headers
     moved = {
         name.lower(): value
         for name, value in query.pairs

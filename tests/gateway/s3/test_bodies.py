@@ -150,6 +150,7 @@ def test_an_empty_completion_is_refused():
         EXTERNAL,
         b"<Delete>" + b" " * BODY_BYTES_MAX["Delete"] + b"</Delete>",
         b"<a>" * 50_000,
+        b"<Delete>" + b"<Object/>" * 20_000 + b"</Delete>",
     ],
 )  # fmt: skip
 def test_documents_that_are_refused(body):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from io import BytesIO
 
 import pytest
+from botocore.httpchecksum import AwsChunkedWrapper, Crc32Checksum
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.s3.checksums import compute_checksum
 from gateway.s3.chunked import SMALL_CHUNKS_MAX, ChunkedDecoder, encode_chunked
 from gateway.s3.errors import (
     IncompleteBody,
@@ -237,6 +240,16 @@ def test_pieces_are_views_of_what_was_fed():
     assert [len(piece) for piece in pieces] == [9000, 8192, 17]
     assert all(piece.obj is body for piece in pieces)
     assert sha256(b"".join(pieces)).digest() == sha256(DATA).digest()
+
+
+@pytest.mark.parametrize("size", [0, 1, 8192, 1 << 20, (1 << 20) + 1])
+def test_what_botocore_sends_over_tls_decodes(size):
+    data = b"d" * size
+    wrapped = AwsChunkedWrapper(BytesIO(data), Crc32Checksum, CRC.replace("crc32c", "crc32"))
+    body = b"".join(iter(lambda: wrapped.read(65536), b""))
+    decoded, trailers = decode(Payload(UNSIGNED_TRAILER, "", size, ("x-amz-checksum-crc32",)), None, body, 1000)
+    assert decoded == data
+    assert trailers == {"x-amz-checksum-crc32": compute_checksum("CRC32", data)}
 
 
 @given(body=st.binary(max_size=300), mode=st.sampled_from(ALL_MODES), step=st.integers(1, 50))

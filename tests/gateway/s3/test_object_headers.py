@@ -44,6 +44,9 @@ def test_headers_moved_into_the_query_come_back_but_never_over_a_real_one():
     query = parse_query("x-amz-meta-a=1&X-Amz-Acl=private&X-Amz-Signature=s&X-Amz-Date=d&prefix=p&x-amz-meta-b=q")
     merged = merge_query_headers({"x-amz-meta-b": "h"}, query)
     assert merged == {"x-amz-meta-a": "1", "x-amz-acl": "private", "x-amz-meta-b": "h"}
+    # AWS ignores what a presigner without a body said of the body.
+    assert merge_query_headers({}, parse_query(f"x-amz-checksum-crc32={CRC}&x-amz-sdk-checksum-algorithm=CRC32")) == {}
+    assert merge_query_headers({}, parse_query("x-amz-checksum-mode=ENABLED")) == {"x-amz-checksum-mode": "ENABLED"}
     headers = {"host": "h"}
     assert merge_query_headers(headers, parse_query("prefix=x")) is headers
 
