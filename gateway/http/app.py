@@ -192,7 +192,6 @@ async def serve_gateway(
             await stop.wait()
         finally:
             listener.close()
-            server.pre_shutdown()
-            await server.shutdown(settings.drain_timeout_s)
+            await server.drain(settings.drain_timeout_s)
     finally:
         sweep.cancel()

@@ -138,6 +138,17 @@ class S3Server(web.Server):
         """Whether another connection would be one too many."""
         return len(self._connections) >= self._connections_max
 
+    async def drain(self, timeout_s: float) -> None:
+        """Take no more requests, let those in flight finish for ``timeout_s``, then end every connection for good."""
+        transports = list(self._connections.values())
+        self.pre_shutdown()
+        await self.shutdown(timeout_s)
+        for transport in transports:
+            if not transport.get_write_buffer_size():
+                transport.abort()  # TLS would otherwise wait for the client's goodbye beyond the life of the loop
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
     async def sweep(self) -> None:
         """For ever: close connections whose request headers take too long."""
         while True:

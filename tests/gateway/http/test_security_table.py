@@ -1,0 +1,230 @@
+"""Every implemented operation × how it is signed × payload mode: the right secret is served, a wrong one is 403.
+
+A refused request stores and changes nothing. And what must never be taken: unsigned headers, two kinds of credentials.
+"""
+
+import hashlib
+import time
+import zlib
+from base64 import b64encode
+
+import msgspec
+import pytest
+
+from gateway.http.dispatch import HANDLERS
+from gateway.identity.users import add_user, new_access_key, new_user
+from gateway.s3.payload import PayloadMode
+from gateway.s3.routing import Operation as Op
+from tests.gateway.http.raw import build
+from tests.gateway.http.server import SECRET
+
+WRONG = "not-the-secret-not-the-secret-not-the-se"
+ENABLE = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+DELETE = b"<Delete><Object><Key>kept</Key></Object></Delete>"
+COMPLETE = b"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>%s</ETag></Part></CompleteMultipartUpload>"
+COPY = {"x-amz-copy-source": "/raw/kept"}
+
+# operation: method, path, query, extra headers, body, good status. {u} is an open upload with part 1.
+REQUESTS = {
+    Op.AbortMultipartUpload: ("DELETE", "/raw/up", "uploadId={u}", {}, b"", 204),
+    Op.CompleteMultipartUpload: ("POST", "/raw/up", "uploadId={u}", {}, COMPLETE, 200),
+    Op.CopyObject: ("PUT", "/raw/new", "", COPY, b"", 200),
+    Op.CreateBucket: ("PUT", "/made-by-this", "", {}, b"", 200),
+    Op.CreateMultipartUpload: ("POST", "/raw/up2", "uploads=", {}, b"", 200),
+    Op.DeleteBucket: ("DELETE", "/doomed", "", {}, b"", 204),
+    Op.DeleteObject: ("DELETE", "/raw/kept", "", {}, b"", 204),
+    Op.DeleteObjects: ("POST", "/raw", "delete=", {"content-md5": ""}, DELETE, 200),
+    Op.GetBucketAcl: ("GET", "/raw", "acl=", {}, b"", 200),
+    Op.GetBucketLocation: ("GET", "/raw", "location=", {}, b"", 200),
+    Op.GetBucketVersioning: ("GET", "/raw", "versioning=", {}, b"", 200),
+    Op.GetObject: ("GET", "/raw/kept", "", {}, b"", 200),
+    Op.GetObjectAcl: ("GET", "/raw/kept", "acl=", {}, b"", 200),
+    Op.HeadBucket: ("HEAD", "/raw", "", {}, b"", 200),
+    Op.HeadObject: ("HEAD", "/raw/kept", "", {}, b"", 200),
+    Op.ListBuckets: ("GET", "/", "", {}, b"", 200),
+    Op.ListMultipartUploads: ("GET", "/raw", "uploads=", {}, b"", 200),
+    Op.ListObjectVersions: ("GET", "/raw", "versions=", {}, b"", 200),
+    Op.ListObjects: ("GET", "/raw", "", {}, b"", 200),
+    Op.ListObjectsV2: ("GET", "/raw", "list-type=2", {}, b"", 200),
+    Op.ListParts: ("GET", "/raw/up", "uploadId={u}", {}, b"", 200),
+    Op.PutBucketVersioning: ("PUT", "/versions-here", "versioning=", {}, ENABLE, 200),
+    Op.PutObject: ("PUT", "/raw/new", "", {}, b"new", 200),
+    Op.UploadPart: ("PUT", "/raw/up", "partNumber=2&uploadId={u}", {}, b"part", 200),
+    Op.UploadPartCopy: ("PUT", "/raw/up", "partNumber=2&uploadId={u}", COPY, b"", 200),
+}
+CHUNKED = [Op.PutObject, Op.UploadPart]
+SIGNINGS = ["header-sha256", "header-unsigned", "query"]
+
+
+def test_the_table_names_every_implemented_operation():
+    assert set(REQUESTS) == set(HANDLERS)
+
+
+@pytest.fixture
+def scene(server):
+    """A bucket with an object and an open upload with a part; returns the upload id and a picture of everything."""
+    s3 = server.client(request_checksum_calculation="when_required")
+    for name in ("doomed", "versions-here"):
+        s3.create_bucket(Bucket=name)
+    s3.put_object(Bucket="raw", Key="kept", Body=b"kept")
+    upload = s3.create_multipart_upload(Bucket="raw", Key="up")["UploadId"]
+    etag = s3.upload_part(Bucket="raw", Key="up", UploadId=upload, PartNumber=1, Body=b"one")["ETag"]
+
+    async def look():
+        with server.store.view() as view:
+            uid = view.bucket("raw").uid
+            return (
+                sorted(bucket.name + bucket.versioning for bucket in view.buckets()),
+                [(row.key, row.order) for row in view.scan_versions(uid)],
+                [(one.id, [part.etag for part in view.parts(one.id)]) for one in view.uploads(uid)],
+            )
+
+    yield upload, etag, lambda: server.call(look)
+    for open_upload in s3.list_multipart_uploads(Bucket="raw").get("Uploads", []):
+        s3.abort_multipart_upload(Bucket="raw", Key=open_upload["Key"], UploadId=open_upload["UploadId"])
+    for version in s3.list_object_versions(Bucket="raw").get("Versions", []):
+        s3.delete_object(Bucket="raw", Key=version["Key"], VersionId=version["VersionId"])
+    for bucket in s3.list_buckets()["Buckets"]:
+        if bucket["Name"] != "raw":
+            s3.delete_bucket(Bucket=bucket["Name"])
+    s3.close()
+
+
+def request_of(raw, operation, signing, secret, upload, etag):
+    """The bytes of one request, signed so."""
+    method, path, query, extra, body, _ = REQUESTS[operation]
+    query, extra = query.format(u=upload), dict(extra)
+    if operation is Op.CompleteMultipartUpload:
+        body = body % etag.strip('"').encode()
+    if "content-md5" in extra:
+        extra["content-md5"] = b64encode(hashlib.md5(body).digest()).decode()
+    if signing == "query":
+        signed = raw.presigned_query(method, path, query=query, secret=secret, headers=extra)
+        return method, build(method, f"{path}?{signed}", {"host": raw.host, **extra}, body)
+    payload = hashlib.sha256(body).hexdigest() if signing == "header-sha256" else "UNSIGNED-PAYLOAD"
+    headers = raw.signed_headers(method, path, query=query, headers=extra, payload=payload, secret=secret)
+    return method, build(method, path + ("?" + query if query else ""), headers, body)
+
+
+@pytest.mark.parametrize("signing", SIGNINGS)
+@pytest.mark.parametrize("operation", REQUESTS, ids=str)
+def test_right_and_wrong_secret(raw, scene, operation, signing):
+    upload, etag, look = scene
+    before = look()
+    method, data = request_of(raw, operation, signing, WRONG, upload, etag)
+    answer = raw.send(data, method)
+    assert answer.status == 403
+    assert method == "HEAD" or answer.code == "SignatureDoesNotMatch"
+    assert look() == before
+    method, data = request_of(raw, operation, signing, SECRET, upload, etag)
+    assert raw.send(data, method).status == REQUESTS[operation][-1]
+
+
+@pytest.mark.parametrize("operation", REQUESTS, ids=str)
+def test_nobody_is_denied(raw, scene, operation):
+    upload, _, look = scene
+    before = look()
+    method, path, query, extra, body, _ = REQUESTS[operation]
+    target = path + ("?" + query.format(u=upload) if query else "")
+    answer = raw.send(build(method, target, {"host": raw.host, **extra}, body), method)
+    assert answer.status == 403
+    assert method == "HEAD" or answer.code == "AccessDenied"
+    assert look() == before
+
+
+@pytest.mark.parametrize("operation", CHUNKED, ids=str)
+@pytest.mark.parametrize("mode", [mode for mode in PayloadMode if mode.is_chunked], ids=lambda mode: mode.name)
+def test_chunked_right_and_wrong_secret(raw, scene, operation, mode):
+    upload, _, look = scene
+    before = look()
+    _, path, query, _, _, _ = REQUESTS[operation]
+    query = query.format(u=upload)
+    target = path + ("?" + query if query else "")
+    trailers = None
+    pieces = [b"a" * 9000, b"b" * 100]
+    if mode.has_trailer:
+        trailers = {"x-amz-checksum-crc32": b64encode(zlib.crc32(b"".join(pieces)).to_bytes(4, "big")).decode()}
+    for secret, status in ((WRONG, 403), (SECRET, 200)):
+        headers, body = raw.chunked_put(path, pieces, mode, query=query, trailers=trailers, secret=secret)
+        assert raw.send(build("PUT", target, headers, body)).status == status
+        if status == 403:
+            assert look() == before
+    assert look() != before
+
+
+@pytest.mark.parametrize("mode", [mode for mode in PayloadMode if mode.is_chunked], ids=lambda mode: mode.name)
+@pytest.mark.parametrize("operation", [op for op in REQUESTS if op not in CHUNKED], ids=str)
+def test_chunked_is_for_uploads_only(raw, scene, operation, mode):
+    upload, _, look = scene
+    before = look()
+    method, path, query, extra, _, _ = REQUESTS[operation]
+    query = query.format(u=upload)
+    extra = {**extra, "x-amz-decoded-content-length": "0"} | ({"content-md5": "x"} if "content-md5" in extra else {})
+    headers = raw.signed_headers(method, path, query=query, headers=extra, payload=mode.value)
+    answer = raw.send(build(method, path + ("?" + query if query else ""), headers), method)
+    assert answer.status == 400
+    assert look() == before
+
+
+def test_a_disabled_key_and_a_disabled_user_are_unknown(server, raw):
+    def make(view):
+        user = new_user("brief", now_ms=view.now_ms)
+        return add_user(view, user, new_access_key(user.id, now_ms=view.now_ms))
+
+    issued = server.call(lambda: server.store.commit(make))
+
+    def ask():
+        headers = raw.signed_headers("GET", "/", access_key=issued.key.id, secret=issued.key.secret)
+        return raw.send(build("GET", "/", headers))
+
+    def change(**records):
+        def decide(view):
+            for name, record in records.items():
+                getattr(view, f"put_{name}")(record)
+
+        server.call(lambda: server.store.commit(decide))
+
+    assert ask().status == 200
+    change(user=msgspec.structs.replace(issued.user, disabled=True))
+    assert (ask().status, ask().code) == (403, "InvalidAccessKeyId")
+    change(user=issued.user, access_key=msgspec.structs.replace(issued.key, disabled=True))
+    assert (ask().status, ask().code) == (403, "InvalidAccessKeyId")
+    change(access_key=issued.key)
+    assert ask().status == 200
+    server.call(lambda: server.store.commit(lambda view: view.delete_user(issued.user.id)))
+    assert ask().status == 403
+
+
+@pytest.mark.parametrize("name", ["x-amz-copy-source", "x-amz-acl", "x-amz-meta-colour", "x-amz-unheard-of"])
+def test_an_unsigned_amz_header_is_refused(raw, scene, name):
+    _, _, look = scene
+    before = look()
+    value = {"x-amz-copy-source": "/raw/kept", "x-amz-acl": "private"}.get(name, "v")
+    headers = raw.signed_headers("PUT", "/raw/new")
+    answer = raw.send(build("PUT", "/raw/new", {**headers, name: value}, b"x"))
+    assert (answer.status, answer.code) == (403, "AccessDenied")
+    query = raw.presigned_query("PUT", "/raw/new")
+    answer = raw.send(build("PUT", f"/raw/new?{query}", {"host": raw.host, name: value}, b"x"))
+    assert (answer.status, answer.code) == (403, "AccessDenied")
+    assert look() == before
+
+
+def test_two_kinds_of_credentials_are_refused(raw):
+    query = raw.presigned_query("GET", "/raw/kept")
+    headers = raw.signed_headers("GET", "/raw/kept")
+    assert raw.send(build("GET", f"/raw/kept?{query}", headers)).status == 400
+
+
+def test_dates(raw):
+    for shift_s in (-16 * 60, 16 * 60):
+        headers = raw.signed_headers("GET", "/", now_s=int(time.time()) + shift_s)
+        answer = raw.send(build("GET", "/", headers))
+        assert (answer.status, answer.code) == (403, "RequestTimeTooSkewed")
+
+
+def test_unknown_operations_say_so_only_to_those_who_sign(raw):
+    headers = raw.signed_headers("GET", "/raw", query="policy=", secret=WRONG)
+    assert raw.send(build("GET", "/raw?policy=", headers)).code == "SignatureDoesNotMatch"
+    answer = raw.send(build("GET", "/raw?policy=", raw.signed_headers("GET", "/raw", query="policy=")))
+    assert (answer.status, answer.code) == (501, "NotImplemented")
+    assert b"GetBucketPolicy" in answer.body
