@@ -35,6 +35,7 @@ from gateway.store.object_format import ObjectRecord, decode_object
 from gateway.store.object_rows import ObjectRows
 from gateway.store.segment_format import KIND_DATA, KIND_LOG
 from replication.change_format import Change, decode_change
+from replication.clock import tick
 from replication.crdt import Dot, winner
 from replication.frame_format import FrameHeader, FrameName, decode_header
 
@@ -84,10 +85,10 @@ class Applier:
         """Whether the change with this dot was applied here."""
         return is_applied(self.transaction, self.site, self.state, dot)
 
-    def apply_record(self, record: Record) -> None:
-        """Apply one record as it stands in a batch."""
+    def apply_record(self, record: Record, time_ms: int = 0) -> None:
+        """Apply one record as it stands in a batch; ``time_ms`` is the batch's."""
         if isinstance(record, Own):
-            self._apply_replayed(record)
+            self._apply_replayed(record, time_ms)
         elif isinstance(record, Placed):
             for number, offset, header in record.frames:
                 self.place_logged(decode_header(header), KIND_DATA, number, offset)
@@ -119,10 +120,11 @@ class Applier:
         self._apply_change(change, False, record)
         return self.chunks.count_for_shipping(change.refs) if change.refs else 0
 
-    def _apply_replayed(self, record: Own) -> None:
+    def _apply_replayed(self, record: Own, time_ms: int) -> None:
         change = decode_change(record.change)
         if change.dot.incarnation != self.state.incarnation or change.dot.seq != self.state.seq + 1:
             raise Damaged(f"own change {change.dot.seq} follows {self.state.seq}: the log has a gap")
+        self.state.clock = tick(self.state.clock, time_ms).own  # as it ticked when the change was made
         self.apply_own(change)
         self.state.ship_total += record.ship_bytes
 
@@ -176,5 +178,5 @@ class Applier:
     def _touch_bucket(self, uid: bytes) -> None:
         """The bucket's last visible row went, or its first one came: that may end or revive a deleted bucket."""
         newest = winner(item_rows.read_entry(self.transaction, FAMILY_BUCKET, uid))
-        if newest is None or newest.dead:
+        if newest is not None and newest.dead:
             self.state.generation += 1

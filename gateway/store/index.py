@@ -19,7 +19,7 @@ import google_crc32c
 import lmdb
 import msgspec
 
-from gateway.store.errors import Damaged, DiskFull, FormatTooNew, ReadOnlyStore
+from gateway.store.errors import BadDataDirectory, Damaged, DiskFull, FormatTooNew, ReadOnlyStore
 from gateway.store.index_format import INDEX_VERSION, TABLES, State, pack_u64, unpack_u64
 
 MAP_SIZE_DEFAULT: Final = 256 << 30
@@ -27,6 +27,10 @@ READERS_MAX: Final = 1024
 _SPARE_READERS: Final = 16
 _STATE: Final = b"state"
 _GENERATION: Final = b"generation"
+_BROKEN: Final = (
+    *(lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError, lmdb.PageNotFoundError),
+    *(lmdb.IncompatibleError, lmdb.BadChecksumError),
+)
 _crc = google_crc32c.value
 _state_decoder = msgspec.msgpack.Decoder(State)
 _state_encoder = msgspec.msgpack.Encoder()
@@ -182,8 +186,8 @@ class Index:
     """The environment of this process. ``close`` before opening the same directory again."""
 
     def __init__(self, path: Path, map_size: int = MAP_SIZE_DEFAULT) -> None:
-        """Open (or create) the index in directory ``path``; ``IndexUnreadable`` or ``FormatTooNew`` if that cannot
-        be.
+        """Open (or create) the index in directory ``path``; ``IndexUnreadable`` if what is there is no usable
+        index (rebuild it), ``FormatTooNew``, ``BadDataDirectory`` for anything else.
         """
         try:
             self._environment = lmdb.open(
@@ -203,6 +207,8 @@ class Index:
         except (lmdb.Error, Damaged, msgspec.MsgspecError) as error:
             if hasattr(self, "_environment"):
                 self._environment.close()
+            if isinstance(error, lmdb.Error) and not isinstance(error, _BROKEN):
+                raise BadDataDirectory(f"the index in {path} cannot be opened: {error}") from error
             raise IndexUnreadable(f"the index in {path} cannot be used: {error}") from error
         if version > INDEX_VERSION:
             self._environment.close()

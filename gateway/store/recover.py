@@ -33,7 +33,7 @@ def apply_batch(applier: Applier, log: Log, batch: FoundBatch) -> None:
     for header, offset in log.inline_frames(batch):
         applier.place_logged(header, KIND_LOG, batch.segment, offset)
     for record in log.records(batch.segment, batch.offset):
-        applier.apply_record(record)
+        applier.apply_record(record, batch.header.time_ms)
     applier.finish_batch(batch.segment, batch.offset, batch.header.size, batch.hash, batch.header.time_ms)
 
 

@@ -15,6 +15,7 @@ from gateway.store.local_frames import ChunkCache, LocalFrames
 from gateway.store.log import Log
 from gateway.store.object_format import ObjectRecord
 from gateway.store.page_format import encode_page
+from gateway.store.rebuild import is_rebuild_needed
 from gateway.store.recover import recover_tail
 from gateway.store.segment_format import KIND_DATA, KIND_LOG
 from gateway.store.segments import Appender, SegmentReader
@@ -37,7 +38,13 @@ class IndexSite:
     """One process of a site. ``now_ms`` is its wall clock; every commit moves it on by one unless told otherwise."""
 
     def __init__(
-        self, path: Path, site: bytes = SITE_A, *, files: Files | None = None, log_size_max: int = 1 << 20
+        self,
+        path: Path,
+        site: bytes = SITE_A,
+        *,
+        files: Files | None = None,
+        log_size_max: int = 1 << 20,
+        refuse_rebuild: bool = False,
     ) -> None:
         files = files or Files()
         if DataDirectory.is_stamped(path):
@@ -45,12 +52,12 @@ class IndexSite:
         else:
             self.directory = DataDirectory.create(path, REALM, site, files)
         self.site = self.directory.site
+        self.closed = False
         self.clock = itertools.count(1_700_000_000_000)
         self.shared = Shared(self.directory)
         self.reader = SegmentReader(self.directory, files)
         self.frames = FrameMaker(KEYRING)
         self.staging = Staging()
-        self.cache = ConfigurationCache()
         self.appenders = [
             Appender(
                 *(self.directory, files, kind, REALM, self.site, EPOCH, size_max),
@@ -60,8 +67,16 @@ class IndexSite:
             for kind, size_max in ((KIND_DATA, 1 << 20), (KIND_LOG, log_size_max))
         ]
         self.log = Log(self.directory, self.appenders[1], self.reader, KEYRING, self.shared)
+        self.reopen_index(refuse_rebuild)
+
+    def reopen_index(self, refuse_rebuild: bool = False) -> None:
+        """Open the index, take in what the log has beyond it, start a committer."""
         self.index = Index(self.directory.index, MAP_SIZE)
+        if is_rebuild_needed(self.index, self.log) and refuse_rebuild:
+            self.index.close()
+            raise RuntimeError("rebuild needed")
         self.recovered = recover_tail(self.index, self.log, self.site, self.open_pages, from_disk=False)
+        self.cache = ConfigurationCache()
         self.committer = Committer(
             *(self.index, self.log, self.shared, self.staging, self.open_pages, self.site, self.cache),
             lambda: next(self.clock),
@@ -79,6 +94,9 @@ class IndexSite:
         return ViewContext(self.index, self.site, self.cache)
 
     def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
         self.committer.close()
         for appender in self.appenders:
             appender.close()

@@ -1,0 +1,108 @@
+"""Batches of the change log as bytes: golden samples, round trips, and every way to be refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gateway.store import log_format
+from gateway.store.errors import Damaged, FormatTooNew
+from gateway.store.log_format import (
+    BATCH_HEADER_SIZE,
+    BatchInvalid,
+    Imported,
+    Incarnation,
+    Located,
+    Own,
+    PartStored,
+    Placed,
+    Pulled,
+    Shipped,
+    UploadClosed,
+    UploadOpened,
+    batch_hash,
+    decode_batch_header,
+    encode_records,
+    open_records,
+    seal_batch,
+)
+from replication.sealing import Keyring, SealBroken
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+KEYRING = Keyring(b"r" * 16, b"c" * 32, {b"e" * 16: b"k" * 32}, b"e" * 16)
+SEGMENT = b"g" * 24
+RECORDS = [
+    Placed(((2, 128, b"header"),)),
+    Own(b"change", 70),
+    Imported(b"S" * 16, b"I" * 8, (b"one", b"two")),
+    Pulled(
+        b"S" * 16, b"I" * 8, 3, 9, b"h" * 32, ((b"T" * 16, b"J" * 8, 5),), 1_700_000_000_000, (Located(b"h", "o", 7),)
+    ),
+    Shipped(2, 8, b"h" * 32, (Located(b"h", "packs/x", 1 << 40),), 12345),
+    UploadOpened(b"upload"),
+    PartStored("id", b"part"),
+    UploadClosed("id"),
+    Incarnation(b"S" * 16, b"I" * 8),
+]
+
+
+def seal(number=7, frames=(b"head", b"cipher")):
+    return seal_batch(KEYRING, SEGMENT, number, 1_700_000_000_000, b"p" * 32, encode_records(RECORDS), frames)
+
+
+def test_golden_records_and_header(monkeypatch):
+    golden = dict(line.split() for line in (GOLDEN / "log_batch_1.hex").read_text().splitlines())
+    assert encode_records(RECORDS).hex() == golden["records"]
+    monkeypatch.setattr(os, "urandom", lambda size: b"u" * size)
+    assert b"".join(seal().buffers).hex() == golden["batch"]
+
+
+def test_a_golden_batch_opens():
+    golden = dict(line.split() for line in (GOLDEN / "log_batch_1.hex").read_text().splitlines())
+    data = bytes.fromhex(golden["batch"])
+    header = decode_batch_header(data)
+    assert (header.number, header.time_ms, header.previous) == (7, 1_700_000_000_000, b"p" * 32)
+    assert (header.inline_count, header.frames_size, header.size) == (1, 10, len(data))
+    envelope = data[BATCH_HEADER_SIZE : BATCH_HEADER_SIZE + header.sealed_size]
+    assert open_records(KEYRING, SEGMENT, 7, envelope) == RECORDS
+
+
+def test_the_hash_covers_header_and_envelope_but_not_the_frames():
+    batch = seal()
+    header, envelope = batch.buffers[:2]
+    assert batch.hash == batch_hash(header, envelope)
+    assert batch.frames_offset == len(header) + len(envelope)
+    assert batch.size == sum(map(len, batch.buffers))
+
+
+@pytest.mark.parametrize("at", range(0, BATCH_HEADER_SIZE, 7))
+def test_a_flipped_bit_in_the_header_is_seen(at):
+    data = bytearray(b"".join(seal().buffers))
+    data[at] ^= 1
+    with pytest.raises(BatchInvalid):
+        decode_batch_header(bytes(data))
+
+
+def test_an_envelope_belongs_to_its_segment_and_number():
+    envelope = seal().buffers[1]
+    for segment, number in ((b"h" * 24, 7), (SEGMENT, 8)):
+        with pytest.raises(SealBroken):
+            open_records(KEYRING, segment, number, envelope)
+
+
+def test_a_batch_for_newer_readers_is_never_applied(monkeypatch):
+    monkeypatch.setattr(log_format, "READER_VERSION", 2)
+    data = b"".join(seal().buffers)
+    monkeypatch.setattr(log_format, "READER_VERSION", 1)
+    with pytest.raises(FormatTooNew):
+        decode_batch_header(data)
+
+
+def test_a_record_of_an_unknown_kind_is_too_new_and_rubbish_is_damage():
+    for plaintext, expected in (([[99, b"x"]], FormatTooNew), ([[1, "no bytes"]], Damaged), ("rubbish", Damaged)):
+        envelope = seal_batch(KEYRING, SEGMENT, 7, 0, bytes(32), msgspec.msgpack.encode(plaintext), []).buffers[1]
+        with pytest.raises(expected):
+            open_records(KEYRING, SEGMENT, 7, envelope)
