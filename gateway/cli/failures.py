@@ -14,6 +14,7 @@ from gateway.config import ConfigError
 from gateway.http.tls import BadCertificate
 from gateway.identity.users import BadIdentity
 from gateway.store.errors import StoreError
+from gateway.store.index import IndexUnreadable
 from gateway.supervise import CannotStart
 from replication.keys import RealmError
 from replication.ports import CloudError
@@ -28,6 +29,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], str, int], ...]] = (
     (BadCertificate, "certificate: ", EXIT_FAILED),
     (BadIdentity, "", EXIT_FAILED),
     (StoreError, "", EXIT_FAILED),
+    (IndexUnreadable, "", EXIT_FAILED),
     (RootKeyUnusable, "realm key: ", EXIT_FAILED),
     (RealmError, "realm: ", EXIT_FAILED),
     (Fenced, "fenced: ", EXIT_FAILED),

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.cli.progress import PhaseProgress
 from gateway.cli.site import open_site
 from gateway.config import Config
 from gateway.store.layout import DataDirectory
@@ -55,7 +56,8 @@ async def opened_site(config: Config) -> AsyncIterator[OpenSite]:
             stack.push_async_callback(cloud.close)
             fetcher = CloudFetcher(cloud)
             stack.push_async_callback(fetcher.close)
-        store = open_store(keys.directory, keys.realm.keyring(), config.store, fetcher)
+        with PhaseProgress() as bars:  # a missing index is rebuilt, which may take a while
+            store = open_store(keys.directory, keys.realm.keyring(), config.store, fetcher, bars.tell)
         stack.callback(store.close)
         keys.realm.on_keyring = store.set_keyring
         yield OpenSite(config, keys.directory, keys.realm, store, cloud, fetcher)

@@ -38,3 +38,29 @@ class Progress:
         if total is not None:
             self._bar.total = total
         self._bar.update(done - self._bar.n)
+
+
+class PhaseProgress:
+    """Work that comes in named phases, each with a count and perhaps a total: one bar a phase. A context manager."""
+
+    def __init__(self, unit: str = "") -> None:
+        self._unit = unit
+        self._phase = ""
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> PhaseProgress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._close()
+
+    def tell(self, phase: str, done: int, total: int) -> None:
+        """So much of a phase is done; ``total`` 0: not known."""
+        if self._bar is None or phase != self._phase:
+            self._close()
+            self._phase, self._bar = phase, Progress(phase, self._unit, total or None)
+        self._bar.reach(done, total or None)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)

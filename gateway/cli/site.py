@@ -38,7 +38,7 @@ from replication.keys import (
 )
 from replication.open_cloud import open_cloud
 from replication.realm_access import RealmAccess, open_local
-from replication.realm_format import REALM_KEY_LABEL, encode_key_text
+from replication.realm_format import REALM_KEY_LABEL, RECOVERY_KEY_LABEL, encode_key_text
 from replication.root_keys import (
     CommandRootKey,
     FileRootKey,
@@ -46,6 +46,7 @@ from replication.root_keys import (
     PassphraseRootKey,
     RootKeyProvider,
     generate_key_file,
+    read_secret,
 )
 from replication.sealing import KEY_SIZE
 from replication.settings import CloudSettings
@@ -85,7 +86,10 @@ def root_key_provider(config: Config) -> RootKeyProvider:
         return CommandRootKey(realm.key_command)
     if realm.passphrase_file:
         return PassphraseRootKey(realm.passphrase_file)
-    return FileRootKey(realm.key_file or generated_key_path(config))
+    path = realm.key_file or generated_key_path(config)
+    if path.exists() and (text := read_secret(path)).startswith(RECOVERY_KEY_LABEL):
+        return GivenRootKey(text)  # which opens a passphrase's realm too
+    return FileRootKey(path)
 
 
 def describe_cloud(cloud: CloudSettings | None) -> str:
@@ -130,6 +134,16 @@ def create_site(config: Config) -> FirstStart:
             _clear_interrupted_start(config.data)
             raise
     return FirstStart(recovery_kit(made, describe_cloud(config.cloud)), key_place)
+
+
+def join_site(config: Config) -> None:
+    """Make a new site of the realm that the bucket holds; ``NoRealm`` if there is none."""
+    assert config.cloud is not None
+    _clear_interrupted_start(config.data)
+    found = asyncio.run(_look_for_realm(config.cloud))
+    if found is None:
+        raise NoRealm(f"the bucket ({describe_cloud(config.cloud)}) holds no realm to restore from")
+    _join_realm(config, found)
 
 
 def _join_realm(config: Config, objects: KeyObjects) -> FirstStart:

@@ -1,0 +1,126 @@
+"""``skerry restore``: a site from the bucket and the realm's key (or the recovery key) alone.
+
+The restored site is a new one with an id of its own; the lost one's changes are taken in like any other site's.
+Interrupted, it goes on where it was. ``--replace`` ends the lost site's log first: a machine believed lost that comes
+back finds itself fenced instead of writing on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.cli.opening import OpenSite, opened_site
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.outcomes import EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json
+from gateway.cli.progress import PhaseProgress
+from gateway.cli.replication_turn import once_turn
+from gateway.cli.site import is_new_site, join_site
+from gateway.config import Config
+from gateway.store.errors import BadDataDirectory
+from gateway.store.store import SiteStore
+from replication.ports import FrameLocation
+from replication.puller import list_heads
+from replication.restore import RestoreProgress, RestoreSummary, close_log, restore_site
+
+_SITE_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def add_parser(subcommands: Subcommands) -> None:
+    """Add ``restore``."""
+    parser = new_parser(
+        subcommands,
+        "restore",
+        "rebuild a site from the bucket and the key",
+        "Rebuild a site in an empty data directory from the bucket and the realm's root key or recovery key.",
+        "skerry restore --config site.toml",
+    )
+    add_site_options(parser)
+    parser.add_argument(
+        "--lazy", action="store_true", help="take in the logs only; bytes are fetched when they are first read"
+    )
+    parser.add_argument(
+        "--replace", metavar="SITE_ID", help="end the lost site's log, so that it is fenced if it comes back"
+    )
+    parser.set_defaults(run=_restore)
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    config = load_site_config(arguments)
+    if config.cloud is None:
+        complain("no cloud is configured: [cloud] bucket is not set")
+        return EXIT_USAGE
+    if arguments.replace and not _SITE_ID.fullmatch(arguments.replace):
+        complain(f"--replace: a site id is 32 hex digits, not {arguments.replace!r}")
+        return EXIT_USAGE
+    if is_new_site(config):
+        join_site(config)
+    replaced, summary = asyncio.run(_run(config, arguments.replace, lazy=arguments.lazy))
+    document: dict[str, Any] = {**dataclasses.asdict(summary), "replaced_logs": replaced}
+    if arguments.json:
+        print_json(document)
+    else:
+        print(f"restored {summary.changes} changes of {summary.logs} logs into {config.data}")
+        fetched = (
+            "bytes come when they are first read" if arguments.lazy else describe_bytes(summary.bytes) + " fetched"
+        )
+        print(f"{fetched}; {replaced} logs of the lost site were ended" if arguments.replace else fetched)
+    return EXIT_OK
+
+
+async def _run(config: Config, replace: str | None, *, lazy: bool) -> tuple[int, RestoreSummary]:
+    async with opened_site(config) as site, once_turn(site.directory):
+        if site.replica.last_seq():
+            raise BadDataDirectory(f"{config.data} has changes of its own: restore into an empty directory")
+        replaced = await _close_logs(site, bytes.fromhex(replace)) if replace else 0
+        with PhaseProgress() as bars:
+            return replaced, await _take_in(site, bars, lazy=lazy)
+
+
+async def _take_in(site: OpenSite, bars: PhaseProgress, *, lazy: bool) -> RestoreSummary:
+    def tell(progress: RestoreProgress) -> None:
+        bars.tell(progress.phase, progress.done, progress.total)
+
+    cloud = site.cloud
+    assert cloud is not None
+    await site.realm.refresh(cloud)
+    return await restore_site(
+        cloud,
+        site.realm.keyring,
+        site.replica,
+        wall_ms=lambda: time.time_ns() // 1_000_000,
+        refresh_keys=lambda: site.realm.refresh(cloud),
+        progress=tell,
+        remote=None if lazy else RemoteStore(site.store),
+    )
+
+
+class RemoteStore:
+    """``RemoteBytes`` over a store: what it misses it fetches, verifies and keeps, as at a first read."""
+
+    def __init__(self, store: SiteStore) -> None:
+        self._store = store
+
+    def remote_only(self, after: bytes, count_max: int) -> list[FrameLocation]:
+        """Frames needed and known only in the cloud."""
+        return self._store.replica.remote_only(after, count_max)
+
+    async def bring(self, chunk_ids: Sequence[bytes]) -> int:
+        """Fetch chunks: how many bytes they hold."""
+        return sum(map(len, await asyncio.gather(*self._store.hydrator.begin(chunk_ids))))
+
+
+async def _close_logs(site: OpenSite, lost: bytes) -> int:
+    """End every log of the lost site: how many there are."""
+    assert site.cloud is not None
+    origins = [origin for origin in await list_heads(site.cloud) if origin[0] == lost]
+    if not origins:
+        raise BadDataDirectory(f"the bucket holds no log of site {lost.hex()}")
+    for origin in origins:
+        await close_log(site.cloud, site.realm.keyring(), origin, time.time_ns() // 1_000_000)
+    return len(origins)
