@@ -8,6 +8,7 @@ decides policy, retries, or hides an error.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import stat
@@ -19,6 +20,7 @@ IOV_MAX: Final = min(os.sysconf("SC_IOV_MAX"), 1024) if os.sysconf("SC_IOV_MAX")
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
 TEMPORARY_SUFFIX: Final = ".tmp"
+_PUNCH_HOLE_KEEP_SIZE: Final = 3
 
 Buffer = bytes | bytearray | memoryview
 
@@ -126,6 +128,28 @@ class Files:
     def drop_cache(self, fd: int) -> None:
         """Ask the kernel to forget cached pages of the file, so that the next read comes from the disk."""
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def open_write(self, path: Path) -> int:
+        """Open an existing file for writing; a symbolic link is refused. Only for ``punch_hole``."""
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def punch_hole(self, fd: int, offset: int, size: int) -> None:
+        """Give the whole blocks of a stretch back to the file system; it reads as zeros then, the file's size stays.
+
+        ``OSError`` (EOPNOTSUPP) where the file system or C library cannot.
+        """
+        try:
+            fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+        except AttributeError:
+            raise OSError(errno.EOPNOTSUPP, "no fallocate") from None
+        arguments = (fd, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_longlong(offset), ctypes.c_longlong(size))
+        if fallocate(*arguments):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    def allocated_bytes(self, fd: int) -> int:
+        """Bytes a file takes on the disk: less than its size where it has holes."""
+        return os.fstat(fd).st_blocks * 512
 
     def free_bytes(self, path: Path) -> int:
         """Bytes an unprivileged process may still write to the file system of ``path``."""

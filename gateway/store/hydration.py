@@ -24,6 +24,7 @@ from gateway.store.frames import SealedFrame
 from gateway.store.local_frames import FrameAbsent
 from gateway.store.segment_format import KIND_DATA
 from gateway.store.segments import write_error
+from gateway.store.shared import Shared
 from replication.frame_format import FrameHeader, FrameInvalid, FrameName, decode_header
 from replication.ports import ChunkFetcher, CloudError, CloudMissing, Frame, FrameLocation
 
@@ -43,6 +44,7 @@ class HydrationSetup:
     """What fetching needs of the process. ``commit`` runs a decision in the site's write transaction."""
 
     tools: WriteTools
+    shared: Shared
     locate: Locate
     gate: SyncGate
     executor: Executor
@@ -130,6 +132,13 @@ class Hydrator:
 
     async def _open_and_keep(self, frame: Frame, chunk_id: bytes, damaged: tuple[int, int] | None = None) -> bytes:
         """Authenticate, decode and check a frame from the cloud; keep it (or its chunk, sealed anew) here."""
+        token = self._setup.shared.enter()  # what is appended must not be collected before the index knows it
+        try:
+            return await self._open_registered(frame, chunk_id, damaged)
+        finally:
+            self._setup.shared.leave(token)
+
+    async def _open_registered(self, frame: Frame, chunk_id: bytes, damaged: tuple[int, int] | None) -> bytes:
         loop, executor = asyncio.get_running_loop(), self._setup.executor
         header = _header_of(frame, chunk_id)
         base, here = await self._load_bases(header)

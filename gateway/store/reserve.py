@@ -27,8 +27,7 @@ class Reserve:
 
     def check(self, size: int) -> None:
         """Raise ``ReadOnlyStore`` or ``DiskFull`` rather than let ``size`` more bytes be written."""
-        if self._shared.read_only:
-            raise ReadOnlyStore("a sync of the disk failed: no writes until the site is restarted and verified")
+        self.check_writable()
         self._left -= size
         now_s = time.monotonic()
         if self._left < 0 or now_s - self._asked_s > ASK_EVERY_S:
@@ -41,3 +40,8 @@ class Reserve:
                     "recovery: free space, delete objects, or lower the reserve"
                 )
             self._left = min(ASK_EVERY_BYTES, free - size - self._reserve_bytes)
+
+    def check_writable(self) -> None:
+        """Raise ``ReadOnlyStore`` if the site takes no writes at all."""
+        if self._shared.read_only:
+            raise ReadOnlyStore("a sync of the disk failed: no writes until the site is restarted and verified")

@@ -20,9 +20,10 @@ from gateway.store.budget import ByteBudget
 from gateway.store.chunk_rows import read_chunk
 from gateway.store.chunk_writer import ChunkWriter, WriteTools
 from gateway.store.chunking import make_cutter
+from gateway.store.collect import Collector, CollectSetup, collect_forever
 from gateway.store.commit import Committer
 from gateway.store.content import BodyWriter, SyncGate, WriterSetup
-from gateway.store.errors import BadDataDirectory
+from gateway.store.errors import BadDataDirectory, StoreError
 from gateway.store.frames import FrameMaker
 from gateway.store.hydration import HydrationSetup, Hydrator
 from gateway.store.index import MAP_SIZE_DEFAULT, Index, IndexUnreadable
@@ -106,10 +107,19 @@ class SiteStore:
         tools = WriteTools(*(self.frames, self.local, self.find_chunk, self.staging, self.appender, self.reserve.check))
         budget = ByteBudget(settings.write_budget_bytes)
         self._setup = WriterSetup(tools, shared, self.gate, budget, self._workers)
-        hydration = HydrationSetup(tools, _Locate(self.view), self.gate, self._readers, self.committer.commit)
+        hydration = HydrationSetup(
+            *(tools, shared, _Locate(self.view), self.gate, self._readers, self.committer.commit)
+        )
         self.hydrator = Hydrator(hydration, fetcher)
         self.reader = Reader(self.local, self.find_chunk, parts.cache, shared, self._readers, self.hydrator)
         self._splicer = Splicer(self._setup, self.reader)
+        self._housekeeping = ThreadPoolExecutor(1, "skerry-collect")
+        self.collector = Collector(
+            CollectSetup(
+                *(directory, shared, parts.segments, parts.frames, self.appender, log, self.view),
+                *(self.committer.commit_blocking, lambda: self.reserve.check_writable()),
+            )
+        )
         self.replica = Replica(
             *(directory.realm, directory.site, self.view, self.committer, log),
             *(parts.segments, shared, parts.open_pages),
@@ -160,8 +170,16 @@ class SiteStore:
         self.appender.set_epoch(keyring.current)
         self.parts.log_appender.set_epoch(keyring.current)
 
+    async def collect(self, report: Callable[[StoreError], None]) -> None:
+        """Take back dead space until cancelled; one process of the site is elected to.
+
+        ``report`` is told of failures.
+        """
+        await collect_forever(self.collector, self.directory, self._housekeeping, report)
+
     def close(self) -> None:
         """Finish what waits to be committed and give everything back. No request may be under way."""
+        self._housekeeping.shutdown()
         self.committer.close()
         for executor in (self._workers, self._readers, self._syncer):
             executor.shutdown()
@@ -218,8 +236,9 @@ def open_store(
 ) -> SiteStore:
     """Open the store of a data directory in this process, recovering first whatever its log has and its index lacks.
 
-    An index that is missing or cannot be read is rebuilt from the segments (``progress`` is told), which may take minutes.
-    ``Damaged`` if the log cannot be followed, ``FormatTooNew`` if a newer Skerry wrote it, ``BadDataDirectory``.
+    An index that is missing or cannot be read is rebuilt from the segments (``progress`` is told), which may take
+    minutes. ``Damaged`` if the log cannot be followed, ``FormatTooNew`` if a newer Skerry wrote it,
+    ``BadDataDirectory``.
     """
     settings = settings or StoreSettings()
     tune_allocator()

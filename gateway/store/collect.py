@@ -1,0 +1,353 @@
+"""Taking back dead space: chunks nothing references, and segments that are mostly dead.
+
+Stands behind everything: one process of a site runs it (``collect_forever`` elects it), in small steps, each bounded.
+The race rules, which every step keeps:
+
+* A chunk is first *condemned* (deduplication ignores it from then on), dropped only when every request that began
+  before has ended, and only if the re-check under the write lock still finds it unreferenced.
+* A segment's live frames are copied verbatim (after authenticating them) to a data segment, synced, and their rows are
+  swung in one transaction. The file goes when every request that began before that has ended (readers, and writers
+  whose staged chunks lie in it) and a re-check under the lock finds nothing live in it: row first, then name, then
+  directory.
+* Segments that a live process appends to are left alone, and so is the highest number of each kind: numbers never
+  recur.
+* Of a log segment the batches stay where they are; only the space of its inline frames is given back (as holes), once
+  the live ones among them are moved. The newest batch of the log is never touched.
+
+What is damaged is never moved nor dropped: the segment stays, for ``verify`` to name and mend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from gateway.store.chunk_rows import RELEASE_CHUNK, read_chunk, read_segment, scan_segments
+from gateway.store.decision import Decision
+from gateway.store.errors import Damaged, StoreError
+from gateway.store.found_frames import BrokenStretch, scan_frames
+from gateway.store.frames import FrameMaker
+from gateway.store.index_format import CHUNK_CONDEMNED, CHUNK_HOLDS
+from gateway.store.layout import DataDirectory
+from gateway.store.log import Log
+from gateway.store.page_format import PAGE_REFS_MAX
+from gateway.store.segment_format import KIND_DATA, KIND_LOG
+from gateway.store.segments import Appender, SegmentReader, write_error
+from gateway.store.shared import Shared, take_lock
+from gateway.store.upload_rows import drop_parts
+from gateway.store.views import ViewContext
+from replication.frame_format import FrameHeader
+from replication.sealing import SealBroken, open_frame
+
+CHUNKS_AT_ONCE: Final = 256
+PARTS_AT_ONCE: Final = 64
+PENDING_MAX: Final = 64
+MOVE_BYTES: Final = 8 << 20
+LIVE_SHARE_MIN: Final = 0.5
+"""A data segment with less than this share alive is emptied."""
+LOG_LIVE_SHARE_MIN: Final = 0.1
+_UNSUPPORTED: Final = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+@dataclass(frozen=True)
+class CollectSetup:
+    """What the collector needs. ``commit`` runs a decision in the site's write transaction and blocks."""
+
+    directory: DataDirectory
+    shared: Shared
+    segments: SegmentReader
+    frames: FrameMaker
+    appender: Appender
+    log: Log
+    view: Callable[[], ViewContext]
+    commit: Callable[[Callable[[Decision], Any]], Any]
+    before_append: Callable[[], None]
+    """Raises ``ReadOnlyStore``; the reserve is there for collection, so a full disk does not stop it."""
+
+
+class _Frame(NamedTuple):
+    header: FrameHeader
+    offset: int
+
+
+class _Pending(NamedTuple):
+    """Something to be finished once all work of ``epoch`` and before has ended: chunk ids to drop, or a segment."""
+
+    epoch: int
+    chunks: list[bytes]
+    segment: int = 0
+    kind: int = KIND_DATA
+    holes: tuple[tuple[int, int], ...] = ()
+
+
+class _Emptying:
+    """A segment being emptied: its frames not looked at yet."""
+
+    def __init__(self, number: int, kind: int, frames: Iterator[_Frame], holes: list[tuple[int, int]]) -> None:
+        self.number, self.kind, self.frames, self.holes = number, kind, frames, holes
+
+
+class Collector:
+    """The collector's state: what is condemned and waits, and the segment it is emptying. One per site, one thread."""
+
+    def __init__(self, setup: CollectSetup) -> None:
+        self._setup = setup
+        self._pending: deque[_Pending] = deque()
+        self._condemned: set[bytes] = set()
+        self._after = b""
+        self._emptying: _Emptying | None = None
+        self._left_alone: set[int] = set()
+        self._scheduled: set[int] = set()
+
+    def collect_step(self) -> bool:
+        """Do one bounded piece of work: whether there was any. Raises what went wrong; nothing is half done then.
+
+        May wait for the write lock and the disk. Steps that find only requests to wait for return False.
+        """
+        done = self._finish_pending() or self._condemn_some() or self._empty_some() or self._choose_segment()
+        if self._pending and self._setup.shared.epoch == self._pending[0].epoch:
+            self._setup.shared.advance_epoch()
+        return done
+
+    # chunks
+
+    def _condemn_some(self) -> bool:
+        """Condemn what the work queue lists next, and let parts of closed uploads go."""
+        if len(self._pending) >= PENDING_MAX:
+            return False
+        with self._setup.view() as view:
+            queue = view.transaction.scan(view.transaction.tables.release, self._after)
+            fresh = next((key for key, _ in queue if key[1:] not in self._condemned), None)
+        if fresh is None:
+            self._after = b""
+            return False
+        condemned, self._after = self._setup.commit(lambda decision: self._condemn(decision, fresh))
+        if condemned:
+            self._condemned.update(condemned)
+            self._pending.append(_Pending(self._setup.shared.epoch, condemned))
+        return True
+
+    def _condemn(self, decision: Decision, start: bytes) -> tuple[list[bytes], bytes]:
+        """Condemn from ``start`` on: what was condemned, and where to go on."""
+        applier = decision.edit_index()
+        condemned: list[bytes] = []
+        queue = applier.transaction.scan(applier.transaction.tables.release, start)
+        for key in [key for key, _ in islice(queue, CHUNKS_AT_ONCE)]:
+            start = key
+            if not key.startswith(RELEASE_CHUNK):
+                drop_parts(applier.transaction, applier.chunks, key[1:].decode(), PARTS_AT_ONCE)
+                return condemned, start  # enough for one step; what is left of the upload is found next time
+            if key[1:] not in self._condemned and applier.chunks.condemn(key[1:]):
+                condemned.append(key[1:])
+        return condemned, start
+
+    def _drop(self, decision: Decision, chunk_ids: list[bytes]) -> list[bytes]:
+        """Drop what is still unreferenced, at most some pages' children at a time: what is left for the next step."""
+        chunks = decision.edit_index().chunks
+        work = 0
+        for at, chunk_id in enumerate(chunk_ids):
+            row = chunks.get(chunk_id)
+            if row is None:
+                continue
+            work += PAGE_REFS_MAX if row.flags & CHUNK_HOLDS else 1
+            if work > 2 * PAGE_REFS_MAX:
+                return chunk_ids[at:]
+            if not chunks.drop(chunk_id) and row.condemned:
+                chunks.put(chunk_id, row._replace(flags=row.flags & ~CHUNK_CONDEMNED))  # needed again
+        return []
+
+    # what waits for older requests
+
+    def _finish_pending(self) -> bool:
+        if not self._pending or self._setup.shared.oldest_active() <= self._pending[0].epoch:
+            return False
+        pending = self._pending.popleft()
+        if pending.chunks:
+            left = self._setup.commit(lambda decision: self._drop(decision, pending.chunks))
+            self._condemned.difference_update(set(pending.chunks) - set(left))
+            if left:
+                self._pending.appendleft(pending._replace(chunks=left))
+        elif pending.kind == KIND_DATA:
+            self._unlink(pending.segment)
+        else:
+            self._punch(pending)
+        return True
+
+    def _unlink(self, number: int) -> None:
+        """Remove a data segment in which nothing is alive."""
+        self._scheduled.discard(number)
+        setup = self._setup
+
+        def forget(decision: Decision) -> bool:
+            if _live_bytes(decision, number, KIND_DATA):
+                return False  # a request that waited has committed what it had staged there
+            transaction = decision.edit_index().transaction
+            transaction.delete(transaction.tables.segments, number.to_bytes(4, "big"))
+            return True
+
+        if setup.commit(forget):
+            setup.directory.files.unlink(setup.directory.segment_path(number, KIND_DATA))
+            setup.directory.files.sync_directory(setup.directory.segments)
+            setup.shared.count_unlinked()
+            setup.segments.drop_unlinked()
+
+    def _punch(self, pending: _Pending) -> None:
+        """Give back the space of a log segment's inline frames, none of which is alive."""
+        if self._setup.commit(lambda decision: _live_bytes(decision, pending.segment, KIND_LOG)):
+            return
+        files = self._setup.directory.files
+        fd = files.open_write(self._setup.directory.segment_path(pending.segment, KIND_LOG))
+        try:
+            for offset, size in pending.holes:
+                files.punch_hole(fd, offset, size)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+        finally:
+            files.close(fd)
+
+    # emptying segments
+
+    def _choose_segment(self) -> bool:
+        """Begin to empty the data segment with the smallest live share, or a log segment full of dead frames."""
+        directory, reader = self._setup.directory, self._setup.segments
+        with self._setup.view() as view:
+            live = {number: row.live_bytes for number, row in scan_segments(view.transaction)}
+        best: tuple[float, int, int] | None = None
+        for kind, share_min in ((KIND_DATA, LIVE_SHARE_MIN), (KIND_LOG, LOG_LIVE_SHARE_MIN)):
+            open_segments = self._setup.shared.open_segments()
+            for number in directory.segment_numbers(kind)[:-1]:
+                if number in open_segments or number in self._left_alone or number in self._scheduled:
+                    continue
+                share = live.get(number, 0) / max(1, reader.size(number, kind))
+                if share < share_min and (best is None or (share, number, kind) < best):
+                    best = (share, number, kind)
+        if best is None:
+            return False
+        _, number, kind = best
+        self._scheduled.add(number)
+        self._emptying = self._begin_data(number) if kind == KIND_DATA else self._begin_log(number)
+        return True
+
+    def _begin_data(self, number: int) -> _Emptying:
+        broken: list[BrokenStretch] = []
+        frames = (_Frame(*found) for found in scan_frames(self._setup.segments, number, broken))
+        return _Emptying(number, KIND_DATA, frames, [])
+
+    def _begin_log(self, number: int) -> _Emptying:
+        """Frames of all batches but the log's newest, and where they lie."""
+        log = self._setup.log
+        with self._setup.view() as view:
+            newest = view.state().batch
+        frames: list[_Frame] = []
+        holes: list[tuple[int, int]] = []
+        for batch in log.scan(number).batches:
+            if batch.header.number < newest and batch.frames_whole and batch.header.frames_size:
+                frames += [_Frame(*found) for found in log.inline_frames(batch)]
+                end = batch.offset + batch.header.size
+                holes.append((end - batch.header.frames_size, batch.header.frames_size))
+        return _Emptying(number, KIND_LOG, iter(frames), holes)
+
+    def _empty_some(self) -> bool:
+        """Move the next live frames out of the segment being emptied; at its end, schedule its space to be freed."""
+        emptying = self._emptying
+        if emptying is None:
+            return False
+        try:
+            moves, ended = self._copy_some(emptying)
+        except Damaged:
+            self._emptying = None
+            self._left_alone.add(emptying.number)
+            self._scheduled.discard(emptying.number)
+            raise
+        if moves:
+            self._setup.appender.sync()
+            self._setup.commit(lambda decision: _swing(decision, emptying, moves))
+        if ended:
+            self._emptying = None
+            if emptying.kind == KIND_LOG:
+                self._left_alone.add(emptying.number)
+            if emptying.kind == KIND_DATA or emptying.holes:
+                pending = _Pending(self._setup.shared.epoch, [], emptying.number, emptying.kind, tuple(emptying.holes))
+                self._pending.append(pending)
+        return True
+
+    def _copy_some(self, emptying: _Emptying) -> tuple[list[tuple[_Frame, int, int]], bool]:
+        """Append copies of the next live frames: (frame, new segment, new offset) of each, and whether that was all."""
+        setup = self._setup
+        setup.before_append()
+        moves: list[tuple[_Frame, int, int]] = []
+        copied = 0
+        for looked, frame in enumerate(emptying.frames, 1):
+            header = frame.header
+            with setup.view() as view:
+                row = read_chunk(view.transaction, header.chunk_id)
+            if row is not None and row.local and (row.number, row.offset) == (emptying.number, frame.offset):
+                size = header.header_size + header.stored_size
+                data = setup.segments.read(emptying.number, emptying.kind, frame.offset, size)
+                try:
+                    open_frame(setup.frames.keyring, header, memoryview(data)[header.header_size :])
+                except SealBroken as error:
+                    raise Damaged(f"segment {emptying.number}, offset {frame.offset}: {error}") from error
+                try:
+                    moves.append((frame, *setup.appender.append([data])))
+                except OSError as error:
+                    raise write_error(error) from error
+                copied += size
+            if copied >= MOVE_BYTES or looked >= PAGE_REFS_MAX:
+                return moves, False
+        return moves, True
+
+
+def _swing(decision: Decision, emptying: _Emptying, moves: list[tuple[_Frame, int, int]]) -> None:
+    """Point rows at the copies, where they still point at the originals."""
+    chunks = decision.edit_index().chunks
+    for frame, number, offset in moves:
+        row = chunks.get(frame.header.chunk_id)
+        if row is not None and row.local and (row.number, row.offset) == (emptying.number, frame.offset):
+            chunks.move(frame.header.chunk_id, row, number, KIND_DATA, offset)
+
+
+def _live_bytes(decision: Decision, number: int, kind: int) -> int:
+    """Live bytes of a segment, with what this batch has changed so far."""
+    applier = decision.edit_index()
+    row = read_segment(applier.transaction, number)
+    return (row.live_bytes if row is not None else 0) + applier.chunks.live_delta.get((number, kind), 0)
+
+
+async def collect_forever(
+    collector: Collector,
+    directory: DataDirectory,
+    executor: Executor,
+    report: Callable[[StoreError], None],
+    *,
+    pause_s: float = 0.02,
+    idle_s: float = 5.0,
+) -> None:
+    """Collect whenever there is something, if this is the process elected to; until cancelled.
+
+    Every process runs this: one that is not elected waits to take over. ``report`` is told of steps that failed
+    (damage, a full or read-only disk); they are tried again later.
+    """
+    loop = asyncio.get_running_loop()
+    held: int | None = None
+    try:
+        while True:
+            if held is None:
+                held = take_lock(directory.files, directory.run / "collector")
+            done = False
+            if held is not None:
+                try:
+                    done = await loop.run_in_executor(executor, collector.collect_step)
+                except StoreError as error:
+                    report(error)
+            await asyncio.sleep(pause_s if done else idle_s)
+    finally:
+        if held is not None:
+            directory.files.close(held)
