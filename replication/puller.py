@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from replication.batch_format import Batch, decode_batch, hash_object
+from replication.batch_format import Batch, decode_batch, hash_object, locate_inline
 from replication.change_format import ChangeInvalid, ChangeTooNew, decode_change
 from replication.cloud_index_format import decode_index
 from replication.cloud_names import HEADS_PREFIX, INDEX_HASH_SIZE, index_name, log_name, split_head_name
@@ -136,8 +136,9 @@ class Puller:
             while names or fetches:
                 while names and len(fetches) < self._prefetch_max:
                     fetches.append(asyncio.create_task(self._cloud.get(names.popleft())))
-                batch, following = await self._read_batch(origin, position, fetches.popleft())
-                located = await self._read_index(origin, batch) if batch.index else ()
+                batch, following, located = await self._read_batch(origin, position, fetches.popleft())
+                if batch.index:
+                    located = [*await self._read_index(origin, batch), *located]
                 pulled = PulledBatch(origin, following, batch.changes, batch.frames, located, batch.acks, batch.sent_ms)
                 await self._log.record_pulled(pulled)
                 self._on_batch(pulled)
@@ -153,7 +154,8 @@ class Puller:
 
     async def _read_batch(
         self, origin: Origin, position: LogPosition, fetch: asyncio.Task[bytes]
-    ) -> tuple[Batch, LogPosition]:
+    ) -> tuple[Batch, LogPosition, Sequence[FrameLocation]]:
+        """The next batch, the position behind it, and where its inline frames lie (others must not ship them again)."""
         try:
             data = await fetch
         except CloudMissing:
@@ -162,16 +164,16 @@ class Puller:
             raise
         except CloudError as error:
             raise OriginStopped(StopReason.DAMAGED, str(error)) from None
-        try:
-            return verify_batch(self._keyring(), origin, position, data)
-        except KeyUnknown:
-            if self._refresh_keys is None:
-                raise OriginStopped(StopReason.UNKNOWN_KEY, f"batch {position.n + 1}") from None
-        await self._refresh_keys()
-        try:
-            return verify_batch(self._keyring(), origin, position, data)
-        except KeyUnknown:
-            raise OriginStopped(StopReason.UNKNOWN_KEY, f"batch {position.n + 1}") from None
+        for refresh_keys in (self._refresh_keys, None):
+            try:
+                batch, following = verify_batch(self._keyring(), origin, position, data)
+            except KeyUnknown:
+                if refresh_keys is None:
+                    break
+                await refresh_keys()
+            else:
+                return batch, following, locate_inline(origin, batch, data)
+        raise OriginStopped(StopReason.UNKNOWN_KEY, f"batch {position.n + 1}")
 
     async def _read_index(self, origin: Origin, batch: Batch) -> Sequence[FrameLocation]:
         name = index_name(origin, batch.n, batch.index)

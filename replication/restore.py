@@ -18,11 +18,9 @@ from replication.cloud_names import head_name, log_name
 from replication.frame_format import decode_header
 from replication.ports import (
     ChangeLog,
-    ChunkFetcher,
     Cloud,
     CloudExists,
     CloudMissing,
-    Frame,
     FrameLocation,
     Origin,
     PulledBatch,
@@ -30,8 +28,8 @@ from replication.ports import (
 from replication.puller import Puller, list_heads
 from replication.sealing import Keyring
 
-FETCH_COUNT_MAX: Final = 64
-FETCH_PASSES_MAX: Final = 4  # a pass may bring patches whose bases come in the next
+CHUNKS_AT_ONCE: Final = 16
+PASSES_MAX: Final = 4  # what is written while a pass runs comes with the next
 
 
 class RestoreIncomplete(Exception):
@@ -46,13 +44,15 @@ class RemoteBytes(Protocol):
         ``after``.
         """
 
-    async def keep_frames(self, frames: Sequence[Frame]) -> None:
-        """Keep them locally; authenticated, durable on return."""
+    async def bring(self, chunk_ids: Sequence[bytes]) -> int:
+        """Fetch these chunks, verify and keep them, durable on return; how many bytes that were. ``CloudError`` or the
+        store's errors.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreProgress:
-    """How far it is: batches of all logs, then frames (their total is not known beforehand: 0)."""
+    """How far it is: batches of all logs, then chunks (their total is not known beforehand: 0)."""
 
     phase: str  # "changes" or "bytes"
     done: int
@@ -67,7 +67,7 @@ class RestoreSummary:
     logs: int
     batches: int
     changes: int
-    frames: int
+    chunks: int
     bytes: int
 
 
@@ -82,10 +82,9 @@ async def restore_site(
     wall_ms: Callable[[], int],
     refresh_keys: Callable[[], Awaitable[None]] | None = None,
     progress: Progress = lambda progress: None,
-    store: RemoteBytes | None = None,
-    fetcher: ChunkFetcher | None = None,
+    remote: RemoteBytes | None = None,
 ) -> RestoreSummary:
-    """Take in every log of the realm, and with ``store`` and ``fetcher`` all bytes too.
+    """Take in every log of the realm, and with ``remote`` all bytes too.
 
     Raises ``ValueError`` if the site has changes of its own, ``RestoreIncomplete`` with the reasons if a log stops,
     ``CloudError``; call again to go on.
@@ -107,29 +106,24 @@ async def restore_site(
     stopped = {origin: state.stopped for origin, state in puller.states.items() if state.stopped}
     if stopped:
         raise RestoreIncomplete("; ".join(f"site {site.hex()}: {why}" for (site, _), why in sorted(stopped.items())))
-    frames = size = 0
-    if store is not None and fetcher is not None:
-        frames, size = await fetch_all(store, fetcher, progress)
-    return RestoreSummary(len(puller.states), batches, changes, frames, size)
+    chunks, size = await bring_all(remote, progress) if remote is not None else (0, 0)
+    return RestoreSummary(len(puller.states), batches, changes, chunks, size)
 
 
-async def fetch_all(store: RemoteBytes, fetcher: ChunkFetcher, progress: Progress) -> tuple[int, int]:
-    """Bring every byte the site's state needs to the site; (frames, ciphertext bytes). Memory: some dozens of
-    frames.
-    """
-    frames = size = 0
-    for _ in range(FETCH_PASSES_MAX):
+async def bring_all(remote: RemoteBytes, progress: Progress) -> tuple[int, int]:
+    """Bring every byte the site's state needs to the site; (chunks, bytes). Memory: a few chunks."""
+    chunks = size = 0
+    for _ in range(PASSES_MAX):
         after = b""
-        while wanted := store.remote_only(after, FETCH_COUNT_MAX):
-            fetched = await fetcher.fetch(wanted)
-            await store.keep_frames(fetched)
-            frames += len(fetched)
-            size += sum(len(frame.ciphertext) for frame in fetched)
-            progress(RestoreProgress("bytes", frames, 0, size))
-            after = max(decode_header(location.header).chunk_id for location in wanted)
-        if not store.remote_only(b"", 1):
-            return frames, size
-    raise RestoreIncomplete("the store still lacks bytes that it was given: see what its verification says")
+        while wanted := remote.remote_only(after, CHUNKS_AT_ONCE):
+            names = [decode_header(location.header).chunk_id for location in wanted]
+            size += await remote.bring(names)
+            chunks += len(names)
+            progress(RestoreProgress("bytes", chunks, 0, size))
+            after = max(names)
+        if not remote.remote_only(b"", 1):
+            return chunks, size
+    raise RestoreIncomplete("the store still lacks bytes that it was to fetch: see what its verification says")
 
 
 async def close_log(cloud: Cloud, keyring: Keyring, origin: Origin, now_ms: int) -> int:

@@ -52,6 +52,9 @@ class RealSite:
         self.fetcher = CloudFetcher(cloud)
         self.store.set_fetcher(self.fetcher)
 
+    async def bring(self, chunk_ids) -> int:
+        return sum([len(await task) for task in self.store.hydrator.begin(chunk_ids)])
+
     def wall_ms(self) -> int:
         return 1_700_000_000_000
 

@@ -1,6 +1,6 @@
 """The contract of ``Cloud``, over every implementation: memory, moto over HTTP, and a real cloud where one is named.
 
-``SKERRY_TEST_CLOUD=http://host:port`` (with ``SKERRY_TEST_CLOUD_ACCESS_KEY`` and ``…_SECRET_KEY``) names a real one,
+``SKERRY_TEST_S3_ENDPOINT=http://host:port`` (with ``SKERRY_TEST_S3_ACCESS_KEY`` and ``…_SECRET_KEY``) names a real one,
 for instance Ceph's RADOS Gateway. Wrappers are held to the same contract.
 """
 
@@ -21,7 +21,7 @@ from tests.replication.buckets import make_bucket
 
 ORIGIN = (b"s" * 16, b"i" * 8)
 KINDS = ["memory", "retrying memory", "throttled memory", "single-writer memory", "moto"]
-if "SKERRY_TEST_CLOUD" in os.environ:
+if "SKERRY_TEST_S3_ENDPOINT" in os.environ:
     KINDS.append("named")
 
 
@@ -37,14 +37,16 @@ async def cloud(request):
         case "single-writer memory":
             yield SingleWriterCloud(MemoryCloud())
         case kind:
-            endpoint = request.getfixturevalue("moto_endpoint") if kind == "moto" else os.environ["SKERRY_TEST_CLOUD"]
+            endpoint = (
+                request.getfixturevalue("moto_endpoint") if kind == "moto" else os.environ["SKERRY_TEST_S3_ENDPOINT"]
+            )
             settings = CloudSettings(
                 bucket="contract-" + secrets.token_hex(6),
                 prefix="some/prefix/",
                 endpoint_url=endpoint,
                 addressing="path",
-                access_key=os.environ.get("SKERRY_TEST_CLOUD_ACCESS_KEY", "cloudaccess"),
-                secret_key=os.environ.get("SKERRY_TEST_CLOUD_SECRET_KEY", "cloudsecret"),
+                access_key=os.environ.get("SKERRY_TEST_S3_ACCESS_KEY", "cloudaccess"),
+                secret_key=os.environ.get("SKERRY_TEST_S3_SECRET_KEY", "cloudsecret"),
             )
             await asyncio.to_thread(make_bucket, settings)
             opened = await open_s3(settings)

@@ -13,7 +13,7 @@ from replication.change_format import REF_DATA, Change, Ref, decode_change, enco
 from replication.clock import tick
 from replication.crdt import EMPTY, Dot, Entry, merge, winner
 from replication.frame_format import CODEC_STORED, KIND_DATA, FrameHeader, FrameName, decode_header
-from replication.ports import Backlog, Frame, FrameLocation, Identity, LogPosition, Origin, PulledBatch
+from replication.ports import Backlog, ChunkFetcher, Frame, FrameLocation, Identity, LogPosition, Origin, PulledBatch
 from replication.sealing import Keyring, chunk_id, open_frame, seal_frame
 
 Item = tuple[int, bytes]
@@ -37,6 +37,7 @@ class MemorySite:
         self.cursor = LogPosition()
         self.remote: dict[Origin, LogPosition] = {}
         self.acks: dict[Origin, Mapping[Origin, int]] = {}
+        self.fetcher: ChunkFetcher | None = None
         self._segment = self._identity.site[:12] + self._identity.incarnation + b"seg0"
         self._slot = 0
 
@@ -141,12 +142,14 @@ class MemorySite:
         wanted = sorted({ref.id for ref in self.live_refs()} - local)
         return [self.locate([chunk])[chunk] for chunk in wanted if chunk > after][:count_max]
 
-    async def keep_frames(self, frames: Sequence[Frame]) -> None:
-        await asyncio.sleep(0)
+    async def bring(self, chunk_ids: Sequence[bytes]) -> int:
+        assert self.fetcher is not None
+        frames = await self.fetcher.fetch([self.locate([chunk])[chunk] for chunk in chunk_ids])
         for frame in frames:
             header = decode_header(frame.header)
             open_frame(self.keyring, header, frame.ciphertext)
             self.frames[header.name] = frame
+        return sum(len(frame.ciphertext) for frame in frames)
 
     # within
 

@@ -1,4 +1,4 @@
-"""Cloud formats: round trips of anything, typed errors for anything else, sizes that tell little, names that are unique."""
+"""Cloud formats: round trips of anything, typed errors for anything else, sizes that tell little."""
 
 import random
 

@@ -55,10 +55,8 @@ async def world():
 
 
 async def restore(cloud, site, **options):
-    fetcher = CloudFetcher(cloud)
-    return await restore_site(
-        cloud, lambda: KEYRING, site, wall_ms=site.wall_ms, store=site, fetcher=fetcher, **options
-    )
+    site.fetcher = CloudFetcher(cloud)
+    return await restore_site(cloud, lambda: KEYRING, site, wall_ms=site.wall_ms, remote=site, **options)
 
 
 async def test_everything_is_back_with_its_bytes(world):
@@ -117,8 +115,8 @@ async def test_a_store_that_keeps_nothing_is_noticed(world):
     cloud, _, _ = world
 
     class Forgetful(MemorySite):
-        async def keep_frames(self, frames):
-            pass
+        async def bring(self, chunk_ids):
+            return 0
 
     forgetful = Forgetful(KEYRING, b"fresh", lambda: 1)
     with pytest.raises(RestoreIncomplete):

@@ -10,9 +10,10 @@ from replication.status import DaemonReport, RemoteReport, ReportInvalid, assess
 
 GOOD = DaemonReport(written_ms=1, running=True, cloud="ok", published=True, recoverable=True, shipped_n=3)
 EMPTY = Backlog(0, 0, None, 0)
+SHIPPED = LogPosition(3, 9)
 
 
-def judge(backlog=EMPTY, shipped=LogPosition(3, 9), report=GOOD, *, has_cloud=True, recoverable=True):
+def judge(backlog=EMPTY, shipped=SHIPPED, report=GOOD, *, has_cloud=True, recoverable=True):
     return assess(backlog, shipped, report, has_cloud=has_cloud, recoverable=recoverable, now_ms=10_000)
 
 
