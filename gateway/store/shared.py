@@ -80,8 +80,10 @@ class Shared:
         fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Give the slot back. Requests of this process must be over."""
+        """Give the slot back; once more does nothing. Requests of this process must be over."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
             base = _base(self._slot)
             if not self._words[base + _APPENDING]:

@@ -1,0 +1,231 @@
+"""The command line without a server: what each command answers, its exit codes, and that secrets stay in place."""
+
+import asyncio
+import json
+
+import pytest
+
+from gateway.cli.command import build_parser, run_command
+from gateway.cli.credentials import credentials_path, ensure_credentials
+from gateway.cli.opening import opened_site
+from gateway.cli.site import create_site
+from gateway.config import Overrides, load_config
+
+
+@pytest.fixture
+def data(tmp_path):
+    config = load_config(None, {}, Overrides(data=tmp_path / "data"))
+    create_site(config)
+    return config.data
+
+
+def run(capsys, *arguments, environment=None):
+    code = run_command([str(argument) for argument in arguments], environment or {})
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def answer(capsys, *arguments):
+    code, out, err = run(capsys, *arguments, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_status_of_a_lone_site(capsys, data):
+    status = answer(capsys, "status", "--data", data)
+    assert status["safe_to_lose"] is False
+    assert status["reasons"] == ["no cloud is configured"]
+    assert (status["conflicts"], status["broken_conditions"], status["open_upload_bytes"]) == (0, 0, 0)
+    assert (status["backlog_changes"], status["oldest_unsent_age_s"], status["sites"]) == (0, None, [])
+    assert run(capsys, "status", "--data", data)[0] == 0
+    assert run(capsys, "status", "--data", data, "--exit-code")[0] == 1
+
+
+def test_the_backlog_counts_what_was_acknowledged(capsys, data):
+    answer(capsys, "user", "add", "ada", "--data", data)
+    status = answer(capsys, "status", "--data", data)
+    assert status["backlog_changes"] == 2
+    assert status["backlog_bytes"] > 0
+    assert status["oldest_unsent_age_s"] >= 0
+    assert len(status["reasons"]) == 2
+
+
+def test_a_users_life(capsys, data):
+    made = answer(
+        capsys,
+        "user",
+        "add",
+        "ada",
+        "--access-key",
+        "ADAKEY",
+        "--secret-key",
+        "ada-secret",
+        "--email",
+        "a@b",
+        "--data",
+        data,
+    )
+    assert (made["access_key"], made["secret_key"], made["email"]) == ("ADAKEY", "ada-secret", "a@b")
+    assert answer(capsys, "user", "disable", "a@b", "--data", data)["disabled"] is True
+    assert answer(capsys, "user", "enable", "ADAKEY", "--data", data)["disabled"] is False
+    rotated = answer(capsys, "user", "rotate", "ada", "--data", data)
+    users = answer(capsys, "user", "list", "--data", data)["users"]
+    assert [key["access_key"] for key in users[0]["access_keys"]] == [rotated["access_key"]]
+    kept = answer(capsys, "user", "rotate", "ada", "--keep", "--data", data)
+    users = answer(capsys, "user", "list", "--data", data)["users"]
+    assert {key["access_key"] for key in users[0]["access_keys"]} == {rotated["access_key"], kept["access_key"]}
+    assert "ada" in run(capsys, "user", "list", "--data", data)[1]
+    assert answer(capsys, "user", "delete", made["id"], "--data", data)["result"] == "deleted"
+    assert answer(capsys, "user", "list", "--data", data)["users"] == []
+
+
+def test_lists_show_no_secret(capsys, data):
+    answer(capsys, "user", "add", "ada", "--secret-key", "ada-secret", "--data", data)
+    for extra in ([], ["--json"]):
+        assert "ada-secret" not in run(capsys, "user", "list", "--data", data, *extra)[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["user", "add", "ada", "--secret-key", "short"],
+        ["user", "add", "ada", "--access-key", "a b"],
+        ["user", "add", "bob", "--access-key", "ADAKEY"],
+        ["user", "add", "ada"],
+        ["user", "delete", "nobody"],
+        ["user", "rotate", "ada", "--access-key", "ADAKEY"],
+    ],
+)
+def test_wrong_users_are_refused_and_change_nothing(capsys, data, arguments):
+    answer(capsys, "user", "add", "ada", "--access-key", "ADAKEY", "--data", data)
+    before = answer(capsys, "user", "list", "--data", data)
+    code, out, err = run(capsys, *arguments, "--data", data)
+    assert (code, out) == (3, "")
+    assert err.startswith("skerry: ")
+    assert answer(capsys, "user", "list", "--data", data) == before
+
+
+def test_root_is_neither_disabled_nor_deleted(capsys, data):
+    root = first_start(data)
+    for verb in ("disable", "delete"):
+        assert run(capsys, "user", verb, "root", "--data", data)[0] == 3
+    assert answer(capsys, "user", "rotate", root.id, "--data", data)["access_key"] != root.id
+
+
+def first_start(data, environment=None):
+    async def ensure():
+        async with opened_site(load_config(None, {}, Overrides(data=data))) as site:
+            return await ensure_credentials(site.store, site.directory, environment or {})
+
+    return asyncio.run(ensure())
+
+
+def test_root_credentials_are_made_once_and_kept_for_their_owner(capsys, data):
+    root = first_start(data)
+    path = credentials_path(data)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert root.id in path.read_text()
+    assert root.secret in path.read_text()
+    assert first_start(data) is None
+    rotated = answer(capsys, "user", "rotate", "root", "--data", data)
+    assert first_start(data) is None
+    assert [
+        key["access_key"]
+        for user in answer(capsys, "user", "list", "--data", data)["users"]
+        for key in user["access_keys"]
+    ] == [rotated["access_key"]]
+
+
+def test_given_root_credentials_are_not_written_down(data):
+    given = {"SKERRY_ROOT_ACCESS_KEY": "ROOTKEY1", "SKERRY_ROOT_SECRET_KEY": "root-secret-1"}
+    assert first_start(data, given).id == "ROOTKEY1"
+    assert first_start(data, given) is None
+    assert not credentials_path(data).exists()
+
+
+def test_no_conflicts(capsys, data):
+    assert answer(capsys, "conflicts", "--data", data) == {"conflicts": []}
+    assert run(capsys, "conflicts", "--data", data, "--exit-code")[0] == 0
+
+
+def test_an_index_is_made_anew(capsys, data):
+    answer(capsys, "user", "add", "ada", "--data", data)
+    before = answer(capsys, "user", "list", "--data", data)
+    assert answer(capsys, "rebuild-index", "--data", data)["broken"] == []
+    assert answer(capsys, "user", "list", "--data", data) == before
+
+
+def test_no_index_is_made_anew_beside_a_running_process(capsys, data):
+    async def beside():
+        async with opened_site(load_config(None, {}, Overrides(data=data))):
+            return await asyncio.to_thread(run_command, ["rebuild-index", "--data", str(data)], {})
+
+    assert asyncio.run(beside()) == 3
+    assert "stop it" in capsys.readouterr().err
+
+
+def test_sites(capsys, data):
+    sites = answer(capsys, "sites", "list", "--data", data)
+    assert sites["others"] == []
+    assert len(sites["this"]["site_id"]) == 32
+    assert run(capsys, "sites", "policy", "--data", data)[0] == 2
+
+
+@pytest.mark.parametrize("command", [["status"], ["user", "list"], ["conflicts"], ["rebuild-index"]])
+def test_commands_make_no_site(capsys, tmp_path, command):
+    code, out, err = run(capsys, *command, "--data", tmp_path / "none")
+    assert (code, out) == (3, "")
+    assert "is not a directory" in err
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("command", [["replicate", "--once"], ["restore"]])
+def test_without_a_cloud_there_is_nothing_to_talk_to(capsys, data, command):
+    assert run(capsys, *command, "--data", data)[0] == 2
+
+
+def test_another_owners_directory_is_refused(capsys, data, monkeypatch):
+    monkeypatch.setattr("gateway.store.files.Files.own_user", lambda self: 12345)
+    code, _, err = run(capsys, "user", "add", "ada", "--data", data)
+    assert code == 3
+    assert "belongs to user" in err
+
+
+def test_a_bad_configuration_is_exit_code_2(capsys, tmp_path):
+    path = tmp_path / "site.toml"
+    path.write_text("[server]\nworkers = 1000\n")
+    for command in (["config", "check"], ["status"], ["serve"]):
+        code, _, err = run(capsys, *command, "--config", path)
+        assert code == 2
+        assert f"{path}:2: [server] workers: must be between 0 and 64, not 1000" in err
+    code, out, _ = run(capsys, "config", "check", path, "--json")
+    assert code == 2
+    assert json.loads(out)["problems"][0]["line"] == 2
+    assert run(capsys, "status", environment={"SKERRY_CONFIG": str(path)})[0] == 2
+
+
+def subparsers(parser, path=()):
+    for action in parser._actions:
+        if hasattr(action, "choices") and isinstance(action.choices, dict):
+            for name, child in action.choices.items():
+                yield (*path, name), child
+                yield from subparsers(child, (*path, name))
+
+
+@pytest.mark.parametrize(
+    ("path", "parser"), [pytest.param(p, c, id=" ".join(p)) for p, c in subparsers(build_parser())]
+)
+def test_every_command_helps_with_an_example(path, parser):
+    text = parser.format_help()
+    assert "example:\n  skerry " + path[0] in text
+    assert parser.description
+
+
+def test_the_exit_codes_are_told():
+    assert "exit codes: 0 done" in build_parser().format_help()
+
+
+def test_an_unknown_command_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as caught:
+        run(capsys, "rekey")
+    assert caught.value.code == 2
