@@ -116,22 +116,23 @@ class S3Cloud:
         return data
 
     async def list(self, prefix: str, *, after: str = "", count_max: int = LIST_COUNT_MAX) -> list[str]:
-        """Names under a prefix, ascending."""
-        start = {"StartAfter": self._prefix + after} if after else {}
+        """Names under a prefix, ascending: ``count_max`` of them unless there are no more."""
+        position = {"StartAfter": self._prefix + after} if after else {}
+        names: list[str] = []
         while True:
             async with _mapped("LIST", prefix):
                 reply = await self._client.list_objects_v2(
                     Bucket=self._bucket,
                     Prefix=self._prefix + prefix,
-                    MaxKeys=min(count_max, LIST_COUNT_MAX),
-                    **start,
+                    MaxKeys=min(count_max, LIST_COUNT_MAX) - len(names),
+                    **position,
                 )
             if reply.get("Name") != self._bucket:
                 raise CloudUnreachable(f"LIST {prefix}: the answer is not this bucket's: a captive portal?")
-            names = [entry["Key"].removeprefix(self._prefix) for entry in reply.get("Contents", ())]
-            if names or not reply.get("IsTruncated"):
+            names += [entry["Key"].removeprefix(self._prefix) for entry in reply.get("Contents", ())]
+            if not reply.get("IsTruncated") or len(names) >= min(count_max, LIST_COUNT_MAX):
                 return names
-            start = {"ContinuationToken": reply["NextContinuationToken"]}
+            position = {"ContinuationToken": reply["NextContinuationToken"]}
 
     async def delete(self, name: str) -> None:
         """Remove an object."""

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replication.cloud_names import KEYS_PREFIX, REALM, key_name, split_key_name
+from replication.listing import list_all
 from replication.padded_format import CloudObjectInvalid
 from replication.ports import Cloud, CloudExists, CloudMissing
 from replication.realm_format import (
@@ -141,14 +142,8 @@ async def fetch_realm(cloud: Cloud) -> dict[str, bytes]:
 
 async def fetch_keys(cloud: Cloud, known: KeyObjects | tuple[()]) -> dict[str, bytes]:
     """Wrapped keys in the bucket that are not in ``known``."""
-    found: dict[str, bytes] = {}
-    after = ""
-    while names := await cloud.list(KEYS_PREFIX, after=after):
-        for name in names:
-            if name not in known and split_key_name(name):
-                found[name] = await cloud.get(name)
-        after = names[-1]
-    return found
+    names = [name for name in await list_all(cloud, KEYS_PREFIX) if name not in known and split_key_name(name)]
+    return {name: await cloud.get(name) for name in names}
 
 
 async def publish_realm(cloud: Cloud, objects: KeyObjects) -> None:

@@ -198,7 +198,7 @@ class Cloud(Protocol):
         """Bytes of an object, or of a range; exactly ``length`` of them when given, else ``CloudError``."""
 
     async def list(self, prefix: str, *, after: str = "", count_max: int = 1000) -> list[str]:
-        """Names under ``prefix``, ascending, greater than ``after``, at most ``count_max`` (1,000)."""
+        """Names under ``prefix``, ascending, greater than ``after``: ``count_max`` (at most 1,000) of them, or all."""
 
     async def delete(self, name: str) -> None:
         """Remove; no error if it was not there."""

@@ -21,6 +21,7 @@ from replication.batch_format import Batch, decode_batch, hash_object, locate_in
 from replication.change_format import ChangeInvalid, ChangeTooNew, decode_change
 from replication.cloud_index_format import decode_index
 from replication.cloud_names import HEADS_PREFIX, INDEX_HASH_SIZE, index_name, log_name, split_head_name
+from replication.listing import list_all
 from replication.padded_format import CloudObjectTooNew
 from replication.ports import (
     ChangeLog,
@@ -193,12 +194,9 @@ class Puller:
 async def list_heads(cloud: Cloud) -> dict[Origin, int]:
     """How far every log of the realm reaches, as its heads say."""
     heads: dict[Origin, int] = {}
-    after = ""
-    while names := await cloud.list(HEADS_PREFIX, after=after):
-        for name in names:
-            if head := split_head_name(name):
-                heads[head.origin] = max(head.n, heads.get(head.origin, 0))
-        after = names[-1]
+    for name in await list_all(cloud, HEADS_PREFIX):
+        if head := split_head_name(name):
+            heads[head.origin] = max(head.n, heads.get(head.origin, 0))
     return heads
 
 

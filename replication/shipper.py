@@ -22,6 +22,7 @@ from replication.batch_format import Batch, decode_batch, encode_batch, hash_obj
 from replication.cloud_index_format import PackedFrames, decode_index, encode_index, locate_packed, packed_frames
 from replication.cloud_names import head_name, head_prefix, index_name, log_name
 from replication.frame_format import decode_header
+from replication.listing import list_all
 from replication.offload import Offload, run_in_thread
 from replication.pack_format import Pack, encode_pack
 from replication.plan import RoundPlan, plan_round
@@ -122,7 +123,7 @@ class Shipper:
                 raise self._fence(f"batch {before.n} in the bucket is not the one this site shipped")
         with suppress(CloudMissing):
             self._attempt = await self._recognise(origin, before)
-        for name in await self._cloud.list(head_prefix(origin)):
+        for name in await list_all(self._cloud, head_prefix(origin)):
             if name < head_name(origin, before.n):
                 await self._cloud.delete(name)
         self._opened = origin

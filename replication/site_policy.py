@@ -1,8 +1,9 @@
 """Prints what a site may do in the bucket: the access policy to give to the site's cloud user, as AWS IAM JSON.
 
 A site reads everything, creates the realm's objects and keys, announces itself under ``heads/`` and writes only under
-its own prefix. So a stolen site's cloud key cannot touch another site's log; Skerry's own formats notice if somebody
-does.
+its own prefix. The condition on listing says ``IfExists``, because S3 asks for the same permission, then without a
+prefix, before it answers 404 and not 403 for an object that is missing. So a stolen site's cloud key cannot touch
+another site's log; Skerry's own formats notice if somebody does.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def site_policy(bucket: str, prefix: str, site: bytes) -> str:
             "Effect": "Allow",
             "Action": ["s3:ListBucket"],
             "Resource": [f"arn:aws:s3:::{bucket}"],
-            "Condition": {"StringLike": {"s3:prefix": [f"{root}*"]}},
+            "Condition": {"StringLikeIfExists": {"s3:prefix": [f"{root}*"]}},
         },
         {"Sid": "ReadRealm", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [f"{objects}*"]},
         {

@@ -13,6 +13,7 @@ import pytest
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_s3 import open_s3
 from replication.conditional import CreateOnce, SingleWriterCloud, probe_create_once
+from replication.listing import list_all
 from replication.ports import CloudError, CloudExists, CloudMissing
 from replication.retry import RetryingCloud
 from replication.settings import CloudSettings, RetrySettings
@@ -105,6 +106,15 @@ async def test_list_is_ascending_relative_and_pages(cloud):
     assert await cloud.list("heads/", after="heads/0095") == names[10:]
     assert await cloud.list("heads/", after=names[-1]) == []
     assert await cloud.list("nobody/") == []
+
+
+@pytest.mark.parametrize("count", [9, 10, 11, 30])
+async def test_every_page_of_a_long_list(cloud, count, monkeypatch):
+    monkeypatch.setattr("replication.listing.PAGE_COUNT", 10)
+    names = [f"long/{number:04d}" for number in range(count)]
+    for name in [*names, "longer/1"]:
+        await cloud.put(name, b"")
+    assert await list_all(cloud, "long/") == names
 
 
 async def test_delete_is_idempotent(cloud):

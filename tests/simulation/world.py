@@ -7,7 +7,8 @@ wall clock.
 * every acknowledged write is still there unless a write that saw it replaced it (promise 3);
 * what was removed by someone who saw it is not back;
 * every visible value can be read: its bytes are local, or in the bucket where the site says, and open;
-* the durable cursor never claims what the bucket does not hold (promise 6).
+* the durable cursor never claims what the bucket does not hold, and a site whose backlog is nothing can be lost at any
+  moment: the bucket alone gives all of it back (promises 5 and 6).
 """
 
 from __future__ import annotations
@@ -91,9 +92,16 @@ class World:
         self.rng = random.Random(seed)
         self.now_ms = 1_700_000_000_000
         self.bucket = MemoryCloud()
-        self.sites = [SimulatedSite(self, b"site-%d" % number, self.rng) for number in range(sites)]
+        self.named = 0
+        self.lost: list[SimulatedSite] = []
+        self.sites = [self.found() for _ in range(sites)]
         self.acknowledged: dict = {}
         self.replaced: set = set()
+
+    def found(self) -> SimulatedSite:
+        """A site with an empty disk and an id of its own."""
+        self.named += 1
+        return SimulatedSite(self, b"site-%d" % self.named, self.rng)
 
     async def run(self, steps: int = 60) -> None:
         for _ in range(steps):
@@ -105,7 +113,7 @@ class World:
 
     async def step(self) -> None:
         site = self.rng.choice(self.sites)
-        match self.rng.randrange(10):
+        match self.rng.randrange(11):
             case 0 | 1 | 2:
                 item, content = b"item-%d" % self.rng.randrange(5), self.rng.randbytes(self.rng.choice([10, 200, 400]))
                 self.acknowledge(site.store.put(item, content, siblings=self.rng.random() < 0.3))
@@ -117,16 +125,29 @@ class World:
                 site.cloud.partitioned = not site.cloud.partitioned
             case 5:
                 site.start()
+            case 6:
+                self.lose(site)
             case _:
                 verbs = [(each, verb) for each in self.sites for verb in ("ship", "pull")]
                 chosen = self.rng.sample(verbs, self.rng.randint(1, 3))
                 await asyncio.gather(*[each.replicate(verb) for each, verb in chosen])
+
+    def lose(self, site: SimulatedSite) -> None:
+        """A disk that says it is safe to lose is lost; a fresh site takes its place, sometimes one more joins."""
+        if site.store.backlog().changes == 0 and not site.shipper.fenced and self.rng.random() < 0.5:
+            self.sites.remove(site)
+            self.lost.append(site)
+            self.sites.append(self.found())
+        elif len(self.sites) < 5 and self.rng.random() < 0.2:
+            self.sites.append(self.found())
 
     def acknowledge(self, change) -> None:
         self.acknowledged[change.dot] = change
         self.replaced |= set(change.replaces)
 
     async def come_to_rest(self) -> None:
+        for site in self.lost:
+            await site.cloud.settle()  # what a lost machine had sent may still arrive
         for site in self.sites:
             site.cloud.partitioned = False
             site.cloud.rates = {}
