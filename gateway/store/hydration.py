@@ -78,6 +78,14 @@ class Hydrator:
         except (ChunkUnavailable, Damaged) as error:
             raise damage from error
 
+    def is_whole(self, chunk_id: bytes) -> bool:
+        """Whether the chunk's local frame can be read now."""
+        place = self._setup.tools.find_chunk(chunk_id)
+        try:
+            return place is not None and place.local and bool(self._setup.tools.local.read_plaintext(chunk_id, place))
+        except (Damaged, FrameAbsent):
+            return False
+
     def begin(self, chunk_ids: Sequence[bytes]) -> list[asyncio.Task[bytes]]:
         """Begin to fetch chunks, those that lie side by side together: a task for each, in order."""
         loop = asyncio.get_running_loop()

@@ -43,6 +43,8 @@ from gateway.store.segments import Appender, SegmentReader
 from gateway.store.shared import Shared, hold_lock
 from gateway.store.splicing import Splicer
 from gateway.store.staging import Staging
+from gateway.store.verify import Progress as VerifyProgress
+from gateway.store.verify import VerifyReport, VerifySetup, verify
 from gateway.store.views import ConfigurationCache, View, ViewContext
 from replication.change_format import Ref
 from replication.frame_format import FrameName
@@ -176,6 +178,14 @@ class SiteStore:
         ``report`` is told of failures.
         """
         await collect_forever(self.collector, self.directory, self._housekeeping, report)
+
+    async def verify(self, *, mend: bool = False, progress: VerifyProgress | None = None) -> VerifyReport:
+        """Read everything back; with ``mend``, fetch what is bad from the cloud. ``progress`` is told on a thread."""
+        setup = VerifySetup(
+            *(self.directory, self.shared, self.segments, self.frames, self.log),
+            *(LocalFrames(self.segments, self.frames, self.find_chunk, ChunkCache(0)), self.view),
+        )
+        return await verify(setup, self._housekeeping, self.hydrator if mend else None, progress)
 
     def close(self) -> None:
         """Finish what waits to be committed and give everything back. No request may be under way."""

@@ -1,0 +1,312 @@
+"""Reading everything back: is what the index says true, and are the bytes what was written?
+
+Stands beside the store, for ``skerry verify`` and the scrub; may run while the site works. Four passes: the log's
+batches authenticate and chain without a gap; every live frame authenticates, decodes and has its chunk id; what is not
+here is known to be in the cloud; references are counted again and compared. Nothing is bridged or passed over in
+silence: each finding names segment, offset and chunk. A live frame that is bad is fetched back from the cloud where it
+has one (``mend``).
+
+The first, second and last pass look at one snapshot each in short transactions; a chunk that changed meanwhile is
+looked up again before it is called bad. Reference counts alone are taken from one long snapshot, which must be
+consistent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+from gateway.store.chunk_rows import locate_chunk
+from gateway.store.codec import join_bases
+from gateway.store.document_format import PartRecord, decode_record
+from gateway.store.errors import ChunkUnavailable, Damaged
+from gateway.store.found_frames import BrokenStretch, scan_frames
+from gateway.store.frames import FrameMaker
+from gateway.store.hydration import Hydrator
+from gateway.store.index import Transaction
+from gateway.store.index_format import CHUNK_HOLDS, ChunkPlace, decode_chunk, decode_version
+from gateway.store.layout import DataDirectory
+from gateway.store.local_frames import FrameAbsent, LocalFrames
+from gateway.store.log import Log
+from gateway.store.log_format import BATCH_HEADER_SIZE, BatchInvalid, batch_hash, decode_batch_header
+from gateway.store.log_rows import scan_batches
+from gateway.store.object_format import decode_object
+from gateway.store.segment_format import KIND_DATA, KIND_LOG
+from gateway.store.segments import SegmentReader
+from gateway.store.shared import Shared
+from gateway.store.views import ViewContext
+from replication.sealing import SealBroken
+
+ROWS_AT_ONCE: Final = 512
+COUNTED_AT_ONCE: Final = 1 << 20
+"""Chunks whose references are counted in one pass over all records: bounds memory to some hundred megabytes."""
+_ORDER_AT: Final = 8
+
+
+@dataclass(frozen=True)
+class BadFrame:
+    """A live frame that is not what was written. ``mended``: fetched back from the cloud since."""
+
+    chunk_id: str
+    segment: int
+    offset: int
+    reason: str
+    mended: bool = False
+
+
+@dataclass(frozen=True)
+class MissingChunk:
+    """A chunk that something needs and that is neither here nor known to be in the cloud."""
+
+    chunk_id: str
+
+
+@dataclass(frozen=True)
+class WrongCount:
+    """A chunk whose recorded reference count is not what the records add up to."""
+
+    chunk_id: str
+    recorded: int
+    counted: int
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was read and what was found. ``sound`` if nothing is wrong, or everything that was is mended."""
+
+    batches: int
+    chunks: int
+    frame_bytes: int
+    only_in_cloud: int
+    bad_batches: tuple[str, ...] = ()
+    bad_frames: tuple[BadFrame, ...] = ()
+    missing: tuple[MissingChunk, ...] = ()
+    wrong_counts: tuple[WrongCount, ...] = ()
+    broken_stretches: tuple[BrokenStretch, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether every byte that is needed can be had, and the index is right."""
+        mended = all(frame.mended for frame in self.bad_frames)
+        return mended and not (self.bad_batches or self.missing or self.wrong_counts)
+
+
+@dataclass(frozen=True)
+class VerifySetup:
+    """What verifying needs of the store."""
+
+    directory: DataDirectory
+    shared: Shared
+    segments: SegmentReader
+    frames: FrameMaker
+    log: Log
+    local: LocalFrames
+    view: Callable[[], ViewContext]
+
+
+Progress = Callable[[str, int, int], None]
+"""Told (what, done, of how many), on the verifying thread."""
+
+
+@dataclass
+class _Findings:
+    batches: int = 0
+    chunks: int = 0
+    frame_bytes: int = 0
+    only_in_cloud: int = 0
+    bad_batches: list[str] = field(default_factory=list)
+    bad_frames: list[tuple[bytes, ChunkPlace, str]] = field(default_factory=list)
+    missing: list[MissingChunk] = field(default_factory=list)
+    wrong_counts: list[WrongCount] = field(default_factory=list)
+    broken: list[BrokenStretch] = field(default_factory=list)
+
+
+async def verify(
+    setup: VerifySetup, executor: Executor, hydrator: Hydrator | None = None, progress: Progress | None = None
+) -> VerifyReport:
+    """Verify everything on a thread; then, with a ``hydrator``, mend what the cloud has."""
+    verifier = _Verifier(setup, progress or (lambda what, done, total: None))
+    loop = asyncio.get_running_loop()
+    found = await loop.run_in_executor(executor, verifier.run)
+    bad = [
+        BadFrame(chunk_id.hex(), place.number, place.offset, reason, await _mend(hydrator, chunk_id, reason))
+        for chunk_id, place, reason in found.bad_frames
+    ]
+    return VerifyReport(
+        *(found.batches, found.chunks, found.frame_bytes, found.only_in_cloud),
+        *(tuple(found.bad_batches), tuple(bad), tuple(found.missing)),
+        *(tuple(found.wrong_counts), tuple(found.broken)),
+    )
+
+
+async def _mend(hydrator: Hydrator | None, chunk_id: bytes, reason: str) -> bool:
+    """Fetch a bad chunk back; whether its local frame is good now."""
+    if hydrator is None or hydrator.fetcher is None:
+        return False
+    try:
+        await hydrator.mend_chunk(chunk_id, Damaged(reason))
+    except (Damaged, ChunkUnavailable):
+        return False
+    return hydrator.is_whole(chunk_id)
+
+
+class _Verifier:
+    """One verification, on one thread."""
+
+    def __init__(self, setup: VerifySetup, progress: Progress) -> None:
+        self._setup, self._progress = setup, progress
+        self._found = _Findings()
+
+    def run(self) -> _Findings:
+        """All passes."""
+        self._check_log()
+        self._find_broken_stretches()
+        self._check_chunks()
+        self._count_references()
+        return self._found
+
+    def _check_log(self) -> None:
+        """Every batch the index knows is where it says, authentic, and names the one before it."""
+        with self._setup.view() as view:
+            state = view.state()
+        previous: bytes | None = None
+        number = 0
+        while number < state.batch:
+            with self._setup.view() as view:
+                rows = list(islice(scan_batches(view.transaction, number + 1), ROWS_AT_ONCE))
+            if not rows:
+                self._found.bad_batches.append(
+                    f"the index knows no batch after {number}, but {state.batch} were committed"
+                )
+                return
+            for at, row in rows:
+                if at != number + 1 and number:
+                    self._found.bad_batches.append(f"batches {number + 1} to {at - 1} are missing")
+                    previous = None
+                number = at
+                previous = self._check_batch(at, row.segment, row.offset, previous)
+                self._found.batches += 1
+            self._progress("batches", number, state.batch)
+
+    def _check_batch(self, number: int, segment: int, offset: int, previous: bytes | None) -> bytes | None:
+        """Check one batch: its hash, which the next must name; None if it could not be read."""
+        where = f"log segment {segment}, offset {offset}, batch {number}"
+        reader = self._setup.segments
+        try:
+            encoded = reader.read(segment, KIND_LOG, offset, BATCH_HEADER_SIZE)
+            header = decode_batch_header(encoded)
+            envelope = reader.read(segment, KIND_LOG, offset + BATCH_HEADER_SIZE, header.sealed_size)
+            self._setup.log.records(segment, offset)
+        except (Damaged, BatchInvalid, SealBroken) as error:
+            self._found.bad_batches.append(f"{where}: {error}")
+            return None
+        if header.number != number or (previous is not None and header.previous != previous):
+            self._found.bad_batches.append(f"{where}: does not follow the batch before it")
+        return batch_hash(encoded, envelope)
+
+    def _find_broken_stretches(self) -> None:
+        """Places of data segments where frames should follow one another and do not."""
+        numbers = self._setup.directory.segment_numbers(KIND_DATA)
+        for done, number in enumerate(numbers):
+            self._progress("segments", done, len(numbers))
+            token = self._setup.shared.enter()
+            try:
+                for _ in scan_frames(self._setup.segments, number, self._found.broken):
+                    pass
+            except Damaged:
+                continue  # collected meanwhile; a live frame in it would be found below
+            finally:
+                self._setup.shared.leave(token)
+
+    def _check_chunks(self) -> None:
+        """Every live frame is read and opened; every chunk that is needed is somewhere."""
+        after = b""
+        with self._setup.view() as view:
+            total = view.transaction.raw.stat(view.transaction.tables.chunks)["entries"]
+        while True:
+            token = self._setup.shared.enter()
+            try:
+                with self._setup.view() as view:
+                    tables = view.transaction.tables
+                    rows = [
+                        (key, decode_chunk(data))
+                        for key, data in islice(view.transaction.scan(tables.chunks, after), ROWS_AT_ONCE)
+                    ]
+                    located = {
+                        key for key, row in rows if not row.local and locate_chunk(view.transaction, key) is not None
+                    }
+                if not rows:
+                    return
+                after = rows[-1][0] + b"\0"
+                for chunk_id, row in sorted(rows, key=lambda pair: (pair[1].number, pair[1].offset)):
+                    self._check_chunk(chunk_id, row, chunk_id in located)
+            finally:
+                self._setup.shared.leave(token)
+            self._progress("chunks", self._found.chunks, total)
+
+    def _check_chunk(self, chunk_id: bytes, row: ChunkPlace, in_cloud: bool) -> None:
+        found = self._found
+        found.chunks += 1
+        if not row.local:
+            found.only_in_cloud += in_cloud
+            if row.refcount and not in_cloud:
+                found.missing.append(MissingChunk(chunk_id.hex()))
+            return
+        try:
+            _, header, ciphertext = self._setup.local.read_sealed(chunk_id, row)
+            base = join_bases([self._setup.local.read_base(name) for name in header.bases]) if header.bases else b""
+            self._setup.frames.open_foreign(header, ciphertext, base)
+            found.frame_bytes += row.header_size + row.stored_size
+        except FrameAbsent as error:
+            found.bad_frames.append((chunk_id, row, f"its base is not here: {error}"))
+        except Damaged as error:
+            found.bad_frames.append((chunk_id, row, str(error)))
+
+    def _count_references(self) -> None:
+        """Count again what needs each chunk, in as many passes as memory asks for."""
+        with self._setup.view() as view:
+            transaction = view.transaction
+            after = b""
+            while True:
+                recorded = {
+                    key: decode_chunk(data).refcount
+                    for key, data in islice(transaction.scan(transaction.tables.chunks, after), COUNTED_AT_ONCE)
+                }
+                if not recorded:
+                    return
+                last = max(recorded)
+                self._compare(transaction, recorded, after, last)
+                after = last + b"\0"
+
+    def _compare(self, transaction: Transaction, recorded: dict[bytes, int], first: bytes, last: bytes) -> None:
+        counted: Counter[bytes] = Counter()
+        for chunk_id in self._references(transaction):
+            if first <= chunk_id <= last:
+                counted[chunk_id] += 1
+        for chunk_id in recorded.keys() | counted.keys():
+            if recorded.get(chunk_id, 0) != counted[chunk_id]:
+                wrong = WrongCount(chunk_id.hex(), recorded.get(chunk_id, 0), counted[chunk_id])
+                self._found.wrong_counts.append(wrong)
+
+    def _references(self, transaction: Transaction) -> Iterator[bytes]:
+        """Every reference that something holds: versions, parts, pages and patches."""
+        tables = transaction.tables
+        for key, data in transaction.scan(tables.versions):
+            row = decode_version(key[_ORDER_AT:], data)
+            if not row.dead:
+                yield from (ref.id for ref in decode_object(row.body).refs())
+        for _, data in transaction.scan(tables.parts):
+            yield from (ref.id for ref in decode_record(PartRecord, data).content)
+        for chunk_id, data in transaction.scan(tables.chunks):
+            place = decode_chunk(data)
+            yield from (base.chunk_id for base in place.bases)
+            if place.flags & CHUNK_HOLDS:
+                try:
+                    yield from (ref.id for ref in self._setup.local.children(chunk_id, place))
+                except (Damaged, FrameAbsent):
+                    continue  # named as a bad frame already; its children's counts will look too high
