@@ -189,23 +189,26 @@ class ChunkWriter:
         """
         names: list[FrameName] = []
         plaintexts: list[bytes] = []
-        for ref in refs:
-            found = self._base_name(ref.id)
-            if found is None or found in names:
-                continue
+        for name in dict.fromkeys(name for ref in refs for name in self._base_names(ref.id)):
+            if len(names) == BASES_MAX:
+                break
             try:
-                plaintexts.append(self._tools.local.read_base(found))
+                plaintexts.append(self._tools.local.read_base(name))
             except (FrameAbsent, Damaged):
                 continue  # a base is only a chance to save space: the scrub is what names damage
-            names.append(found)
+            names.append(name)
         return (names, join_bases(plaintexts)) if names else ([], b"")
 
-    def _base_name(self, chunk_id: bytes) -> FrameName | None:
-        """The full frame to patch against in place of an old chunk: its own, or what it is itself a patch against."""
+    def _base_names(self, chunk_id: bytes) -> Sequence[FrameName]:
+        """The full frames to patch against in place of an old chunk: its own, or all that it is itself a patch against.
+
+        All: a chunk over the seam of two uploaded parts is a patch against one chunk from either side, and what starts
+        or ends at that seam the next time resembles only one of them.
+        """
         place: ChunkPlace | None = self._tools.find_chunk(chunk_id)
         if place is None or not place.local or place.condemned:
-            return None
-        return place.bases[0] if place.bases else FrameName(chunk_id, place.segment, place.slot)
+            return ()
+        return place.bases or (FrameName(chunk_id, place.segment, place.slot),)
 
     def _append(self, frame: SealedFrame, children: tuple[Ref, ...]) -> None:
         size = len(frame.encoded_header) + len(frame.ciphertext)

@@ -34,7 +34,7 @@ from tests.support.site import CloudSettings, Site
 SLOW_BYTES_PER_S = 20_000
 FAULTS: dict[str, Fault] = {"refused": REFUSE, "black-holed": BLACK_HOLE, "slow": slow(SLOW_BYTES_PER_S)}
 SECRET_METADATA = "the-treasure-is-under-the-lighthouse"
-DELTA_LIMIT_BYTES = 64 * 1024
+DELTA_LIMIT_BYTES = 100_000
 TREE, BIG = "tree-of-packages", "harbour-archive"
 
 
