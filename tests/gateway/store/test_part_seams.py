@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from gateway.store.object_format import ObjectRecord
@@ -31,17 +32,18 @@ async def test_seams_of_one_upload_are_bases_for_the_next(tmp_path: Path) -> Non
                 before = view.current(uid, b"key")
             replaces = before.record.content if before is not None else ()
             refs: list[Ref] = []
-            for offset in range(0, len(data), step):
-                async with store.writer(replaces=replaces, offset_hint=offset) as writer:
+            async with AsyncExitStack() as writers:  # open until the commit: nothing else references the parts here
+                for offset in range(0, len(data), step):
+                    writer = await writers.enter_async_context(store.writer(replaces=replaces, offset_hint=offset))
                     await writer.write(data[offset : offset + step])
                     refs += (await writer.finish()).refs
-            content = await store.splice(refs)
+                content = await store.splice(refs)
 
-            def record(view: WriteView) -> None:
-                record = ObjectRecord(size=content.size, etag="e", modified_ms=view.now_ms, content=content.refs)
-                view.put_object(uid, b"key", record, versioned=False)
+                def record(view: WriteView) -> None:
+                    record = ObjectRecord(size=content.size, etag="e", modified_ms=view.now_ms, content=content.refs)
+                    view.put_object(uid, b"key", record, versioned=False)
 
-            await store.commit(record)
+                await store.commit(record)
 
         await put(PART)
         for step in (len(data) + 10_000, PART, PART):
