@@ -245,6 +245,16 @@ class Decision(View):
         self._state.ship_total += ship_bytes
         self.records.append(Own(encoded, ship_bytes))
 
+    def stage_anew(self, change: Change, frame_bytes: int) -> None:
+        """Stage a change made before, under a new dot; ``frame_bytes`` is what it still adds to the backlog besides
+        itself.
+        """
+        self._state.clock = tick(self._state.clock, self._now_ms).own  # as it will when the log is replayed
+        encoded = encode_change(change)
+        self._applier.apply_own(change)
+        self._state.ship_total += frame_bytes + len(encoded)
+        self.records.append(Own(encoded, frame_bytes + len(encoded)))
+
     def stage_record(self, record: Record) -> None:
         """Apply a record that is no own change, and log it."""
         self._applier.apply_record(record)

@@ -112,14 +112,18 @@ class Findings:
         index.drop_scratch(self._batches)
 
 
-def find_log(log: Log, findings: Findings, index: Index, from_disk: bool) -> tuple[bool, list[str]]:
-    """Find all batches and their inline frames: (whether a tail is torn, what is damaged though more follows)."""
-    torn, damaged = False, []
+def find_log(log: Log, findings: Findings, index: Index, from_disk: bool) -> tuple[list[int], list[str]]:
+    """Find all batches and their inline frames: (numbers of batches that are cut short, 0 where that cannot be
+    told; what is damaged although more follows).
+    """
+    torn: list[int] = []
+    damaged: list[str] = []
     for segment in log.segment_numbers():
         if from_disk:
             log.drop_cache(segment)
         tail = log.scan(segment)
-        torn = torn or tail.torn
+        if tail.torn:
+            torn.append(tail.torn_number)
         if tail.broken:
             damaged.append(f"log segment {segment}, offset {tail.end}: damaged, and whole batches follow")
         with index.begin_write() as transaction:

@@ -64,12 +64,14 @@ class SegmentTail(NamedTuple):
     """What a scan found: whole batches, where they end, and whether anything lies behind that end.
 
     ``broken``: behind the end there is another batch header that holds, so something in between was damaged, not torn.
+    ``torn_number``: the number of the batch that is cut short there, if its header can be read; else 0.
     """
 
     batches: list[FoundBatch]
     end: int
     torn: bool
     broken: bool
+    torn_number: int = 0
 
 
 class Log:
@@ -153,7 +155,8 @@ class Log:
             except BatchInvalid:
                 rest = self._reader.read(segment, KIND_LOG, offset, min(size - offset, BATCH_HEADER_SIZE))
                 torn = bool(rest.strip(b"\0"))  # zeros are space reserved ahead
-                return SegmentTail(found, offset, torn, torn and self._holds_batch(segment, offset + 1, size))
+                broken = torn and self._holds_batch(segment, offset + 1, size)
+                return SegmentTail(found, offset, torn, broken, _number_of(rest))
             found.append(batch)
             offset += batch.header.size
         return SegmentTail(found, offset, False, False)
@@ -220,3 +223,11 @@ class Log:
                 return False
             offset += len(window) - BATCH_HEADER_SIZE
         return False
+
+
+def _number_of(data: bytes) -> int:
+    """The number in a batch header; 0 if none can be read."""
+    try:
+        return decode_batch_header(data).number
+    except BatchInvalid:
+        return 0

@@ -6,8 +6,8 @@ rebuild leaves nothing half done. No other process may have the store open.
 
 Frames are placed where they lie now, by their names: the log says which frame became a chunk's local one, and frames
 that are gone by now (collected) are passed over; what was hydrated, which no log tells, is found afterwards. A gap or
-damage in the log is ``Damaged``. If the log's end is torn, what was cut may have been shipped: ``must_reissue`` says
-that the site needs a new incarnation.
+damage in the log is ``Damaged``. If the log's end is torn and no index vouches for it, what was cut may have been
+shipped: the site takes a new incarnation at once and issues anew what was not.
 """
 
 from __future__ import annotations
@@ -17,15 +17,20 @@ from typing import Final, NamedTuple
 
 from gateway.store.apply import Applier, FramePlace
 from gateway.store.chunk_rows import OpenPages, put_segment
+from gateway.store.decision import Decision
 from gateway.store.errors import Damaged
 from gateway.store.found_frames import BrokenStretch, Findings, find_log, scan_frames
-from gateway.store.index import MAP_SIZE_DEFAULT, Index, Transaction
+from gateway.store.index import MAP_SIZE_DEFAULT, Index, IndexUnreadable, Transaction
 from gateway.store.index_format import SegmentRow, decode_chunk
 from gateway.store.layout import DataDirectory
 from gateway.store.log import FoundBatch, Log
+from gateway.store.log_rows import read_batch_row
+from gateway.store.own_changes import take_incarnation
 from gateway.store.recover import apply_batch, chain_batches, is_authentic
 from gateway.store.segment_format import KIND_DATA
 from gateway.store.segments import SegmentReader
+from gateway.store.staging import Staging
+from gateway.store.views import ConfigurationCache
 from replication.frame_format import BASE_SIZE, BASES_MAX, HEADER_SIZE, FrameName, decode_header
 
 BATCHES_AT_ONCE: Final = 512
@@ -37,7 +42,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Rebuilt(NamedTuple):
-    """What a rebuild found. ``torn``: the log ends in something that is no whole batch."""
+    """What a rebuild found. ``torn``: the log may end in a batch cut short: the site has a new incarnation."""
 
     batches: int
     frames: int
@@ -56,13 +61,14 @@ def rebuild_index(
     progress: Progress = lambda what, done, total: None,
 ) -> Rebuilt:
     """Build a new index and put it in the old one's place. ``Damaged`` if the log is not whole: the old one stays."""
+    known = _committed_batch(directory, map_size)
     scratch = directory.path / _SCRATCH_NAME
     _clear(directory, _SCRATCH_NAME)
     if not directory.files.is_directory(scratch):
         directory.files.make_directory(scratch)
     index = Index(scratch, map_size)
     try:
-        rebuilt = _Rebuild(directory, log, reader, open_pages, index, progress).run(from_disk)
+        rebuilt = _Rebuild(directory, log, reader, open_pages, index, progress).run(from_disk, known)
         index.sync()
     finally:
         index.close()
@@ -87,16 +93,38 @@ class _Rebuild:
         self._findings = Findings(index)
         self._broken: list[BrokenStretch] = []
 
-    def run(self, from_disk: bool) -> Rebuilt:
+    def run(self, from_disk: bool, known_batch: int) -> Rebuilt:
         """Find, apply, fill in what the log does not tell."""
         frames = self._find_frames(from_disk)
         torn, damaged = find_log(self._log, self._findings, self._index, from_disk)
         if damaged:
             raise Damaged("; ".join(damaged))
         batches, cut = self._apply_all()
+        if batches < known_batch:
+            raise Damaged(
+                f"the log ends with batch {batches}, but batch {known_batch} was acknowledged: restore its segments, "
+                "or delete the index to go on without what is lost"
+            )
         self._place_hydrated()
+        if cut or any(number == 0 or number > batches for number in torn):
+            self._take_incarnation()
+            cut = True
         self._findings.drop(self._index)
-        return Rebuilt(batches, frames, torn or cut, tuple(self._broken))
+        return Rebuilt(batches, frames, cut, tuple(self._broken))
+
+    def _take_incarnation(self) -> None:
+        """No sequence number may be used twice: go on under a new incarnation, durable in the log before it is used."""
+        with self._index.begin_write() as transaction:
+            state = transaction.load_state()
+            last = read_batch_row(transaction, state.batch)
+            time_ms = last.time_ms if last is not None else 0
+            applier = Applier(transaction, self._directory.site, state, self._open_pages)
+            decision = Decision(applier, Staging(), time_ms, ConfigurationCache(), state.generation)
+            take_incarnation(decision, self._log, self._directory.site)
+            appended = self._log.append(state.batch + 1, time_ms, state.batch_hash, decision.log_records(), [])
+            applier.finish_batch(appended.segment, appended.offset, appended.size, appended.hash, time_ms)
+            transaction.commit()
+            self._log.settle()
 
     def _find_frames(self, from_disk: bool) -> int:
         numbers = self._directory.segment_numbers(KIND_DATA)
@@ -176,6 +204,21 @@ def is_rebuild_needed(index: Index, log: Log) -> bool:
     """
     with index.begin_read() as transaction:
         return transaction.load_state().batch == 0 and any(log.scan(number).batches for number in log.segment_numbers())
+
+
+def _committed_batch(directory: DataDirectory, map_size: int) -> int:
+    """The last batch that the old index knows to be acknowledged; 0 if it is not there or cannot be read."""
+    if not set(_INDEX_FILES) & set(directory.files.list_directory(directory.index)):
+        return 0
+    try:
+        index = Index(directory.index, map_size)
+    except IndexUnreadable:
+        return 0
+    try:
+        with index.begin_read() as transaction:
+            return transaction.load_state().batch
+    finally:
+        index.close()
 
 
 def _swap(directory: DataDirectory) -> None:

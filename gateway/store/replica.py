@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
 
 from gateway.store.chunk_rows import OpenPages, is_in_cloud, locate_chunk, locate_frame, read_chunk
 from gateway.store.commit import Committer
@@ -19,8 +18,9 @@ from gateway.store.index import Transaction
 from gateway.store.index_format import CHUNK_HOLDS, ChunkPlace, State, decode_chunk
 from gateway.store.local_frames import FrameAbsent
 from gateway.store.log import Log
-from gateway.store.log_format import Imported, Located, Own, Pulled, Shipped
-from gateway.store.log_rows import batch_of_seq, read_backlog, read_batch_row, read_origin, scan_batches, scan_origins
+from gateway.store.log_format import Imported, Located, Pulled, Shipped
+from gateway.store.log_rows import read_backlog, read_origin, scan_origins
+from gateway.store.own_changes import read_own, ship_total_at
 from gateway.store.pulled_frames import stage_pulled_frames
 from gateway.store.segments import SegmentReader
 from gateway.store.shared import Shared
@@ -29,8 +29,6 @@ from replication.change_format import ChangeInvalid, decode_change
 from replication.frame_format import FrameName, decode_header
 from replication.ports import Backlog, Frame, FrameLocation, Identity, LogPosition, Origin, PulledBatch
 from replication.sealing import SealBroken, open_frame
-
-_NO_SEQ: Final = 0
 
 
 class Replica:
@@ -76,7 +74,7 @@ class Replica:
         found: list[bytes] = []
         size = 0
         with self._snapshot() as view:
-            for seq, record in self._own_records(view.transaction, view.state(), after_seq + 1):
+            for seq, record in read_own(view.transaction, self._log, view.state(), after_seq + 1):
                 if found and (len(found) >= count_max or size + len(record.change) > bytes_max):
                     break
                 if seq != after_seq + 1 + len(found):
@@ -97,7 +95,7 @@ class Replica:
                 raise ValueError(f"the cursor is at batch {known.n}, change {known.seq}: it does not go back")
             if position.seq > state.seq:
                 raise ValueError(f"change {position.seq} was never made: the last is {state.seq}")
-            total = self._ship_total(view.transaction, state, position.seq)
+            total = ship_total_at(view.transaction, self._log, state, position.seq)
             view.stage_record(Shipped(position.n, position.seq, position.chain, _located(located), total))
 
         await self._committer.commit(decide)
@@ -247,35 +245,6 @@ class Replica:
     def _state(self) -> State:
         with self._open_view() as view:
             return view.state()
-
-    def _own_records(self, transaction: Transaction, state: State, first_seq: int) -> Iterator[tuple[int, Own]]:
-        """Own changes of this incarnation from ``first_seq`` on, with their sequence numbers."""
-        number = batch_of_seq(transaction, state.incarnation, first_seq)
-        if number is None:
-            return
-        for _, row in scan_batches(transaction, number):
-            if row.own_count:
-                yield from self._owns_of(row.segment, row.offset, row.first_seq, first_seq)
-
-    def _owns_of(self, segment: int, offset: int, seq: int, first_seq: int) -> Iterator[tuple[int, Own]]:
-        for record in self._log.records(segment, offset):
-            if isinstance(record, Own):
-                if seq >= first_seq:
-                    yield seq, record
-                seq += 1
-
-    def _ship_total(self, transaction: Transaction, state: State, seq: int) -> int:
-        """Sum of ``ship_bytes`` of everything up to a change of this incarnation."""
-        if seq == state.seq:
-            return state.ship_total
-        if seq == _NO_SEQ:
-            return state.shipped_total
-        number = batch_of_seq(transaction, state.incarnation, seq)
-        row = read_batch_row(transaction, number) if number is not None else None
-        if row is None:
-            raise Damaged(f"the log has no change {seq}")
-        records = self._owns_of(row.segment, row.offset, row.first_seq, row.first_seq)
-        return row.ship_before + sum([record.ship_bytes for at, record in records if at <= seq])
 
 
 def _located(located: Sequence[FrameLocation]) -> tuple[Located, ...]:

@@ -34,6 +34,13 @@ SITE_A, SITE_B, SITE_C = b"A" * 16, b"B" * 16, b"C" * 16
 MAP_SIZE = 1 << 30
 
 
+class UnsyncedFiles(Files):
+    """For tests that are not about durability."""
+
+    def fdatasync(self, fd: int) -> None:
+        pass
+
+
 class IndexSite:
     """One process of a site. ``now_ms`` is its wall clock; every commit moves it on by one unless told otherwise."""
 

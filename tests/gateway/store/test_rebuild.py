@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import random
 import shutil
 
 import pytest
 
+from gateway.store.conflicts import count_conflicts
 from gateway.store.errors import Damaged
 from gateway.store.index import Index, IndexUnreadable
 from gateway.store.logical_dump import logical_dump
 from gateway.store.rebuild import rebuild_index
 from gateway.store.segment_format import KIND_LOG
+from gateway.store.version_ids import NULL
+from replication.change_format import decode_change
+from replication.crdt import Dot
+from replication.ports import LogPosition
 from tests.gateway.store.index_site import MAP_SIZE, IndexSite
-from tests.gateway.store.workload import Workload
+from tests.gateway.store.workload import Workload, replica_of, ship_some
+
+UID = b"u" * 16
 
 
 def dump(site):
@@ -68,13 +77,64 @@ def test_an_index_of_rubbish_is_unreadable_and_an_empty_one_needs_a_rebuild(tmp_
         assert dump(again) == live
 
 
-def test_a_torn_end_is_reported(tmp_path):
+def tear_the_end(site):
+    with site.directory.segment_path(site.log.segment_numbers()[-1], KIND_LOG).open("ab") as file:
+        file.write(b"SKB1 half a header")
+
+
+def test_a_torn_end_takes_a_new_incarnation_and_issues_the_unsent_anew(tmp_path):
     with IndexSite(tmp_path / "a") as site:
-        Workload(site, random.Random(2)).run(10)
+        replica = replica_of(site)
+        shipped = site.put(UID, b"shipped", b"1")
+        asyncio.run(ship_some(site, 1))
+        site.put(UID, b"unsent", b"replaced")
+        unsent = [site.put(UID, b"unsent", b"2"), site.put(UID, b"version", b"3", versioned=True)]
+        site.commit(lambda view: view.remove_version(UID, b"shipped", NULL))
+        before, backlog = replica.identity(), replica.backlog()
         assert rebuild(site).torn is False
-        with site.directory.segment_path(site.log.segment_numbers()[-1], KIND_LOG).open("ab") as file:
-            file.write(b"SKB1 half a header")
+        tear_the_end(site)
         assert rebuild(site).torn is True
+        replica = replica_of(site)
+        after = replica.identity()
+        assert (after.site, after.incarnation != before.incarnation) == (before.site, True)
+        assert replica.shipped() == LogPosition()
+        assert replica.backlog().changes == backlog.changes == 4
+        assert replica.backlog().bytes >= backlog.bytes
+        changes = [decode_change(data) for data in replica.read_changes(0, 10, 1 << 20)]
+        assert [change.dot for change in changes] == [Dot(site.site, after.incarnation, seq) for seq in (1, 2, 3, 4)]
+        assert Dot(site.site, before.incarnation, 1) in changes[3].replaces
+        with site.view() as view:
+            assert [key for key, _ in view.scan_heads(UID)] == [b"unsent", b"version"]
+            assert [found.record for found in view.scan_versions(UID)] == [version.record for version in unsent]
+            assert view.current(UID, b"version").id == unsent[1].id  # the same version id, the same clock
+            assert view.current(UID, b"version").order[:8] == unsent[1].order[:8]
+            assert view.is_replicated(shipped)
+            assert not view.is_replicated(unsent[0])
+            assert count_conflicts(view) == (0, 0)
+        live = dump(site)
+        site.put(UID, b"more", b"4")
+        assert replica.last_seq() == 5
+        live = dump(site)
+        rebuild(site)
+        assert [row for row in dump(site) if row[0] == "heads"] == [row for row in live if row[0] == "heads"]
+
+
+def test_an_acknowledged_batch_that_the_log_lost_is_damage_unless_the_index_goes_too(tmp_path):
+    with IndexSite(tmp_path / "a") as site:
+        site.put(UID, b"k", b"x")
+        path = site.directory.segment_path(site.log.segment_numbers()[-1], KIND_LOG)
+        os.truncate(path, path.stat().st_size - 1)
+        site.committer.close()
+        site.index.close()
+        site.reader.close()
+        arguments = (site.directory, site.log, site.reader, site.open_pages)
+        with pytest.raises(Damaged, match="acknowledged"):
+            rebuild_index(*arguments, map_size=MAP_SIZE)
+        (tmp_path / "a" / "index" / "data.mdb").unlink()
+        assert rebuild_index(*arguments, map_size=MAP_SIZE).torn is True
+        site.reopen_index()
+        with site.view() as view:
+            assert view.current(UID, b"k") is None
 
 
 def test_a_missing_log_segment_is_damage_and_the_old_index_stays(tmp_path):
@@ -95,8 +155,7 @@ def test_a_missing_log_segment_is_damage_and_the_old_index_stays(tmp_path):
 
 def test_a_damaged_stretch_of_a_data_segment_is_reported_and_the_frames_behind_it_found(tmp_path):
     with IndexSite(tmp_path / "a") as site:
-        uid = b"u" * 16
-        puts = [site.put(uid, b"k%d" % n, b"body %d" % n, inline=False) for n in range(3)]
+        puts = [site.put(UID, b"k%d" % n, b"body %d" % n, inline=False) for n in range(3)]
         with site.view() as view:
             places = [view.chunk(version.record.content[0].id) for version in puts]
         path = site.directory.segment_path(places[1].number, places[1].kind)

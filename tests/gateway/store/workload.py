@@ -25,8 +25,8 @@ def replica_of(site: IndexSite) -> Replica:
 class Workload:
     """Random decisions on a site: every kind of change, contents of every shape."""
 
-    def __init__(self, site: IndexSite, rng: random.Random) -> None:
-        self.site, self.rng = site, rng
+    def __init__(self, site: IndexSite, rng: random.Random, keys: int = 6) -> None:
+        self.site, self.rng, self.keys = site, rng, KEYS[:keys]
         self.uploads: list[str] = []
         self.bodies: list[bytes] = []
 
@@ -66,7 +66,7 @@ class Workload:
             current = view.current(uid, KEYS[0])
         condition = Condition("If-Match", current.order) if current is not None and rng.random() < 0.2 else None
         record = ObjectRecord(size=rng.randrange(99), content=self.content(), marker=False, condition=condition)
-        key, versioned = rng.choice(KEYS), rng.random() < 0.5
+        key, versioned = rng.choice(self.keys), rng.random() < 0.5
         return self.site.commit(lambda view: view.put_object(uid, key, record, versioned=versioned)) and None
 
     def remove(self) -> None:
@@ -75,7 +75,7 @@ class Workload:
             return
         with self.site.view() as view:
             found = [(version.key, version.id) for version in view.scan_versions(uid)]
-        key, version_id = rng.choice(found) if found and rng.random() < 0.8 else (rng.choice(KEYS), NULL)
+        key, version_id = rng.choice(found) if found and rng.random() < 0.8 else (rng.choice(self.keys), NULL)
         self.site.commit(lambda view: view.remove_version(uid, key, version_id))
 
     def upload(self) -> None:
@@ -86,7 +86,7 @@ class Workload:
         if step < 0.4 or not self.uploads:
             upload_id = f"up{len(self.uploads)}-{site.site[:1].decode()}"
             self.uploads.append(upload_id)
-            site.commit(lambda view: view.open_upload(UploadRecord(id=upload_id, uid=uid, key=rng.choice(KEYS))))
+            site.commit(lambda view: view.open_upload(UploadRecord(id=upload_id, uid=uid, key=rng.choice(self.keys))))
             return
         upload_id = rng.choice(self.uploads)
         with site.view() as view:
