@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from contextlib import AsyncExitStack
 from pathlib import Path
 
+from gateway.store.document_format import PartRecord, UploadRecord
 from gateway.store.object_format import ObjectRecord
 from gateway.store.ports import WriteView
-from replication.change_format import Ref
 from tests.crash.open_store import open_store
 from tests.crash.workloads import find_or_make_bucket
 
@@ -31,19 +30,23 @@ async def test_seams_of_one_upload_are_bases_for_the_next(tmp_path: Path) -> Non
             with store.view() as view:
                 before = view.current(uid, b"key")
             replaces = before.record.content if before is not None else ()
-            refs: list[Ref] = []
-            async with AsyncExitStack() as writers:  # open until the commit: nothing else references the parts here
-                for offset in range(0, len(data), step):
-                    writer = await writers.enter_async_context(store.writer(replaces=replaces, offset_hint=offset))
+            await store.commit(lambda view: view.open_upload(UploadRecord(id="upload", uid=uid, key=b"key")))
+            for number, offset in enumerate(range(0, len(data), step), start=1):
+                async with store.writer(replaces=replaces, offset_hint=offset) as writer:
                     await writer.write(data[offset : offset + step])
-                    refs += (await writer.finish()).refs
-                content = await store.splice(refs)
+                    refs = (await writer.finish()).refs
+                    part = PartRecord(number=number, etag="e", content=refs)
+                    await store.commit(lambda view, part=part: view.put_part("upload", part))
+            with store.view() as view:
+                parts = list(view.parts("upload"))
+            content = await store.splice([ref for part in parts for ref in part.content])
 
-                def record(view: WriteView) -> None:
-                    record = ObjectRecord(size=content.size, etag="e", modified_ms=view.now_ms, content=content.refs)
-                    view.put_object(uid, b"key", record, versioned=False)
+            def complete(view: WriteView) -> None:
+                record = ObjectRecord(size=content.size, etag="e", modified_ms=view.now_ms, content=content.refs)
+                view.put_object(uid, b"key", record, versioned=False)
+                view.close_upload("upload")
 
-                await store.commit(record)
+            await store.commit(complete)
 
         await put(PART)
         for step in (len(data) + 10_000, PART, PART):
