@@ -1,12 +1,13 @@
-"""The background process of ``skerry serve``: replication, if a cloud is configured. Steps back behind the workers.
+"""The background process of ``skerry serve``: takes back dead space, and replicates if a cloud is configured.
 
-Started by the supervisor as ``python -m gateway.cli.background``. If it dies, the gateway goes on and it is started
-again; what it does can be stopped anywhere.
+Steps back behind the workers (niced). Started by the supervisor as ``python -m gateway.cli.background``. If it dies,
+the gateway goes on and it is started again; what it does can be stopped anywhere.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -16,8 +17,11 @@ import uvloop
 from gateway.cli.child import Orders, read_orders, report_ready, watch_parent
 from gateway.cli.failures import run_reporting
 from gateway.cli.logs import configure_logs
-from gateway.cli.opening import opened_site
+from gateway.cli.opening import OpenSite, opened_site
 from gateway.cli.replicator import replicate_forever
+from gateway.store.errors import StoreError
+
+log = logging.getLogger("skerry.background")
 
 
 def main() -> int:
@@ -34,9 +38,26 @@ async def _work(orders: Orders) -> None:
     watch_parent(stop)
     async with opened_site(orders.config) as site:
         report_ready()
-        if site.cloud is not None:
-            await replicate_forever(site, stop, patient=True)
-        await stop.wait()
+        collecting = asyncio.create_task(site.store.collect(_tell_collection))
+        replicating = asyncio.create_task(_replicate(site, stop))
+        try:
+            done, _ = await asyncio.wait({collecting, replicating}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (collecting, replicating):
+                task.cancel()
+            await asyncio.gather(collecting, replicating, return_exceptions=True)
+
+
+async def _replicate(site: OpenSite, stop: asyncio.Event) -> None:
+    if site.cloud is not None:
+        await replicate_forever(site, stop, patient=True)
+    await stop.wait()
+
+
+def _tell_collection(error: StoreError) -> None:
+    log.error("collection: %s", error)
 
 
 if __name__ == "__main__":

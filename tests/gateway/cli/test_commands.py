@@ -155,6 +155,19 @@ def test_an_index_is_made_anew(capsys, data):
     assert answer(capsys, "user", "list", "--data", data) == before
 
 
+def test_verify_says_what_is_damaged(capsys, data):
+    answer(capsys, "user", "add", "ada", "--data", data)
+    assert answer(capsys, "verify", "--data", data)["sound"] is True
+    assert "sound" in run(capsys, "verify", "--data", data)[1]
+    (log,) = (data / "segments").glob("*.log")
+    damaged = bytearray(log.read_bytes())
+    damaged[400] ^= 1
+    log.write_bytes(damaged)
+    code, out, _ = run(capsys, "verify", "--data", data, "--json")
+    assert code == 1
+    assert json.loads(out)["bad_batches"]
+
+
 def test_no_index_is_made_anew_beside_a_running_process(capsys, data):
     async def beside():
         async with opened_site(load_config(None, {}, Overrides(data=data))):
