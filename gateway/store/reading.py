@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 from typing import Final
 
@@ -30,7 +30,7 @@ AHEAD_ABSENT: Final = 8
 AHEAD_ABSENT_BYTES: Final = 8 << 20
 PAGES_KEPT: Final = 64
 
-_Piece = bytes | Awaitable[bytes]
+_Piece = bytes | asyncio.Future[bytes]
 
 
 class Reader:
@@ -78,7 +78,7 @@ class Reader:
             return found
         piece = self.begin(ref)
         try:
-            children = decode_page(piece if isinstance(piece, bytes) else await piece)
+            children = decode_page(await finished(piece))
         except ChangeInvalid as error:
             raise Damaged(f"page {ref.id.hex()}: {error}") from error
         self._pages[ref.id] = children
@@ -150,7 +150,7 @@ class _Reading:
             if not self._next:
                 raise StopAsyncIteration
             leaf, piece = self._next.popleft()
-            plaintext = piece if isinstance(piece, bytes) else await piece
+            plaintext = await finished(piece)
             if len(plaintext) != leaf.ref.size:
                 raise Damaged(f"chunk {leaf.ref.id.hex()} has another size than its ref")
             first, last = max(0, self._start - leaf.offset), min(leaf.ref.size, self._end - leaf.offset)
@@ -217,6 +217,11 @@ class _Reading:
                 raise Damaged(str(error)) from error
         self._ended = True
         return None
+
+
+async def finished(piece: _Piece) -> bytes:
+    """The plaintext, when it is there. Whoever waits may be cancelled: others may wait for the same bytes."""
+    return piece if isinstance(piece, bytes) else await asyncio.shield(piece)
 
 
 def _mark_retrieved(task: asyncio.Future[bytes]) -> None:

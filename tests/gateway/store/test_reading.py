@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from gateway.store.errors import ChunkUnavailable, Damaged
+from gateway.store.object_format import ObjectRecord
+from gateway.store.segment_format import KIND_DATA
+from replication.change_format import REF_DATA, Ref
+from replication.ports import Frame
+from tests.gateway.store.held_frames import HeldFrames
+from tests.gateway.store.store_site import StoreSite
+
+MIB = 1 << 20
+
+
+def noise(seed: int, size: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+@pytest.mark.parametrize("size", [0, 1, 16 << 10, (16 << 10) + 1, 65_536, 65_537, 300_000, 5 * MIB, 23 * MIB + 7])
+async def test_what_was_put_is_got(tmp_path: Path, size: int) -> None:
+    async with StoreSite(tmp_path / "d") as site:
+        data = noise(size, size)
+        await site.put(b"k", data)
+        refs = site.content(b"k")
+        assert await site.read(refs) == data
+        small = site.store.read_small(refs)
+        assert small in (data, None)
+        assert small is None or size <= 65_536
+        source = random.Random(1)
+        for _ in range(30):
+            start, length = source.randrange(size + 1), source.randrange(size + 10)
+            assert await site.read(refs, start, length) == data[start : start + length]
+        assert await site.read(refs, size, 10) == b""
+        assert await site.read(refs, 0, 0) == b""
+
+
+async def test_pieces_are_at_most_four_mebibytes(tmp_path: Path) -> None:
+    async with StoreSite(tmp_path / "d") as site:
+        await site.put(b"k", bytes(30 * MIB))
+        assert max([len(piece) async for piece in site.store.read(site.content(b"k"))]) <= 4 * MIB
+
+
+async def test_damage_is_said_at_the_piece_that_has_it(tmp_path: Path) -> None:
+    async with StoreSite(tmp_path / "d") as site:
+        data = noise(1, 10 * MIB)
+        await site.put(b"k", data)
+        await site.put(b"small", noise(2, 5000))
+        for chunk_id in (site.content(b"small")[0].id, await last_chunk(site, b"k")):
+            damage(site, chunk_id)
+    async with StoreSite(tmp_path / "d") as site:
+        got = bytearray()
+
+        async def read_all() -> None:
+            async for piece in site.store.read(site.content(b"k")):
+                got.extend(piece)
+
+        with pytest.raises(Damaged, match="does not authenticate"):
+            await read_all()
+        assert data.startswith(got)
+        assert 0 < len(got) < len(data)
+        assert site.store.read_small(site.content(b"small")) is None
+        with pytest.raises(Damaged):
+            await site.get(b"small")
+        assert site.store.shared.advance_epoch(), "a failed read no longer holds the epoch"
+
+
+async def last_chunk(site: StoreSite, key: bytes) -> bytes:
+    ref = site.content(key)[-1]
+    while ref.kind != REF_DATA:
+        ref = (await site.store.reader.load_page(ref))[-1]
+    return ref.id
+
+
+def damage(site: StoreSite, chunk_id: bytes) -> None:
+    place = site.store.find_chunk(chunk_id)
+    assert place is not None
+    with site.directory.segment_path(place.number, place.kind).open("r+b") as file:
+        file.seek(place.offset + place.header_size + 100)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+async def test_an_abandoned_read_lets_go(tmp_path: Path) -> None:
+    async with StoreSite(tmp_path / "d") as site:
+        await site.put(b"k", noise(1, 10 * MIB))
+        epoch = site.store.shared.epoch
+        reading = site.store.read(site.content(b"k"))
+        await anext(reading)
+        assert site.store.shared.advance_epoch()
+        assert site.store.shared.oldest_active() == epoch
+        del reading
+        assert site.store.shared.oldest_active() == epoch + 1
+
+
+async def test_refs_that_lie_about_their_size_are_not_followed(tmp_path: Path) -> None:
+    async with StoreSite(tmp_path / "d") as site:
+        await site.put(b"k", noise(1, 100_000))
+        ref = site.content(b"k")[0]
+        with pytest.raises(Damaged, match="another size"):
+            await site.read((Ref(ref.kind, ref.id, ref.size - 1),))
+        with pytest.raises(Damaged, match="neither on this site"):
+            await site.read((Ref(REF_DATA, bytes(32), 5),))
+
+
+# what is only in the cloud
+
+
+async def test_remote_bytes_are_fetched_verified_kept_and_read_again_without_the_cloud(tmp_path: Path) -> None:
+    cloud = HeldFrames()
+    async with (
+        StoreSite(tmp_path / "a") as a,
+        StoreSite(tmp_path / "b", site=b"t" * 16, fetcher=cloud) as b,
+    ):
+        first = noise(1, 20 * MIB)
+        second = first[: 9 * MIB] + b"changed" + first[9 * MIB :]
+        objects = {b"small": noise(2, 5000), b"k": first, b"patched": second}
+        await a.put(b"small", objects[b"small"])
+        await a.put(b"k", first)
+        async with a.store.writer(replaces=a.content(b"k")) as writer:
+            await writer.write(second)
+            content = await writer.finish()
+            record = ObjectRecord(size=content.size, etag="e", content=content.refs)
+            await a.store.commit(lambda view: view.put_object(a.uid, b"patched", record, versioned=False))
+        await cloud.ship(a, b)
+        uid = b.uid
+        b.uid = a.uid
+        for key in (b"patched", b"k", b"small"):
+            assert b.store.read_small(b.content(key)) is None
+            assert await b.get(key) == objects[key]
+        assert any(len(asked) > 1 for asked in cloud.asked), "neighbours are asked for together"
+        cloud.reachable = False
+        calls = len(cloud.asked)
+        for key, data in objects.items():
+            assert await b.get(key) == data
+        assert len(cloud.asked) == calls
+        b.uid = uid
+        assert (await b.store.verify()).sound
+
+
+async def test_an_unreachable_cloud_is_unknown_not_absent(tmp_path: Path) -> None:
+    cloud = HeldFrames()
+    async with StoreSite(tmp_path / "a") as a, StoreSite(tmp_path / "b", site=b"t" * 16) as b:
+        await a.put(b"k", noise(1, 100_000))
+        await cloud.ship(a, b)
+        b.uid = a.uid
+        with pytest.raises(ChunkUnavailable, match="none is configured"):
+            await b.get(b"k")
+        b.store.set_fetcher(cloud)
+        cloud.reachable = False
+        with pytest.raises(ChunkUnavailable, match="no answer"):
+            await b.get(b"k")
+        cloud.reachable = True
+        held, cloud.frames = cloud.frames, {}
+        with pytest.raises(Damaged, match="missing there"):
+            await b.get(b"k")
+        cloud.frames = {name: Frame(frame.header, frame.ciphertext[:-1] + b"x") for name, frame in held.items()}
+        with pytest.raises(Damaged, match="authenticate"):
+            await b.get(b"k")
+        cloud.frames = held
+        assert await b.get(b"k") == noise(1, 100_000)
+
+
+async def test_many_readers_fetch_a_chunk_once(tmp_path: Path) -> None:
+    cloud = HeldFrames()
+    async with (
+        StoreSite(tmp_path / "a") as a,
+        StoreSite(tmp_path / "b", site=b"t" * 16, fetcher=cloud) as b,
+    ):
+        await a.put(b"k", noise(1, 100_000))
+        await cloud.ship(a, b)
+        b.uid = a.uid
+        cloud.gate = asyncio.Event()
+        reads = [asyncio.create_task(b.get(b"k")) for _ in range(8)]
+        while not cloud.asked:
+            await asyncio.sleep(0)
+        reads[0].cancel()
+        cloud.gate.set()
+        assert await asyncio.gather(*reads[1:]) == [noise(1, 100_000)] * 7
+        assert len(cloud.asked) == 1
+
+
+async def test_a_full_disk_still_serves_what_is_remote(tmp_path: Path) -> None:
+    cloud = HeldFrames()
+    async with (
+        StoreSite(tmp_path / "a") as a,
+        StoreSite(tmp_path / "b", site=b"t" * 16, fetcher=cloud) as b,
+    ):
+        await a.put(b"k", noise(1, 100_000))
+        await cloud.ship(a, b)
+        b.uid = a.uid
+        b.store.reserve._reserve_bytes = 1 << 60
+        for _ in range(2):
+            assert await b.get(b"k") == noise(1, 100_000)
+        assert len(cloud.asked) == 2
+
+
+async def test_a_damaged_frame_is_mended_from_the_cloud(tmp_path: Path) -> None:
+    cloud = HeldFrames()
+    async with StoreSite(tmp_path / "a") as a:
+        await a.put(b"k", noise(1, 3 * MIB))
+        await cloud.ship(a)
+        chunk_id = await last_chunk(a, b"k")
+        damage(a, chunk_id)
+    async with StoreSite(tmp_path / "a") as a:
+        with pytest.raises(Damaged):
+            await a.get(b"k")
+        a.store.set_fetcher(cloud)
+        assert await a.get(b"k") == noise(1, 3 * MIB)
+        assert len(cloud.asked) == 1
+        place = a.store.find_chunk(chunk_id)
+        assert place is not None
+        assert place.kind == KIND_DATA
+        a.store.set_fetcher(None)
+        assert await a.get(b"k") == noise(1, 3 * MIB)
+        assert (await a.store.verify()).sound
