@@ -151,7 +151,9 @@ async def publish_realm(cloud: Cloud, objects: KeyObjects) -> None:
 
     Raises ``WrongRealm`` before it writes anything if another realm is there, ``CloudError`` if it cannot be told.
     """
-    await confirm_realm(cloud, objects)
+    present = await _get_or_none(cloud, REALM)
+    if present is not None and present != objects[REALM]:
+        raise _wrong_realm(present)
     for name in sorted(objects, key=lambda name: name == REALM):
         written = await _get_or_none(cloud, name)
         if written is None:
@@ -162,17 +164,6 @@ async def publish_realm(cloud: Cloud, objects: KeyObjects) -> None:
             raise (
                 _wrong_realm(written) if name == REALM else RealmError(f"{name} in the bucket is not what was written")
             )
-
-
-async def confirm_realm(cloud: Cloud, objects: KeyObjects) -> bool:
-    """Whether the bucket holds this site's realm (False: none yet); ``WrongRealm`` if it holds another.
-
-    Writes nothing.
-    """
-    present = await _get_or_none(cloud, REALM)
-    if present is not None and present != objects.get(REALM):
-        raise _wrong_realm(present)
-    return present is not None
 
 
 def read_key_directory(directory: Path) -> dict[str, bytes]:

@@ -2,7 +2,8 @@
 
 Stands between ``keys`` (functions on key objects) and everything that asks for a keyring. The directory holds, byte for
 byte, what the bucket holds; the root key stays in this object for as long as the process may have to open new epochs.
-Making and opening are blocking (files, scrypt); ``publish`` and ``refresh`` talk to the cloud.
+Opening is blocking (files, scrypt); ``publish`` and ``refresh`` talk to the cloud. Whether a starting site takes its
+own realm, joins the bucket's or makes one is the composition root's to decide.
 """
 
 from __future__ import annotations
@@ -13,13 +14,8 @@ from pathlib import Path
 
 from replication.keys import (
     KeyObjects,
-    NewRealm,
-    NoRealm,
     OpenRealm,
-    confirm_realm,
-    create_realm,
     fetch_keys,
-    fetch_realm,
     open_realm,
     publish_realm,
     read_key_directory,
@@ -32,7 +28,7 @@ from replication.sealing import Keyring
 
 
 class RealmAccess:
-    """The realm as this process holds it. Made by ``open_local``, ``found`` or ``join``."""
+    """The realm as this process holds it. Made by ``open_local``."""
 
     def __init__(self, directory: Path, root: RootKeyProvider, objects: KeyObjects, opened: OpenRealm) -> None:
         self.directory = directory
@@ -59,10 +55,6 @@ class RealmAccess:
         """See to it that the bucket holds this realm and these keys; ``WrongRealm`` before anything is written."""
         await publish_realm(cloud, self._objects)
 
-    async def confirm(self, cloud: Cloud) -> bool:
-        """Whether the bucket holds this realm (False: none yet); ``WrongRealm`` if another. Writes nothing."""
-        return await confirm_realm(cloud, self._objects)
-
     async def refresh(self, cloud: Cloud) -> None:
         """Take in keys that other sites put into the bucket; ``on_keyring`` is told."""
         fresh = await fetch_keys(cloud, self._objects)
@@ -83,41 +75,3 @@ def open_local(directory: Path, root: RootKeyProvider) -> RealmAccess:
     """
     objects = read_key_directory(directory)
     return RealmAccess(directory, root, objects, open_realm(root, objects))
-
-
-def found_realm(directory: Path, root: RootKeyProvider, now_ms: int) -> tuple[RealmAccess, NewRealm]:
-    """A new realm, durable in the directory on return.
-
-    The second part holds the recovery key, which exists nowhere else.
-    """
-    made = create_realm(root, now_ms)
-    write_key_directory(directory, made.objects)
-    return RealmAccess(directory, root, made.objects, made.opened), made
-
-
-async def join_realm(directory: Path, root: RootKeyProvider, cloud: Cloud) -> RealmAccess:
-    """The realm the bucket holds, opened, then kept in the directory; ``NoRealm`` if it holds none."""
-    objects = await fetch_realm(cloud)
-    opened = await asyncio.to_thread(open_realm, root, objects)
-    await asyncio.to_thread(write_key_directory, directory, objects)
-    return RealmAccess(directory, root, objects, opened)
-
-
-async def enter_realm(
-    directory: Path, root: RootKeyProvider, cloud: Cloud | None, now_ms: int
-) -> tuple[RealmAccess, NewRealm | None]:
-    """What a starting site does: its own realm, else the bucket's, else a new one (then with its recovery key).
-
-    With a cloud that cannot be reached and no realm of its own yet, ``CloudUnreachable``: whether the bucket belongs
-    to a realm is unknown, and guessing would make two.
-    """
-    try:
-        return await asyncio.to_thread(open_local, directory, root), None
-    except NoRealm:
-        pass
-    if cloud is not None:
-        try:
-            return await join_realm(directory, root, cloud), None
-        except NoRealm:
-            pass
-    return await asyncio.to_thread(found_realm, directory, root, now_ms)

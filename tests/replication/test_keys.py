@@ -22,7 +22,7 @@ from replication.keys import (
     write_key_directory,
 )
 from replication.ports import CloudUnreachable
-from replication.realm_access import enter_realm, found_realm, join_realm, open_local
+from replication.realm_access import open_local
 from replication.realm_format import KEY_EPOCH, KeyRecord, fingerprint, unwrap_key, wrap_key
 from replication.root_keys import (
     CommandRootKey,
@@ -34,6 +34,7 @@ from replication.root_keys import (
 )
 from replication.sealing import chunk_id
 from tests.replication.faulty_cloud import CRASH_AFTER, CRASH_BEFORE, LOST_REPLY, Crash, FaultyCloud
+from tests.replication.realms import found, join
 
 
 @pytest.fixture
@@ -238,10 +239,10 @@ def test_directory_is_written_with_the_realm_last_and_synced(root, tmp_path, mon
 
 async def test_publish_and_join(root, tmp_path):
     cloud = MemoryCloud()
-    access, made = found_realm(tmp_path / "a", root, 1)
+    access, made = found(tmp_path / "a", root)
     await access.publish(cloud)
     assert cloud.objects == made.objects
-    joined = await join_realm(tmp_path / "b", root, cloud)
+    joined = await join(tmp_path / "b", root, cloud)
     assert joined.keyring().epochs == access.keyring().epochs
     assert open_local(tmp_path / "b", root).realm == access.realm
     assert read_key_directory(tmp_path / "b") == cloud.objects
@@ -249,7 +250,7 @@ async def test_publish_and_join(root, tmp_path):
 
 async def test_publishing_again_writes_nothing(root, tmp_path):
     cloud = FaultyCloud(MemoryCloud())
-    access, _ = found_realm(tmp_path / "a", root, 1)
+    access, _ = found(tmp_path / "a", root)
     await access.publish(cloud)
     cloud.calls.clear()
     await access.publish(cloud)
@@ -260,11 +261,9 @@ async def test_bucket_of_another_realm_is_refused_before_anything_is_written(roo
     cloud = MemoryCloud()
     cloud.objects |= create_realm(root, 1).objects
     before = dict(cloud.objects)
-    access, _ = found_realm(tmp_path / "a", root, 1)
+    access, _ = found(tmp_path / "a", root)
     with pytest.raises(WrongRealm):
         await access.publish(cloud)
-    with pytest.raises(WrongRealm):
-        await access.confirm(cloud)
     assert cloud.objects == before
     cloud.objects = {REALM: b"someone else's object"}
     with pytest.raises(WrongRealm, match="not Skerry's"):
@@ -275,10 +274,10 @@ async def test_joining_with_a_wrong_key_keeps_nothing(root, tmp_path):
     cloud = MemoryCloud()
     cloud.objects |= create_realm(root, 1).objects
     with pytest.raises(WrongRealmKey):
-        await join_realm(tmp_path / "b", other_root(tmp_path), cloud)
+        await join(tmp_path / "b", other_root(tmp_path), cloud)
     assert not (tmp_path / "b").exists()
     with pytest.raises(NoRealm):
-        await join_realm(tmp_path / "b", root, MemoryCloud())
+        await join(tmp_path / "b", root, MemoryCloud())
 
 
 @pytest.mark.parametrize("fault", [CRASH_BEFORE, CRASH_AFTER, LOST_REPLY])
@@ -315,29 +314,9 @@ async def test_race_of_two_founders_has_one_winner(root):
     assert open_realm(root, await fetch_realm(inner)).realm == one.opened.realm
 
 
-async def test_enter_takes_own_then_bucket_then_new(root, tmp_path):
-    cloud = MemoryCloud()
-    access, made = await enter_realm(tmp_path / "a", root, cloud, 1)
-    assert made is not None
-    await access.publish(cloud)
-    joined, nothing = await enter_realm(tmp_path / "b", root, cloud, 1)
-    assert nothing is None
-    assert joined.realm == access.realm
-    again, nothing = await enter_realm(tmp_path / "a", root, None, 2)
-    assert (again.realm, nothing) == (access.realm, None)
-
-
-async def test_enter_does_not_guess_when_the_bucket_cannot_be_asked(root, tmp_path):
-    cloud = FaultyCloud(MemoryCloud())
-    cloud.partitioned = True
-    with pytest.raises(CloudUnreachable):
-        await enter_realm(tmp_path / "a", root, cloud, 1)
-    assert not (tmp_path / "a").exists()
-
-
 async def test_refresh_takes_in_another_sites_epoch(root, tmp_path):
     cloud = MemoryCloud()
-    access, _ = found_realm(tmp_path / "a", root, 1)
+    access, _ = found(tmp_path / "a", root)
     await access.publish(cloud)
     told = []
     access.on_keyring = told.append

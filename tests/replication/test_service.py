@@ -9,7 +9,6 @@ from replication.cloud_names import REALM, log_name
 from replication.keys import WrongRealm, create_realm
 from replication.offload import run_at_once
 from replication.ports import CloudUnreachable
-from replication.realm_access import found_realm, join_realm
 from replication.realm_format import REALM_KEY_LABEL, encode_key_text
 from replication.retry import RetryingCloud
 from replication.root_keys import GivenRootKey
@@ -18,6 +17,7 @@ from replication.settings import ReplicationSettings, RetrySettings
 from replication.shipper import Fenced
 from tests.replication.faulty_cloud import FaultyCloud
 from tests.replication.memory_site import MemorySite
+from tests.replication.realms import found, join
 
 ROOT = GivenRootKey(encode_key_text(REALM_KEY_LABEL, bytes(32)))
 QUICK = ReplicationSettings(ship_interval_s=0, poll_interval_s=0, backlog_poll_s=0)
@@ -65,11 +65,11 @@ async def until(condition):
 
 @pytest.fixture
 def realm(tmp_path):
-    return found_realm(tmp_path / "a-keys", ROOT, 1)[0]
+    return found(tmp_path / "a-keys", ROOT)[0]
 
 
 async def joined(tmp_path, bucket):
-    return await join_realm(tmp_path / "b-keys", ROOT, bucket)
+    return await join(tmp_path / "b-keys", ROOT, bucket)
 
 
 async def test_two_daemons_converge_through_a_cut_link(realm, tmp_path):
