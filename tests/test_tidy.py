@@ -213,3 +213,14 @@ def test_the_checks_can_fail():
     assert list(find_banned_imports("gateway/x.py", ast.parse("import pickle")))
     assert list(find_machine_paths("x", "see " + "/work" + "/tree/file"))
     assert not list(find_machine_paths("x", "https://host/home/page and WORKDIR /srv/skerry"))
+
+
+def test_the_readme_names_tests_and_files_that_exist():
+    text = (ROOT / "README.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text)
+    assert len(named) > 10
+    for path, function in named:
+        source = (ROOT / path).read_text()
+        assert not function or f"def {function}(" in source, f"{path}::{function}"
+    for link in re.findall(r"\]\(([\w./-]+)\)", text):
+        assert (ROOT / link).exists(), link
