@@ -141,7 +141,7 @@ class Puller:
                 if batch.index:
                     located = [*await self._read_index(origin, batch), *located]
                 pulled = PulledBatch(origin, following, batch.changes, batch.frames, located, batch.acks, batch.sent_ms)
-                await self._log.record_pulled(pulled)
+                await self._apply(pulled)
                 self._on_batch(pulled)
                 position = following
                 self.states[origin] = replace(
@@ -152,6 +152,15 @@ class Puller:
             for fetch in fetches:
                 fetch.cancel()
             await asyncio.gather(*fetches, return_exceptions=True)
+
+    async def _apply(self, pulled: PulledBatch) -> None:
+        """Hand a batch on; a store that does not know the values in it stops that log only."""
+        try:
+            await self._log.record_pulled(pulled)
+        except ChangeTooNew as error:
+            raise OriginStopped(StopReason.TOO_NEW, f"batch {pulled.position.n}: {error}") from None
+        except ChangeInvalid as error:
+            raise OriginStopped(StopReason.DAMAGED, f"batch {pulled.position.n}: {error}") from None
 
     async def _read_batch(
         self, origin: Origin, position: LogPosition, fetch: asyncio.Task[bytes]
@@ -213,8 +222,6 @@ def verify_batch(keyring: Keyring, origin: Origin, before: LogPosition, data: by
         raise
     except (CloudObjectTooNew, ChangeTooNew) as error:
         raise OriginStopped(StopReason.TOO_NEW, f"batch {n}: {error}") from None
-    except ChangeInvalid as error:
-        raise OriginStopped(StopReason.DAMAGED, f"batch {n}: {error}") from None
     except ValueError as error:
         raise OriginStopped(StopReason.DAMAGED, f"batch {n}: {error}") from None
     if batch.chain != before.chain:

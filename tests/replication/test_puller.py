@@ -3,6 +3,7 @@
 import pytest
 
 from replication.batch_format import Batch, encode_batch
+from replication.change_format import ChangeInvalid, ChangeTooNew
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import head_name, log_name
 from replication.offload import run_at_once
@@ -184,6 +185,25 @@ async def test_unknown_epoch_is_fetched_or_said(world):
     puller = new_puller(c, cloud, refresh_keys=refresh)
     await puller.pull_round()
     assert c.pulled()[origin_of(d)] == d.shipped()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(ChangeTooNew("newer"), StopReason.TOO_NEW), (ChangeInvalid("?"), StopReason.DAMAGED)]
+)
+async def test_values_the_store_does_not_know_stop_that_log_only(world, error, reason):
+    cloud, a, b, c = world
+    record = c.record_pulled
+
+    async def picky(batch):
+        if batch.origin == origin_of(a):
+            raise error
+        await record(batch)
+
+    c.record_pulled = picky
+    puller = new_puller(c, cloud)
+    await puller.pull_round()
+    assert puller.states[origin_of(a)].reason is reason
+    assert c.pulled() == {origin_of(b): b.shipped()}
 
 
 @pytest.mark.parametrize("fault", [CRASH_BEFORE, CRASH_AFTER, REFUSED, LOST_REPLY])
