@@ -112,7 +112,8 @@ def test_pages_join_to_the_whole_by_token_and_by_marker(keys, prefix, delimiter,
     for by_token in (True, False):
         contents, prefixes = [], []
         page = Page(prefix, delimiter, b"", keys_max)
-        while True:
+        for pages in range(len(keys) + 2):
+            assert pages <= len(keys), "the pages do not get on"
             found = list_heads(HeadRows(keys), page)
             contents += found.contents
             prefixes += found.prefixes
@@ -182,7 +183,8 @@ def test_pages_of_versions_join_to_the_whole(rows, prefix, delimiter, keys_max):
     page, after_version = Page(prefix, delimiter, b"", keys_max), None
     seen: list[Row] = []
     prefixes: list[bytes] = []
-    while True:
+    for pages in range(len(rows) + 2):
+        assert pages <= len(rows), "the pages do not get on"
         found_page = list_versions(VersionRows(rows), page, after_version)
         seen += found_page.versions
         prefixes += found_page.prefixes
