@@ -131,7 +131,7 @@ def decode_header(data: bytes | memoryview) -> FrameHeader:
         codec > CODEC_PATCH
         or kind > KIND_PAGE
         or raw > FRAME_RAW_MAX
-        or stored < TAG_SIZE
+        or not TAG_SIZE <= stored <= FRAME_RAW_MAX + TAG_SIZE
         or (codec == CODEC_PATCH) != (count > 0)
     ):
         raise FrameInvalid("frame header fields are out of range")
