@@ -89,7 +89,7 @@ def parse_claim(headers: Mapping[str, str], query: Query) -> Claim | None:
     authorization = headers.get("authorization")
     params = query.params
     by_query = "X-Amz-Signature" in params or "X-Amz-Algorithm" in params or "X-Amz-Credential" in params
-    version_2 = "AWSAccessKeyId" in params or "Signature" in params
+    version_2 = "AWSAccessKeyId" in params and "Signature" in params
     if authorization is None:
         if version_2:
             raise _unsupported_mechanism()

@@ -153,7 +153,7 @@ def test_a_mismatch_tells_what_was_signed_but_no_key():
 SEGMENTS = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), min_size=1, max_size=12)
 PATHS = st.lists(SEGMENTS, min_size=1, max_size=4).map(lambda parts: "/bucket/" + "/".join(parts))
 QUERIES = st.dictionaries(
-    SEGMENTS.filter(lambda name: "X-Amz-" not in name),
+    SEGMENTS.filter(lambda name: "X-Amz-" not in name and name != "AWSAccessKeyId"),
     st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=8),
     max_size=4,
 )
