@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.store.errors import Damaged
+from gateway.store.files import Files
 from gateway.store.index import Transaction
 from gateway.store.object_format import ObjectRecord
 from gateway.store.version_ids import decode_order
@@ -83,6 +84,38 @@ def test_an_unread_tail_is_taken_in_without_any_hint_in_shared_memory(tmp_path):
     (tmp_path / "a" / "run" / "shared").unlink()
     with IndexSite(tmp_path / "a") as again:
         assert keys(again) == [b"before", b"orphan"]
+
+
+class SyncedFiles(Files):
+    """Remembers the names of files that were synced."""
+
+    def __init__(self) -> None:
+        self.opened: dict[int, str] = {}
+        self.synced: list[str] = []
+
+    def open_read(self, path):
+        fd = super().open_read(path)
+        self.opened[fd] = path.name
+        return fd
+
+    def fdatasync(self, fd):
+        super().fdatasync(fd)
+        self.synced.append(self.opened.get(fd, "own"))
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_a_dead_process_left_is_synced_before_anything_relies_on_it(tmp_path, restart):
+    files = SyncedFiles()
+    with IndexSite(tmp_path / "a", files=files) as site:
+        site.commit(put(b"before"))
+        if not restart:
+            assert run(die_before_index_commit, str(tmp_path / "a"), b"bytes") == 9
+            site.commit(put(b"later"))
+    if restart:
+        assert run(die_before_index_commit, str(tmp_path / "a"), b"bytes") == 9
+        IndexSite(tmp_path / "a", files=files).close()
+    left = log_files(tmp_path / "a")[1].name
+    assert left in files.synced
 
 
 @pytest.mark.parametrize("cut", [1, 40, 150])

@@ -302,3 +302,40 @@ def test_a_removed_loser_is_gone_everywhere_and_never_becomes_current(tmp_path):
                 assert view.current(uid, b"k").order == winner.order
                 assert count_conflicts(view) == (0, 0)
         assert state_of(a) == state_of(b)
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_a_replacement_that_arrives_before_what_it_replaces(tmp_path, versioned):
+    """C hears of B's change first, though it replaces one of A's: the older must not come up as a conflict or a
+    ghost.
+    """
+
+    async def world(a, b, c):
+        old = a.put(UID, b"k", b"old", versioned=versioned)
+        a.commit(lambda view: view.put_document(UID, "policy", b"old"))
+        from_a = await ship_some(a, 9)
+        await replica_of(b).record_pulled(from_a)
+        if versioned:
+            b.commit(lambda view: view.remove_version(UID, b"k", old.id))
+        else:
+            b.put(UID, b"k", b"new")
+        b.commit(lambda view: view.put_document(UID, "policy", b"new"))
+        await replica_of(c).record_pulled(await ship_some(b, 9))
+        early = [row for row in logical_dump(c.index, c.open_pages) if row[0] == "marks"]
+        assert len(early) == 2
+        await replica_of(c).record_pulled(from_a)
+        for site in (b, c):
+            with site.view() as view:
+                assert view.document(UID, "policy") == b"new"
+                bodies = [version.record.etag for version in view.scan_versions(UID)]
+                assert bodies == ([] if versioned else [b"new".hex()])
+                assert count_conflicts(view).conflicts == 0
+                assert view.chunk(old.record.content[0].id).refcount == 0
+        assert [row for row in logical_dump(c.index, c.open_pages) if row[0] == "marks"] == []
+
+    with (
+        IndexSite(tmp_path / "a") as a,
+        IndexSite(tmp_path / "b", SITE_B) as b,
+        IndexSite(tmp_path / "c", SITE_C) as c,
+    ):
+        asyncio.run(world(a, b, c))

@@ -1,0 +1,164 @@
+"""The index: checked values, nested transactions, ordered walks, and what an unusable one says."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.store.errors import BadDataDirectory, Damaged, FormatTooNew
+from gateway.store.index import Index
+from gateway.store.index_format import (
+    BatchRow,
+    ChunkPlace,
+    HeadRow,
+    State,
+    VersionRow,
+    decode_batch_row,
+    decode_chunk,
+    decode_head,
+    decode_version,
+    encode_batch_row,
+    encode_chunk,
+    encode_head,
+    encode_version,
+    invert_order,
+    upload_prefix,
+    version_key,
+)
+from replication.frame_format import FrameName
+
+orders = st.binary(min_size=40, max_size=40)
+u32, u64 = st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 64) - 1)
+texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
+
+
+@pytest.fixture
+def index(tmp_path):
+    opened = Index(tmp_path, 1 << 28)
+    yield opened
+    opened.close()
+
+
+def test_values_come_back_and_damage_is_seen(index):
+    with index.begin_write() as transaction:
+        table = transaction.tables.heads
+        transaction.put(table, b"k", b"value")
+        transaction.raw.put(b"bad", b"value" + b"\0\0\0\0", db=table)
+        assert transaction.get(table, b"k") == b"value"
+        assert transaction.get(table, b"other") is None
+        assert transaction.pop(table, b"k") == b"value"
+        assert transaction.delete(table, b"k") is False
+        for read in (transaction.get, transaction.pop):
+            with pytest.raises(Damaged):
+                read(table, b"bad")
+        transaction.raw.put(b"bad", b"v" + b"\0\0\0\0", db=table)
+        with pytest.raises(Damaged):
+            list(transaction.scan(table))
+
+
+def test_nested_parts_are_kept_or_taken_back_alone(index):
+    with index.begin_write() as transaction:
+        table = transaction.tables.items
+        for name, keep in ((b"kept", True), (b"dropped", False), (b"kept too", True)):
+            transaction.begin_nested()
+            transaction.put(table, name, b"")
+            transaction.end_nested(keep)
+        transaction.commit()
+    with index.begin_read() as transaction:
+        assert [key for key, _ in transaction.scan(table)] == [b"kept", b"kept too"]
+
+
+def test_leaving_a_write_transaction_without_commit_takes_it_back(index):
+    with index.begin_write() as transaction:
+        transaction.put(transaction.tables.items, b"k", b"")
+        transaction.begin_nested()
+        transaction.put(transaction.tables.items, b"l", b"")
+    with index.begin_read() as transaction:
+        assert list(transaction.scan(transaction.tables.items)) == []
+
+
+def test_walks(index):
+    with index.begin_write() as transaction:
+        table = transaction.tables.items
+        for key in (b"a", b"ab", b"b", b"c"):
+            transaction.put(table, key, key)
+        assert [key for key, _ in transaction.scan(table, b"ab")] == [b"ab", b"b", b"c"]
+        assert [key for key, _ in transaction.scan(table, b"a", b"a")] == [b"a", b"ab"]
+        assert transaction.first(table, b"aa") == (b"ab", b"ab")
+        assert transaction.first(table, b"d") is None
+        assert transaction.last_below(table, b"b") == (b"ab", b"ab")
+        assert transaction.last_below(table, b"z") == (b"c", b"c")
+        assert transaction.last_below(table, b"a") is None
+
+
+def test_state_and_generation(index):
+    with index.begin_write() as transaction:
+        assert transaction.load_state() == State()
+        transaction.save_state(State(batch=3, generation=7))
+        transaction.commit()
+    with index.begin_read() as transaction:
+        assert transaction.load_state().batch == 3
+        assert transaction.generation() == 7
+
+
+def test_a_newer_index_is_refused(tmp_path):
+    index = Index(tmp_path, 1 << 28)
+    with index.begin_write() as transaction:
+        transaction.save_state(State(version=2))
+        transaction.commit()
+    index.close()
+    with pytest.raises(FormatTooNew):
+        Index(tmp_path, 1 << 28)
+
+
+def test_opening_twice_in_one_process_is_not_taken_for_a_broken_index(tmp_path, index):
+    with pytest.raises(BadDataDirectory):
+        Index(tmp_path, 1 << 28)
+
+
+@given(orders, orders)
+def test_newer_orders_sort_first(a, b):
+    assert invert_order(invert_order(a)) == a
+    assert (version_key(7, a) < version_key(7, b)) == (a > b)
+
+
+heads = st.builds(
+    HeadRow, st.integers(0, 255), u64, u64, u64, u64, orders, st.lists(orders, max_size=3).map(tuple), texts
+)
+
+
+@given(heads)
+def test_head_round_trip(row):
+    assert decode_head(encode_head(row)) == row
+
+
+@given(st.builds(VersionRow, orders, st.integers(0, 7), st.binary(min_size=16, max_size=16), st.binary(max_size=30)))
+def test_version_round_trip(row):
+    assert decode_version(row.order, encode_version(row)) == row
+
+
+names = st.builds(FrameName, st.binary(min_size=32, max_size=32), st.binary(min_size=24, max_size=24), u32)
+u8 = st.integers(0, 255)
+
+
+@given(
+    st.builds(
+        ChunkPlace,
+        *(u32, u8, u64, u32, u32, u8, u8, u8, st.binary(min_size=24, max_size=24), u32),
+        *(st.lists(names, max_size=2).map(tuple), u32, u8),
+    )
+)
+def test_chunk_round_trip(row):
+    assert decode_chunk(encode_chunk(row)) == row
+
+
+def test_batch_round_trip():
+    row = BatchRow(1, 1 << 40, 1 << 20, 1 << 50, 3, 1 << 45, 1_700_000_000_000)
+    assert decode_batch_row(encode_batch_row(row)) == row
+
+
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=6), st.sampled_from([b"a", b"b"])), max_size=6))
+def test_uploads_sort_by_key_then_id_even_with_nuls_in_keys(pairs):
+    uid = b"u" * 16
+    assert sorted(pairs) == sorted(pairs, key=lambda pair: upload_prefix(uid, pair[0]) + pair[1])
