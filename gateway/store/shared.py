@@ -159,6 +159,8 @@ class Shared:
     def abandoned_appends(self) -> list[AbandonedAppend]:
         """Announced appends of dead processes, by batch number. Call under the write lock; cheap if there are none."""
         words = self._words
+        if not any(words[_base(0) + _APPENDING :: 2 * _LINE].tolist()):
+            return []  # as nearly always, before every batch
         slots = [slot for slot in range(SLOTS) if words[_base(slot) + _APPENDING] and slot != self._slot]
         found = [
             AbandonedAppend(slot, words[base + _NUMBER], words[base + _OFFSET], words[base + _BATCH])
