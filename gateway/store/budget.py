@@ -33,15 +33,21 @@ class ByteBudget:
         self._waiting: list[asyncio.Future[None]] = []
         self.used = 0
 
+    def try_take(self, holder: Holder, count: int) -> bool:
+        """Hold ``count`` more bytes if that needs no waiting."""
+        if self.used and self.used + count > self._bytes_max:
+            return False
+        self._holders.add(holder)
+        self.used += count
+        return True
+
     async def take(self, holder: Holder, count: int) -> None:
         """Wait until ``count`` more bytes may be held."""
-        while self.used and self.used + count > self._bytes_max:
+        while not self.try_take(holder, count):
             self._shed_largest()
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
             await waiter
-        self._holders.add(holder)
-        self.used += count
 
     def give(self, holder: Holder, count: int) -> None:
         """Give bytes back."""

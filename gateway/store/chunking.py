@@ -17,8 +17,9 @@ from pyfastcdc import FastCDC
 CHUNK_MIN: Final = 256 << 10
 CHUNK_AVERAGE: Final = 1 << 20
 CHUNK_MAX: Final = 4 << 20
-ATTEMPT_SIZE: Final = 2 << 20
-"""With so much at hand a cut is tried; if there is none, again at ``CHUNK_MAX``, where there always is one."""
+ATTEMPT_SIZE: Final = 3 << 20
+"""With so much at hand a cut is tried; if there is none, again at ``CHUNK_MAX``, where there always is one. What is
+left behind a cut is scanned again: 0.47 ms/MiB at 2 MiB, 0.41 at 3, 0.40 at 4 (0.28 if nothing were)."""
 
 
 class Cutter(Protocol):

@@ -134,7 +134,8 @@ class BodyWriter:
         return Content(self._refs, self._size)
 
     async def _take(self, piece: memoryview) -> None:
-        await self._setup.budget.take(self, len(piece))
+        if not self._setup.budget.try_take(self, len(piece)):
+            await self._setup.budget.take(self, len(piece))
         self._charged += len(piece)
         self._raise_failure()
         self._size += len(piece)

@@ -64,16 +64,24 @@ def test_frames_round_trip(payload: bytes) -> None:
 
 def test_no_two_payloads_share_a_key() -> None:
     """A cloned machine reuses births: another payload, or another header, must then have another key."""
-    first = seal_frame(KEYRING, HEADER, b"payload a")
-    assert seal_frame(KEYRING, HEADER, b"payload a") == first
-    other = seal_frame(KEYRING, HEADER, b"payload b")
-    moved = seal_frame(KEYRING, HEADER._replace(slot=6), b"payload a")
-    salts = {decode_header(encoded).salt for encoded, _ in (first, other, moved)}
-    assert len(salts) == 3
-    streams = [
-        bytes(a ^ b for a, b in zip(c, p, strict=False)) for (_, c), p in ((first, b"payload a"), (other, b"payload b"))
-    ]
-    assert streams[0] != streams[1]
+    packed = HEADER._replace(codec=1)
+    first = seal_frame(KEYRING, packed, b"payload a")
+    assert seal_frame(KEYRING, packed, b"payload a") == first
+    other = seal_frame(KEYRING, packed, b"payload b")  # the same chunk, encoded otherwise
+    moved = seal_frame(KEYRING, packed._replace(slot=6), b"payload a")
+    assert len({decode_header(encoded).salt for encoded, _ in (first, other, moved)}) == 3
+    assert xor(first[1], b"payload a") != xor(other[1], b"payload b")
+
+
+def test_stored_payloads_have_their_keys_by_their_chunk_ids() -> None:
+    bodies = (b"payload a", b"payload b")
+    sealed = [seal_frame(KEYRING, HEADER._replace(chunk_id=chunk_id(KEYRING, body)), body) for body in bodies]
+    assert len({decode_header(encoded).salt for encoded, _ in sealed}) == 2
+    assert xor(sealed[0][1], bodies[0]) != xor(sealed[1][1], bodies[1])
+
+
+def xor(left: bytes, right: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(left, right, strict=False))
 
 
 @pytest.mark.parametrize(
