@@ -18,7 +18,7 @@ MessagePack array (version 1; fields are only ever added at the end, with defaul
     12 parts        Ref or nil   the part table (``PartEntry`` array, MessagePack), a data chunk of its own
     13 storage_class str  STANDARD unless asked
     14 condition    nil or [header, dot]   the precondition it was written under ("If-None-Match" or "If-Match") and the
-                          order (40 bytes, or empty) of the version it saw: lets a merge find conditions that did not hold
+                          order (40 bytes, or empty) of the version it saw: a merge finds conditions that did not hold
     15 extra        map   str to bytes: room for what later features add (lock, encryption names)
 """
 
@@ -35,7 +35,7 @@ REFS_DIRECT_MAX: Final = 8
 
 
 class Condition(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """The precondition a write was made under: header name, and the encoded order of the version it saw (empty: none)."""
+    """The precondition a write was made under: header name, and the order of the version it saw (empty: none)."""
 
     header: str
     saw: bytes

@@ -128,7 +128,7 @@ class WriteView(ReadView, Protocol):
         """
 
     def remove_version(self, uid: bytes, key: bytes, version_id: VersionId) -> Version | None:
-        """Remove one version for good (null: a tombstone in its slot; a conflict: the loser is dropped). None if absent."""
+        """Remove one version for good (null: a tombstone in its slot; a loser is dropped). None if absent."""
 
     def put_bucket(self, record: BucketRecord) -> Bucket:
         """Create (or revive, with documents cleared) the bucket of this name and owner."""
@@ -146,7 +146,7 @@ class WriteView(ReadView, Protocol):
         """Store or replace a part. The upload must be open."""
 
     def close_upload(self, upload_id: str) -> None:
-        """Forget an upload and its parts, in bounded time; chunks a completed object took over stay referenced by it."""
+        """Forget an upload and its parts, in bounded time; chunks that an object took over stay referenced."""
 
 
 class Content(NamedTuple):
@@ -166,7 +166,7 @@ class ContentWriter(Protocol):
     async def __aenter__(self) -> ContentWriter: ...
     async def __aexit__(self, *exc: object) -> None: ...
     async def write(self, data: bytes | memoryview) -> None:
-        """Take some plaintext (any size). May wait for disk or memory budget. Raises ``DiskFull``, ``ReadOnlyStore``."""
+        """Take some plaintext (any size). May wait for disk or budget. Raises ``DiskFull``, ``ReadOnlyStore``."""
 
     async def finish(self) -> Content:
         """Everything is on stable storage (or, up to ``INLINE_MAX`` bytes, rides with the commit). Once."""
@@ -187,11 +187,11 @@ class Store(Protocol):
 
     def writer(self, *, replaces: Sequence[Ref] = (), offset_hint: int = 0, fixed: bool = False) -> ContentWriter:
         """A writer for one body. ``replaces``: the refs of the version it will replace (patch bases), ``offset_hint``:
-        where in that version the body starts (multipart parts); ``fixed``: 4 MiB chunks instead of content-defined ones.
+        where in that version the body starts (multipart parts); ``fixed``: 4 MiB chunks, not content-defined.
         """
 
     def read_small(self, refs: Sequence[Ref]) -> bytes | None:
-        """The whole content if it is one local chunk, cheap to get without blocking (page cache); None: use ``read``."""
+        """The whole content if it is one local chunk, cheap to get (page cache); None: use ``read``."""
 
     def read(self, refs: Sequence[Ref], start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """Plaintext of a range, authenticated, in pieces of at most 4 MiB; fetches from the cloud what is not local.
@@ -201,7 +201,7 @@ class Store(Protocol):
         """
 
     async def splice(self, refs: Sequence[Ref]) -> Content:
-        """One content out of the refs of several (multipart Complete), paging them when they are many. Durable as a writer's.
+        """One content out of the refs of several (multipart Complete), paged when they are many. Durable as a writer's.
 
         The refs must stay referenced by something visible until the commit that uses the result.
         """

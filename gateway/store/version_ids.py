@@ -23,7 +23,7 @@ _CONFLICT: Final = re.compile(r"conflict-([0-9a-f]{80})")
 
 
 class VersionId(NamedTuple):
-    """A version id as the store takes it: exactly one of ``vid`` (16 bytes, zeros for null) and ``order`` (40 bytes) is set."""
+    """A version id as the store takes it: either ``vid`` (16 bytes, zeros for null) or ``order`` (40 bytes)."""
 
     vid: bytes
     order: bytes = b""
