@@ -1,3 +1,5 @@
+"""Frame headers: golden bytes, round trips and refusals."""
+
 from __future__ import annotations
 
 from pathlib import Path

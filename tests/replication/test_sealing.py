@@ -1,3 +1,5 @@
+"""Sealing: golden bytes, keys that no two payloads share, and every tampering noticed."""
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,3 +1,5 @@
+"""The byte budget of writers: who waits, who sheds, who is passed over."""
+
 from __future__ import annotations
 
 import asyncio

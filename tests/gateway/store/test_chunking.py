@@ -1,3 +1,5 @@
+"""Cutting: boundaries are a function of bytes and seed alone, and are frozen."""
+
 from __future__ import annotations
 
 import random

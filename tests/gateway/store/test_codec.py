@@ -1,3 +1,5 @@
+"""Encoding chunks: stored, compressed or patched, and always back again."""
+
 from __future__ import annotations
 
 import random

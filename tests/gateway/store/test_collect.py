@@ -1,3 +1,5 @@
+"""Collection: dead space comes back, and nothing that anyone needs goes."""
+
 from __future__ import annotations
 
 import errno

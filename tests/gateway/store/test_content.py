@@ -1,3 +1,5 @@
+"""Writing bodies: chunks, deduplication, syncs, and what an abandoned body leaves."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""The system calls: whole or an error, owner-only modes, durable replacement."""
+
 from __future__ import annotations
 
 import errno

@@ -1,3 +1,5 @@
+"""Making and opening frames: births, bases, and damage in any part."""
+
 from __future__ import annotations
 
 import dataclasses

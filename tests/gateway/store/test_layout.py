@@ -1,3 +1,5 @@
+"""The data directory: created, opened, and refused untouched where it is not ours."""
+
 from __future__ import annotations
 
 from pathlib import Path

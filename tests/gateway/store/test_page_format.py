@@ -1,3 +1,5 @@
+"""Pages of refs: golden bytes, refusals, and trees for any number of refs."""
+
 from __future__ import annotations
 
 import random

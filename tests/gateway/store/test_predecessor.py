@@ -1,3 +1,5 @@
+"""Choosing the old chunks that a new one is patched against."""
+
 from __future__ import annotations
 
 from gateway.store.page_format import page_ref

@@ -1,3 +1,5 @@
+"""Reading: every size and range, damage at its piece, and readers that go away."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""Segment headers and names: golden bytes and refusals."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Appending to segments: places, rolling, syncs, and failures that abandon a file."""
+
 from __future__ import annotations
 
 import errno

@@ -1,3 +1,5 @@
+"""What processes share: epochs, abandoned appends, the read-only flag."""
+
 from __future__ import annotations
 
 import multiprocessing

@@ -1,3 +1,5 @@
+"""Joining the contents of parts without copying their bytes."""
+
 from __future__ import annotations
 
 import random

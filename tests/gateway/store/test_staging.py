@@ -1,3 +1,5 @@
+"""Chunks between being written and being committed."""
+
 from __future__ import annotations
 
 from gateway.store.staging import INLINE, StagedChunk, Staging

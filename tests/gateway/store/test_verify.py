@@ -1,3 +1,5 @@
+"""Verification: what is damaged is named, and mended where the cloud has it."""
+
 from __future__ import annotations
 
 import random
