@@ -8,7 +8,7 @@ owner; a patch names only full frames that are on this site now. Not here: waiti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -19,6 +19,7 @@ from gateway.store.index_format import ChunkPlace
 from gateway.store.local_frames import FindChunk, FrameAbsent, LocalFrames
 from gateway.store.page_format import PageTree, encode_page, page_ref
 from gateway.store.predecessor import Predecessor
+from gateway.store.reserve import Reserve
 from gateway.store.segments import Appender, write_error
 from gateway.store.staging import INLINE, StagedChunk, Staging
 from replication.change_format import REF_DATA, Ref
@@ -42,8 +43,8 @@ class WriteTools:
     find_chunk: FindChunk
     staging: Staging
     appender: Appender
-    before_append: Callable[[int], None]
-    """Called with the bytes about to be appended; raises ``DiskFull`` or ``ReadOnlyStore``."""
+    reserve: Reserve
+    """Asked before every append."""
 
 
 class _Deferred(NamedTuple):
@@ -205,14 +206,22 @@ class ChunkWriter:
         All: a chunk over the seam of two uploaded parts is a patch against one chunk from either side, and what starts
         or ends at that seam the next time resembles only one of them.
         """
-        place: ChunkPlace | None = self._tools.find_chunk(chunk_id)
+        place = self._tools.find_chunk(chunk_id)
         if place is None or not place.local or place.condemned:
             return ()
-        return place.bases or (FrameName(chunk_id, place.segment, place.slot),)
+        whole = [self._full_frame(base.chunk_id) for base in place.bases] or [self._full_frame(chunk_id)]
+        return [name for name in whole if name is not None]
+
+    def _full_frame(self, chunk_id: bytes) -> FrameName | None:
+        """The full frame of a chunk as it lies here now. A patch that another site made may name one that never did."""
+        place: ChunkPlace | None = self._tools.find_chunk(chunk_id)
+        if place is None or not place.local or place.condemned or place.bases:
+            return None
+        return FrameName(chunk_id, place.segment, place.slot)
 
     def _append(self, frame: SealedFrame, children: tuple[Ref, ...]) -> None:
         size = len(frame.encoded_header) + len(frame.ciphertext)
-        self._tools.before_append(size)
+        self._tools.reserve.check(size)
         try:
             number, offset = self._tools.appender.append([frame.encoded_header, frame.ciphertext])
         except OSError as error:
@@ -223,7 +232,7 @@ class ChunkWriter:
         self.stored_bytes += size
 
     def _stage_inline(self, frame: SealedFrame, children: tuple[Ref, ...]) -> None:
-        self._tools.before_append(len(frame.encoded_header) + len(frame.ciphertext))
+        self._tools.reserve.check(len(frame.encoded_header) + len(frame.ciphertext))
         staged = StagedChunk(frame.header, frame.encoded_header, INLINE, 0, frame.ciphertext, children)
         if self._tools.staging.add(staged, self._owner).number != INLINE:
             self.must_sync = True

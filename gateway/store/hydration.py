@@ -199,7 +199,7 @@ class Hydrator:
 
     def _append(self, frame: SealedFrame) -> tuple[int, int]:
         tools = self._setup.tools
-        tools.before_append(len(frame.encoded_header) + len(frame.ciphertext))
+        tools.reserve.check(len(frame.encoded_header) + len(frame.ciphertext))
         try:
             return tools.appender.append([frame.encoded_header, frame.ciphertext])
         except OSError as error:

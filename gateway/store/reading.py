@@ -25,6 +25,8 @@ from replication.change_format import REF_DATA, ChangeInvalid, Ref
 SMALL_MAX: Final = 64 << 10
 """A chunk up to this size may be read and opened on the event loop if the page cache has it."""
 AHEAD: Final = 2
+AHEAD_BYTES_MAX: Final = 24 << 20
+"""Bytes that all readers of a process have under way beyond the chunk each is about to yield."""
 AHEAD_ABSENT: Final = 8
 """Chunks asked of the cloud at a time, and the bytes they may have."""
 AHEAD_ABSENT_BYTES: Final = 8 << 20
@@ -48,6 +50,8 @@ class Reader:
         self._local, self._find_chunk, self._cache = local, find_chunk, cache
         self._shared, self._executor, self._hydrator = shared, executor, hydrator
         self._pages: OrderedDict[bytes, tuple[Ref, ...]] = OrderedDict()
+        self.ahead_bytes = 0
+        """Bytes of chunks that readers have begun to read and not yielded yet."""
 
     def read_small(self, refs: Sequence[Ref]) -> bytes | None:
         """See ``ports.Store.read_small``."""
@@ -150,6 +154,7 @@ class _Reading:
             if not self._next:
                 raise StopAsyncIteration
             leaf, piece = self._next.popleft()
+            self._reader.ahead_bytes -= leaf.ref.size
             plaintext = await finished(piece)
             if len(plaintext) != leaf.ref.size:
                 raise Damaged(f"chunk {leaf.ref.id.hex()} has another size than its ref")
@@ -170,7 +175,8 @@ class _Reading:
         self._close()
 
     def _close(self) -> None:
-        for _, piece in self._next:
+        for leaf, piece in self._next:
+            self._reader.ahead_bytes -= leaf.ref.size
             if isinstance(piece, asyncio.Future):
                 piece.add_done_callback(_mark_retrieved)
         self._next.clear()
@@ -180,10 +186,15 @@ class _Reading:
 
     async def _look_ahead(self) -> None:
         """Have the next chunk under way, and one or two behind it (more where they come from the cloud)."""
-        while len(self._next) <= AHEAD and (leaf := await self._next_leaf()) is not None:
-            if not self._next and not self._reader.is_local(leaf.ref):
+        reader = self._reader
+        while not self._next or (len(self._next) <= AHEAD and reader.ahead_bytes < AHEAD_BYTES_MAX):
+            leaf = await self._next_leaf()
+            if leaf is None:
+                return
+            if not self._next and not reader.is_local(leaf.ref):
                 await self._ask_ahead(leaf)
-            self._next.append((leaf, self._reader.begin(leaf.ref)))
+            self._next.append((leaf, reader.begin(leaf.ref)))
+            reader.ahead_bytes += leaf.ref.size
 
     async def _ask_ahead(self, leaf: Leaf) -> None:
         """A chunk is only in the cloud: ask for it together with those behind it that are, too."""

@@ -106,7 +106,7 @@ class SiteStore:
         )
         self.reserve = Reserve(directory, shared, settings.reserve_bytes)
         self.gate = SyncGate(self.appender.sync, self._syncer)
-        tools = WriteTools(*(self.frames, self.local, self.find_chunk, self.staging, self.appender, self.reserve.check))
+        tools = WriteTools(*(self.frames, self.local, self.find_chunk, self.staging, self.appender, self.reserve))
         budget = ByteBudget(settings.write_budget_bytes)
         self._setup = WriterSetup(tools, shared, self.gate, budget, self._workers)
         hydration = HydrationSetup(

@@ -16,6 +16,7 @@ from gateway.store.layout import DataDirectory
 from gateway.store.local_frames import ChunkCache, LocalFrames
 from gateway.store.ports import Content
 from gateway.store.predecessor import Predecessor
+from gateway.store.reserve import Reserve
 from gateway.store.segment_format import KIND_DATA
 from gateway.store.segments import Appender, SegmentReader
 from gateway.store.shared import Shared
@@ -52,7 +53,10 @@ class BytesSite:
         )
         self.executor = ThreadPoolExecutor(2)
         self.appended = 0
-        tools = WriteTools(self.frames, self.local, self.rows.get, self.staging, self.appender, self._count)
+        reserve = Reserve(self.directory, self.shared, 0)
+        check = reserve.check
+        reserve.check = lambda size: (check(size), self._count(size))[0]  # type: ignore[method-assign]
+        tools = WriteTools(self.frames, self.local, self.rows.get, self.staging, self.appender, reserve)
         self.budget = ByteBudget(budget)
         gate = SyncGate(self.appender.sync, self.executor)
         self.setup = WriterSetup(tools, self.shared, gate, self.budget, self.executor)

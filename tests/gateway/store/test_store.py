@@ -1,3 +1,5 @@
+"""The whole store: reopening, rebuilding, full disks, failed syncs, killed workers."""
+
 from __future__ import annotations
 
 import asyncio
@@ -12,6 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from blockbuster import blockbuster_ctx
 
 from gateway.store.errors import BadDataDirectory, DiskFull, ReadOnlyStore
 from gateway.store.layout import DataDirectory
@@ -147,6 +150,18 @@ async def test_collecting_in_the_background_ends_when_cancelled(tmp_path: Path) 
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+async def test_nothing_blocks_the_event_loop(tmp_path: Path) -> None:
+    async with StoreSite(tmp_path / "d") as site:
+        with blockbuster_ctx("gateway.store"):
+            for _ in range(2):
+                for key, data in OBJECTS.items():
+                    await site.put(key, data)
+                await check(site)
+                assert await site.get(b"big", 5 * MIB, 10) == OBJECTS[b"big"][5 * MIB :][:10]
+                await site.delete(b"mid")
+        assert site.store.reader.ahead_bytes == 0
 
 
 # several processes
