@@ -22,36 +22,28 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.http.answers import ReadyAnswer
 from gateway.http.auth import admit
-from gateway.http.body import RequestBody, WindowBudget
-from gateway.http.calls import Call
-from gateway.http.dispatch import HANDLERS
+from gateway.http.body import WindowBudget
+from gateway.http.calls import SERVER, Call
+from gateway.http.dispatch import HANDLERS, CallHandler
 from gateway.http.failures import answer_error, to_s3_error
 from gateway.http.metrics import RequestMetrics
+from gateway.http.object_reads import READS, find_read
 from gateway.http.protocol import S3Server, check_aiohttp
 from gateway.http.settings import HttpSettings
 from gateway.identity.principals import PrincipalCache
 from gateway.operations.context import Context
 from gateway.s3.headers import fold_headers, merge_query_headers, refuse_unknown
 from gateway.s3.names import parse_target
-from gateway.s3.routing import Operation, refuse, route, scope_of
+from gateway.s3.routing import refuse, route, scope_of
 from gateway.s3.sigv4 import parse_claim
+from gateway.s3.times import format_http_date
 from gateway.s3.uri import parse_query, split_target
 from gateway.store.ports import Store
 
 access_log: Final = logging.getLogger("skerry.access")
 _LINGER_BYTES_MAX: Final = 1 << 20  # more than this left of a body: the connection ends with the answer
-
-
-class _Progress:
-    """How far a request came: what its log line and its error answer can name."""
-
-    __slots__ = ("body", "operation", "resource")
-
-    def __init__(self) -> None:
-        self.operation: Operation | None = None
-        self.resource = ""
-        self.body: RequestBody | None = None
 
 
 class Gateway:
@@ -66,98 +58,102 @@ class Gateway:
         self._id_prefix = os.urandom(4).hex().upper()
         self._id_count = 0
         self.host_id = b64encode(os.urandom(24)).decode()
+        self._head_s = -1
+        self._head = ""
 
     def _next_request_id(self) -> str:
         """16 hex digits, unique for this worker's life and unlikely to meet another's."""
         self._id_count += 1
         return f"{self._id_prefix}{self._id_count & 0xFFFFFFFF:08X}"
 
+    def _base_head(self, now_s: int) -> str:
+        """The header lines that all answers of one second share."""
+        if now_s != self._head_s:
+            self._head_s = now_s
+            self._head = f"Server: {SERVER}\r\nDate: {format_http_date(now_s)}\r\nx-amz-id-2: {self.host_id}\r\n"
+        return self._head
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. Raises only ``ConnectionError`` (nobody to answer) and cancellation."""
         started_ns = time.perf_counter_ns()
-        request_id = self._next_request_id()
-        progress = _Progress()
+        now_s = int(time.time())
+        call = Call(request, self._next_request_id(), self.host_id, self._settings, self._budget, now_s)
+        call.base_head = self._base_head(now_s)
         response: web.StreamResponse
         try:
-            call = self._admit(request, request_id, progress)
-            response = await HANDLERS[call.operation](call)
+            handler = self._admit(call)
+            response = await handler(call)
         except ConnectionError:
-            self._count(request, request_id, progress, 499, 0, started_ns)
+            self._count(call, 499, 0, started_ns)
             raise
         except Exception as error:
-            answer = to_s3_error(error, request_id)
-            close = not request.content.is_eof() and self._must_close(request, progress.body)
+            close = not request.content.is_eof() and self._must_close(call)
             response = answer_error(
-                answer,
+                to_s3_error(error, call.request_id),
                 method=request.method,
-                resource=progress.resource,
-                request_id=request_id,
+                resource=call.resource,
+                request_id=call.request_id,
                 host_id=self.host_id,
                 close=close,
             )
-        self._count(request, request_id, progress, response.status, response.content_length or 0, started_ns)
+        sent = response.sent_bytes if isinstance(response, ReadyAnswer) else response.content_length or 0
+        self._count(call, response.status, sent, started_ns)
         return response
 
-    def _admit(self, request: web.BaseRequest, request_id: str, progress: _Progress) -> Call:
-        """Everything that comes before the handler. Raises S3 errors."""
-        settings = self._settings
+    def _admit(self, call: Call) -> CallHandler:
+        """Everything that comes before the handler, which it returns. Raises S3 errors."""
+        request, settings = call.request, self._settings
         method = request.method
         raw_path, raw_query = split_target(request.raw_path)
-        headers = fold_headers(request.raw_headers)
-        query = parse_query(raw_query)
-        progress.resource = raw_path
-        target = parse_target(raw_path, headers.get("host", ""), settings.domains)
-        operation = progress.operation = route(method, scope_of(target), query.params, headers)
-        if operation not in HANDLERS and parse_claim(headers, query) is None:
+        call.resource = raw_path
+        headers = call.raw_headers = fold_headers(request.raw_headers)
+        query = call.query = parse_query(raw_query)
+        target = call.target = parse_target(raw_path, headers.get("host", ""), settings.domains)
+        operation = call.operation = route(method, scope_of(target), query.params, headers)
+        handler = HANDLERS.get(operation)
+        if handler is None and parse_claim(headers, query) is None:
             raise refuse(operation)  # a form upload, a preflight: they sign otherwise or not at all
-        admitted = admit(self._store, self._principals, operation, method, raw_path, query, headers, int(time.time()))
-        if operation not in HANDLERS:
-            raise refuse(operation)
-        merged = merge_query_headers(headers, query)
-        refuse_unknown(operation, merged)
-        context = Context(
-            admitted.principal,
-            request_id,
-            self._store,
-            settings.operations,
-            merged.get("x-amz-expected-bucket-owner", ""),
-        )
-        body = progress.body = RequestBody(
-            request, headers, admitted.payload, admitted.verified, self._budget, settings
-        )
-        return Call(request, operation, target, query, merged, context, body, self.host_id, settings)
+        with self._store.view() as view:
+            admitted = admit(view, self._principals, operation, method, raw_path, query, headers, call.now_s)
+            if handler is None:
+                raise refuse(operation)
+            call.payload, call.verified = admitted.payload, admitted.verified
+            merged = call.headers = merge_query_headers(headers, query)
+            refuse_unknown(operation, merged)
+            call.context = Context(
+                admitted.principal,
+                call.request_id,
+                self._store,
+                settings.operations,
+                merged.get("x-amz-expected-bucket-owner", ""),
+            )
+            if operation in READS:
+                call.read = find_read(call, view)
+        return handler
 
     @staticmethod
-    def _must_close(request: web.BaseRequest, body: RequestBody | None) -> bool:
+    def _must_close(call: Call) -> bool:
         """Whether an early answer ends its connection: if what is left of the body is long, or may never come."""
-        if "Expect" in request.headers and (body is None or not body.continued):
+        if "Expect" in call.request.headers and not call.was_continued:
             return True
-        length = request.content_length
-        return length is None or length - (body.bytes_read if body is not None else 0) > _LINGER_BYTES_MAX
+        length = call.request.content_length
+        return length is None or length - call.received_bytes > _LINGER_BYTES_MAX
 
-    def _count(
-        self,
-        request: web.BaseRequest,
-        request_id: str,
-        progress: _Progress,
-        status: int,
-        sent: int,
-        started_ns: int,
-    ) -> None:
+    def _count(self, call: Call, status: int, sent: int, started_ns: int) -> None:
         """Metrics, and the access log if it is on."""
         elapsed_us = (time.perf_counter_ns() - started_ns) // 1000
-        received = progress.body.bytes_read if progress.body is not None else 0
-        if request.method == "HEAD":
+        received = call.received_bytes
+        if call.request.method == "HEAD":
             sent = 0
-        self._metrics.observe(progress.operation, status, elapsed_us, received, sent)
+        self._metrics.observe(call.operation, status, elapsed_us, received, sent)
         if self._settings.access_log:
             line = {
                 "time_ms": time.time_ns() // 1_000_000,
-                "request_id": request_id,
-                "remote": request.remote,
-                "method": request.method,
-                "path": progress.resource,
-                "operation": progress.operation.value if progress.operation is not None else None,
+                "request_id": call.request_id,
+                "remote": call.request.remote,
+                "method": call.request.method,
+                "path": call.resource,
+                "operation": call.operation.value if call.operation is not None else None,
                 "status": status,
                 "received_bytes": received,
                 "sent_bytes": sent,

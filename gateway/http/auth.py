@@ -16,7 +16,7 @@ from gateway.s3.payload import Payload, plan_payload
 from gateway.s3.routing import Operation
 from gateway.s3.sigv4 import Verified, parse_claim, verify
 from gateway.s3.uri import Query
-from gateway.store.ports import Store
+from gateway.store.ports import ReadView
 
 
 class Admitted(NamedTuple):
@@ -28,7 +28,7 @@ class Admitted(NamedTuple):
 
 
 def admit(
-    store: Store,
+    view: ReadView,
     principals: PrincipalCache,
     operation: Operation,
     method: str,
@@ -41,8 +41,7 @@ def admit(
     claim = parse_claim(headers, query)
     if claim is None:
         raise AccessDenied
-    with store.view() as view:
-        principal = principals.find(view, claim.access_key)
+    principal = principals.find(view, claim.access_key)
     if principal is None:
         raise InvalidAccessKeyId(None, AWSAccessKeyId=claim.access_key)
     verified = verify(claim, principal.access_key.secret, method, raw_path, query, headers, now_s)

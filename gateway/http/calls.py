@@ -1,8 +1,8 @@
-"""One verified request on its way to an operation, and the plain answers operations come back as.
+"""One request on its way from the socket to an operation and back, and the plain answers operations come back as.
 
-A ``Call`` is made by ``app`` once signature and headers were checked; the handlers (``object_reads``,
+A ``Call`` is made when a request arrives and filled by ``app`` as it is verified; the handlers (``object_reads``,
 ``object_writes``, ``multipart_calls``, ``bucket_calls``) turn it into typed arguments, run the operation, and build
-the response.
+the response. A handler only ever sees a call whose signature holds.
 """
 
 from __future__ import annotations
@@ -12,12 +12,17 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict
 
-from gateway.http.body import RequestBody
+from gateway.http.answers import ReadyAnswer
+from gateway.http.body import RequestBody, WindowBudget
 from gateway.http.settings import HttpSettings
 from gateway.operations.context import Context
+from gateway.operations.objects_get import Located
 from gateway.s3.errors import MalformedXML
 from gateway.s3.names import Target
+from gateway.s3.payload import Payload
+from gateway.s3.requests import GetParameters
 from gateway.s3.routing import Operation
+from gateway.s3.sigv4 import Verified
 from gateway.s3.uri import Query
 
 SERVER: Final = "Skerry"
@@ -25,31 +30,80 @@ XML: Final = "application/xml"
 
 
 class Call:
-    """A verified request. ``headers``: folded, and merged with those a presigner moved into the query."""
+    """A request. ``raw_headers``: folded; ``headers``: those, merged with what a presigner moved into the query.
 
-    __slots__ = ("body", "context", "headers", "host_id", "operation", "query", "request", "settings", "target")
+    ``base_head``: header lines that all answers of this second share. ``read`` is set for GetObject and HeadObject only:
+    their parameters and version, looked up in the snapshot in which
+    the signature was verified.
+    """
+
+    __slots__ = (
+        "_body",
+        "base_head",
+        "budget",
+        "context",
+        "headers",
+        "host_id",
+        "now_s",
+        "operation",
+        "payload",
+        "query",
+        "raw_headers",
+        "read",
+        "request",
+        "request_id",
+        "resource",
+        "settings",
+        "target",
+        "verified",
+    )
+    base_head: str
+    context: Context
+    headers: dict[str, str]
+    payload: Payload
+    query: Query
+    raw_headers: dict[str, str]
+    target: Target
+    verified: Verified
 
     def __init__(
         self,
         request: web.BaseRequest,
-        operation: Operation,
-        target: Target,
-        query: Query,
-        headers: dict[str, str],
-        context: Context,
-        body: RequestBody,
+        request_id: str,
         host_id: str,
         settings: HttpSettings,
+        budget: WindowBudget,
+        now_s: int,
     ) -> None:
         self.request = request
-        self.operation = operation
-        self.target = target
-        self.query = query
-        self.headers = headers
-        self.context = context
-        self.body = body
+        self.request_id = request_id
         self.host_id = host_id
         self.settings = settings
+        self.budget = budget
+        self.now_s = now_s
+        self.operation: Operation | None = None
+        self.resource = ""
+        self.read: tuple[GetParameters, Located] | None = None
+        self._body: RequestBody | None = None
+
+    @property
+    def body(self) -> RequestBody:
+        """The body, ready to be read once."""
+        if self._body is None:
+            self._body = RequestBody(
+                self.request, self.raw_headers, self.payload, self.verified, self.budget, self.settings
+            )
+        return self._body
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of the body that were read."""
+        return self._body.bytes_read if self._body is not None else 0
+
+    @property
+    def was_continued(self) -> bool:
+        """Whether the body was begun (and 100 Continue sent, if it was asked for)."""
+        return self._body is not None and self._body.continued
 
     @property
     def bucket(self) -> str:
@@ -63,17 +117,17 @@ class Call:
         return self.target.key_bytes
 
     def base_headers(self) -> CIMultiDict[str]:
-        """What every answer carries."""
-        return CIMultiDict({"Server": SERVER, "x-amz-request-id": self.context.request_id, "x-amz-id-2": self.host_id})
+        """What every streamed answer carries."""
+        return CIMultiDict({"Server": SERVER, "x-amz-request-id": self.request_id, "x-amz-id-2": self.host_id})
 
-    def answer(self, status: int = 200, headers: dict[str, str] | None = None, body: bytes = b"") -> web.Response:
+    def answer(self, status: int = 200, headers: dict[str, str] | None = None, body: bytes = b"") -> web.StreamResponse:
         """An answer with further headers; a body is XML unless they say otherwise."""
-        merged = self.base_headers()
+        lines = [f"x-amz-request-id: {self.request_id}"]
         if headers:
-            merged.update(headers)
-        if body:
-            merged.setdefault("Content-Type", XML)
-        return web.Response(status=status, headers=merged, body=body)
+            lines += [f"{name}: {value}" for name, value in headers.items()]
+        if body and not (headers and "Content-Type" in headers):
+            lines.append(f"Content-Type: {XML}")
+        return ReadyAnswer(status, self.base_head, lines, body)
 
     async def read_document(self, bytes_max: int) -> bytes:
         """The whole body of a request whose body is a document, verified; ``MalformedXML`` above ``bytes_max``."""

@@ -1,9 +1,9 @@
 """GetObject, HeadObject and what else tells of one object: typed arguments in, a response or a stream out.
 
-A small object is one view, one read and one ``web.Response``; everything larger streams pieces of at most 4 MiB, each
-authenticated by the store before it is sent. The first piece is fetched before the status line goes out, so that
-damage and an unreachable cloud are answers; a failure later breaks the connection, so that the client sees a short
-body and never a wrong one.
+A small object is one view (the one its signature was verified in), one read and one write; everything larger streams
+pieces of at most 4 MiB, each authenticated by the store before it is sent. The first piece is fetched before the
+status line goes out, so that damage and an unreachable cloud are answers; a failure later breaks the connection, so
+that the client sees a short body and never a wrong one.
 """
 
 from __future__ import annotations
@@ -13,20 +13,31 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from aiohttp import web
-from multidict import CIMultiDict
 
-from gateway.http.calls import XML, Call
+from gateway.http.answers import ReadyAnswer
+from gateway.http.calls import Call
 from gateway.http.failures import ClientGone, log
-from gateway.operations.objects_get import Located, Selection, get_object_owner, locate_object, select_part
+from gateway.operations.objects_get import Located, Selection, get_object_owner, locate_in, select_part
 from gateway.s3.acl import render_default_acl
 from gateway.s3.checksums import ALGORITHMS, COMPOSITE
 from gateway.s3.object_headers import DEFAULT_CONTENT_TYPE
 from gateway.s3.ranges import parse_range
 from gateway.s3.requests import GetParameters, parse_get, parse_version_id
+from gateway.s3.routing import Operation
 from gateway.s3.times import format_http_date
+from gateway.store.ports import ReadView
 
+READS: Final = frozenset({Operation.GetObject, Operation.HeadObject})
 _ONE_WRITE_MAX: Final = 1 << 20  # an answer up to this size goes out as one buffer
 _SLICE: Final = 1 << 20
+_WIRE_NAMES: Final = {
+    "content-type": "Content-Type",
+    "cache-control": "Cache-Control",
+    "content-disposition": "Content-Disposition",
+    "content-encoding": "Content-Encoding",
+    "content-language": "Content-Language",
+    "expires": "Expires",
+}
 
 
 class _Streamed(web.StreamResponse):
@@ -35,17 +46,35 @@ class _Streamed(web.StreamResponse):
     _send_headers_immediately = False
 
 
-def object_headers(call: Call, located: Located, parameters: GetParameters) -> CIMultiDict[str]:
+def find_read(call: Call, view: ReadView) -> tuple[GetParameters, Located]:
+    """What a GET or HEAD asks for, and the version it is of, in the snapshot the request was verified in."""
+    parameters = parse_get(call.query.params, call.headers)
+    head = call.operation is Operation.HeadObject
+    located = locate_in(
+        call.context,
+        view,
+        call.bucket,
+        call.key,
+        parameters.version_id,
+        parameters.conditions,
+        replication=head,
+    )
+    return parameters, located
+
+
+def object_headers(call: Call, located: Located, parameters: GetParameters) -> dict[str, str]:
     """The headers that GET and HEAD have in common, but for length, range and checksums."""
     bucket, version, replicated, _ = located
     record = version.record
-    headers = call.base_headers()
-    headers["Accept-Ranges"] = "bytes"
-    headers["Last-Modified"] = format_http_date(record.modified_ms // 1000)
-    headers["ETag"] = f'"{record.etag}"'
-    headers["Content-Type"] = DEFAULT_CONTENT_TYPE
-    if record.headers:
-        headers.update(record.headers)
+    headers = {
+        "x-amz-request-id": call.request_id,
+        "Accept-Ranges": "bytes",
+        "Last-Modified": format_http_date(record.modified_ms // 1000),
+        "ETag": f'"{record.etag}"',
+        "Content-Type": DEFAULT_CONTENT_TYPE,
+    }
+    for name, value in record.headers.items():
+        headers[_WIRE_NAMES.get(name, name)] = value
     for name, value in record.metadata.items():
         headers["x-amz-meta-" + name] = value
     if bucket.versioning or version.id.order:
@@ -59,7 +88,15 @@ def object_headers(call: Call, located: Located, parameters: GetParameters) -> C
     return headers
 
 
-def _add_checksums(headers: CIMultiDict[str], located: Located, selection: Selection | None) -> None:
+def _ready(
+    call: Call, status: int, headers: dict[str, str], body: bytes = b"", length: int | None = None
+) -> ReadyAnswer:
+    return ReadyAnswer(
+        status, call.base_head, [f"{name}: {value}" for name, value in headers.items()], body, length=length
+    )
+
+
+def _add_checksums(headers: dict[str, str], located: Located, selection: Selection | None) -> None:
     """The stored checksum of what is sent: of the whole object, or of the one part; of other ranges none is known."""
     record = located.version.record
     if selection is None:
@@ -84,61 +121,50 @@ async def _select(call: Call, located: Located, parameters: GetParameters) -> Se
     return None if found is None else Selection(found[0], found[1] - found[0] + 1)
 
 
-def _locate(call: Call, parameters: GetParameters, *, head: bool) -> Located:
-    return locate_object(
-        call.context,
-        call.bucket,
-        call.key,
-        parameters.version_id,
-        parameters.conditions,
-        "GetObject",
-        replication=head,
-    )
-
-
 async def _describe(
     call: Call, located: Located, parameters: GetParameters
-) -> tuple[int, CIMultiDict[str], Selection | None]:
-    """(status, headers with length, the bytes selected) of a GET or HEAD that has an answer."""
+) -> tuple[int, dict[str, str], int, Selection | None]:
+    """(status, headers, length, the bytes selected) of a GET or HEAD that has an answer."""
     record = located.version.record
     headers = object_headers(call, located, parameters)
-    selection = await _select(call, located, parameters)
+    if parameters.part_number is None and parameters.range is None:
+        selection = None
+    else:
+        selection = await _select(call, located, parameters)
     if parameters.checksum_mode:
         _add_checksums(headers, located, selection)
     if selection is None:
-        headers["Content-Length"] = str(record.size)
-        return 200, headers, None
-    headers["Content-Length"] = str(selection.length)
+        return 200, headers, record.size, None
     if parameters.part_number is not None and record.part_count:
         headers["x-amz-mp-parts-count"] = str(record.part_count)
-    if selection.length or record.size:
-        last = selection.start + selection.length - 1
-        headers["Content-Range"] = f"bytes {selection.start}-{last}/{record.size}"
-        return 206, headers, selection
-    return 200, headers, selection
+    if not record.size:
+        return 200, headers, 0, selection
+    last = selection.start + selection.length - 1
+    headers["Content-Range"] = f"bytes {selection.start}-{last}/{record.size}"
+    return 206, headers, selection.length, selection
 
 
-def _not_modified(call: Call, located: Located, parameters: GetParameters) -> web.Response:
+def _not_modified(call: Call, located: Located, parameters: GetParameters) -> web.StreamResponse:
     """304 with the headers RFC 9110 §15.4.5 asks for."""
     headers = object_headers(call, located, parameters)
     del headers["Content-Type"]
-    return web.Response(status=304, headers=headers)
+    return _ready(call, 304, headers)
 
 
 async def head_object(call: Call) -> web.StreamResponse:
     """HeadObject."""
-    parameters = parse_get(call.query.params, call.headers)
-    located = _locate(call, parameters, head=True)
+    assert call.read is not None
+    parameters, located = call.read
     if located.not_modified:
         return _not_modified(call, located, parameters)
-    status, headers, _ = await _describe(call, located, parameters)
-    return web.Response(status=status, headers=headers)
+    status, headers, length, _ = await _describe(call, located, parameters)
+    return _ready(call, status, headers, length=length)
 
 
 async def get_object(call: Call) -> web.StreamResponse:
     """GetObject."""
-    parameters = parse_get(call.query.params, call.headers)
-    located = _locate(call, parameters, head=False)
+    assert call.read is not None
+    parameters, located = call.read
     if located.not_modified:
         return _not_modified(call, located, parameters)
     if parameters.part_number is None:
@@ -154,20 +180,22 @@ async def get_object(call: Call) -> web.StreamResponse:
 async def _send(call: Call, located: Located, parameters: GetParameters) -> web.StreamResponse:
     """The answer of a GET that found its version."""
     record, store = located.version.record, call.context.store
-    status, headers, selection = await _describe(call, located, parameters)
-    start, length = (0, record.size) if selection is None else (selection.start, selection.length)
+    status, headers, length, selection = await _describe(call, located, parameters)
     if not length:
-        return web.Response(status=status, headers=headers)
+        return _ready(call, status, headers)
+    start = 0 if selection is None else selection.start
     small = store.read_small(record.content) if len(record.content) == 1 else None
     if small is not None:
-        body = small if selection is None else small[start : start + length]
-        return web.Response(status=status, headers=headers, body=body)
+        return _ready(call, status, headers, small if selection is None else small[start : start + length])
     pieces = store.read(record.content, start, length)
     first = await anext(pieces)
     if len(first) == length and length <= _ONE_WRITE_MAX:
         await _close(pieces)
-        return web.Response(status=status, headers=headers, body=first)
-    return await _stream(call, _Streamed(status=status, headers=headers), first, pieces)
+        return _ready(call, status, headers, first)
+    streamed = call.base_headers()
+    streamed.update(headers)
+    streamed["Content-Length"] = str(length)
+    return await _stream(call, _Streamed(status=status, headers=streamed), first, pieces)
 
 
 async def _stream(
@@ -216,4 +244,4 @@ async def _write(response: web.StreamResponse, piece: bytes, idle_s: float) -> N
 async def get_object_acl(call: Call) -> web.StreamResponse:
     """GetObjectAcl: the owner has full control, nobody else anything."""
     owner = get_object_owner(call.context, call.bucket, call.key, parse_version_id(call.query.params))
-    return call.answer(headers={"Content-Type": XML}, body=render_default_acl(owner.id, owner.name))
+    return call.answer(body=render_default_acl(owner.id, owner.name))

@@ -1,6 +1,6 @@
 """GET and HEAD: which version, do the preconditions hold, which bytes. Reading the bytes is the caller's streaming.
 
-``locate_object`` is the whole of an ordinary GET's decision and is synchronous: one snapshot, no await. Only a part
+``locate_in`` is the whole of an ordinary GET's decision and is synchronous: one snapshot, no await. Only a part
 number needs another read (the part table is a chunk of its own); byte ranges are ``gateway.s3.ranges``.
 """
 
@@ -64,8 +64,9 @@ def locate_version(
     return bucket, version
 
 
-def locate_object(
+def locate_in(
     context: Context,
+    view: ReadView,
     name: str,
     key: bytes,
     version_id: str | None = None,
@@ -74,18 +75,16 @@ def locate_object(
     *,
     replication: bool = False,
 ) -> Located:
-    """``locate_version`` in a snapshot of its own, with the request's preconditions evaluated on what it found.
+    """``locate_version`` with the request's preconditions evaluated; ``replication``: tell of that, too.
 
     A condition that asks for a 304 is a value (``not_modified``), since that answer carries the object's headers.
     """
-    with context.store.view() as view:
-        bucket, version = locate_version(context, view, name, key, version_id, operation)
-        replicated = view.is_replicated(version) if replication else None
-    if conditions is not NO_CONDITIONS:
-        try:
-            evaluate_read(conditions, version.record.etag, version.record.modified_ms // 1000)
-        except NotModified:
-            return Located(bucket, version, replicated, not_modified=True)
+    bucket, version = locate_version(context, view, name, key, version_id, operation)
+    replicated = view.is_replicated(version) if replication else None
+    try:
+        evaluate_read(conditions, version.record.etag, version.record.modified_ms // 1000)
+    except NotModified:
+        return Located(bucket, version, replicated, not_modified=True)
     return Located(bucket, version, replicated)
 
 
@@ -122,7 +121,8 @@ async def get_attributes(
     context: Context, name: str, key: bytes, version_id: str | None, *, after: int = 0, count_max: int = 1000
 ) -> AttributesPage:
     """GetObjectAttributes: the version and its parts behind part number ``after``."""
-    located = locate_object(context, name, key, version_id, operation="GetObjectAttributes")
+    with context.store.view() as view:
+        located = locate_in(context, view, name, key, version_id, operation="GetObjectAttributes")
     parts = [part for part in await read_part_table(context.store, located.version.record) if part.number > after]
     page = parts[:count_max]
     return AttributesPage(located, page, page[-1].number if page else after, len(parts) > len(page))
