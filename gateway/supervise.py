@@ -20,7 +20,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,7 +47,8 @@ class CannotStart(Exception):
 class Role:
     """What a child is: ``python -m module``, given ``orders`` on standard input and ``descriptors`` to inherit.
 
-    ``vital``: if it ends before it was ever ready, so does the whole server (a broken configuration must not loop).
+    ``environment`` is all it has of one (None: the parent's). ``vital``: if it ends before it was ever ready, so does
+    the whole server (a broken configuration must not loop).
     """
 
     name: str
@@ -55,6 +56,7 @@ class Role:
     orders: bytes
     descriptors: Sequence[int] = ()
     vital: bool = False
+    environment: Mapping[str, str] | None = None
 
 
 class Child:
@@ -122,6 +124,7 @@ class Child:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=tuple(self.role.descriptors),
+            env=self.role.environment,
         )
         self._process = process
         if self._stopping.is_set():  # asked to stop while it was being started

@@ -12,11 +12,23 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
-from gateway.cli import config_check, conflicts, rebuild_index, replicate, restore, serve, sites, status, user, verify
+from gateway.cli import (
+    config_check,
+    conflicts,
+    inspect,
+    rebuild_index,
+    replicate,
+    restore,
+    serve,
+    sites,
+    status,
+    user,
+    verify,
+)
 from gateway.cli.failures import run_reporting
 from gateway.cli.outcomes import EXIT_CODES_TEXT, EXIT_FAILED
 
-_COMMANDS = (serve, replicate, status, user, conflicts, sites, verify, rebuild_index, restore, config_check)
+_COMMANDS = (serve, replicate, status, user, conflicts, sites, verify, rebuild_index, restore, inspect, config_check)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -31,6 +31,7 @@ from gateway.cli.site import FirstStart, create_site, is_new_site
 from gateway.cli.welcome import describe_first_start, describe_ready
 from gateway.cli.worker import make_server_context
 from gateway.config import Config, parse_address
+from gateway.config_reader import ENVIRONMENT_PREFIX
 from gateway.http.admin import serve_admin
 from gateway.supervise import Role, Supervisor
 
@@ -81,24 +82,39 @@ async def _supervise(
         if first is not None:
             print(describe_first_start(config, first), flush=True)
         made = await ensure_credentials(site.store, site.directory, environment)
-        supervisor = Supervisor(_plan_roles(config, listener), config.server.drain_timeout_s)
+        roles = _plan_roles(config, listener, strip_settings(environment))
+        supervisor = Supervisor(roles, config.server.drain_timeout_s)
         loop.add_signal_handler(signal.SIGHUP, supervisor.reload)
-        ended = asyncio.create_task(stop.wait())
-        starting = asyncio.create_task(supervisor.start())
-        await asyncio.wait({ended, starting}, return_when=asyncio.FIRST_COMPLETED)
-        if not stop.is_set():
-            await starting
-            given = bool(environment.get(ACCESS_KEY_VARIABLE))
+        try:
+            if not await _start(supervisor, stop):
+                return
             scheme = "https" if config.server.tls_certificate_file else "http"
             endpoint = f"{scheme}://{bound_address(listener)}"
             admin_place = f"http://{bound_address(admin)}" if admin else ""
+            given = bool(environment.get(ACCESS_KEY_VARIABLE))
             print(describe_ready(config, endpoint, admin_place, made, given=given), flush=True)
-        starting.cancel()
-        try:
             await _run(supervisor, site, admin, stop)
         finally:
-            stop.set()
             await supervisor.stop()
+
+
+def strip_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """What children get of the environment: not our settings (their orders have them), nor the secrets among these."""
+    return {name: value for name, value in environment.items() if not name.startswith(ENVIRONMENT_PREFIX)}
+
+
+async def _start(supervisor: Supervisor, stop: asyncio.Event) -> bool:
+    """Start the children; False if the start was called off by ``stop``."""
+    ended = asyncio.create_task(stop.wait())
+    starting = asyncio.create_task(supervisor.start())
+    await asyncio.wait({ended, starting}, return_when=asyncio.FIRST_COMPLETED)
+    ended.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return False
+    starting.result()
+    return True
 
 
 async def _run(supervisor: Supervisor, site: OpenSite, admin: socket.socket | None, stop: asyncio.Event) -> None:
@@ -118,7 +134,7 @@ async def _run(supervisor: Supervisor, site: OpenSite, admin: socket.socket | No
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _plan_roles(config: Config, listener: socket.socket) -> list[Role]:
+def _plan_roles(config: Config, listener: socket.socket, environment: Mapping[str, str]) -> list[Role]:
     workers = [
         Role(
             f"worker {number}",
@@ -126,7 +142,9 @@ def _plan_roles(config: Config, listener: socket.socket) -> list[Role]:
             encode_orders(Orders(config, number, listener.fileno())),
             descriptors=(listener.fileno(),),
             vital=True,
+            environment=environment,
         )
         for number in range(1, config.workers + 1)
     ]
-    return [*workers, Role("background", "gateway.cli.background", encode_orders(Orders(config)))]
+    background = Role("background", "gateway.cli.background", encode_orders(Orders(config)), environment=environment)
+    return [*workers, background]

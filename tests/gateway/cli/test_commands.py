@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from gateway.cli.child import Orders, decode_orders, encode_orders
 from gateway.cli.command import build_parser, run_command
 from gateway.cli.credentials import credentials_path, ensure_credentials
 from gateway.cli.opening import opened_site
@@ -242,3 +243,26 @@ def test_an_unknown_command_is_a_usage_error(capsys):
     with pytest.raises(SystemExit) as caught:
         run(capsys, "rekey")
     assert caught.value.code == 2
+
+
+def test_a_segment_is_shown_without_a_key(capsys, data):
+    answer(capsys, "user", "add", "ada", "--data", data)
+    (log,) = sorted((data / "segments").glob("*.log"))[-1:]
+    shown = answer(capsys, "inspect", log)
+    assert shown["kind"] == "log"
+    assert [batch["number"] for batch in shown["batches"]] == sorted(batch["number"] for batch in shown["batches"])
+    assert "NUMBER" in run(capsys, "inspect", log)[1]
+    log.write_bytes(log.read_bytes() + b"torn")
+    assert run(capsys, "inspect", log)[0] == 1
+    assert run(capsys, "inspect", data / "format.toml")[0] == 3
+    assert run(capsys, "inspect", data / "none")[0] == 3
+
+
+def test_orders_are_what_was_configured(tmp_path):
+    path = tmp_path / "site.toml"
+    path.write_text(
+        '[site]\ndata = "d"\n[server]\ndomains = ["s3.example.org"]\n[cloud]\nbucket = "realm"\nca_file = "ca"\n'
+        'access_key = "a"\nsecret_key = "s"\n'
+    )
+    orders = Orders(load_config(path, {}), 3, 7)
+    assert decode_orders(encode_orders(orders)) == orders
