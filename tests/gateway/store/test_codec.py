@@ -98,3 +98,6 @@ def test_a_bomb_is_not_unpacked() -> None:
     unsized = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(1000))
     with pytest.raises(PayloadInvalid):
         decode_payload(CODEC_ZSTD, unsized, 1000)
+    huge = bytes.fromhex("28b52ffd e0 0000000000100000 090000 41")  # names 16 TiB, holds one byte
+    with pytest.raises(PayloadInvalid):
+        decode_payload(CODEC_ZSTD, huge, 1)

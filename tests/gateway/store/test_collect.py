@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import random
 from pathlib import Path
 
@@ -11,7 +10,9 @@ import pytest
 
 from gateway.store.document_format import PartRecord, UploadRecord
 from gateway.store.errors import Damaged, StoreError
+from gateway.store.object_format import ObjectRecord
 from gateway.store.segment_format import KIND_DATA
+from gateway.store.shared import Shared
 from gateway.store.store import rebuild_store_index
 from tests.gateway.store.failing_files import FailingFiles
 from tests.gateway.store.store_site import KEYRING, SETTINGS, StoreSite
@@ -229,4 +230,33 @@ async def test_files_no_row_knows_are_taken_away_but_not_the_newest(tmp_path: Pa
     async with StoreSite(tmp_path / "d") as site:
         await site.delete(b"a")
         site.collect_all()
-        assert os.listdir(site.directory.segments), "the highest number stays, dead or not"
+        assert len(list(site.directory.segments.glob("*.data"))) == 1, "the highest number stays, dead or not"
+
+
+async def test_segments_others_append_to_are_left_alone(tmp_path: Path) -> None:
+    async with StoreSite(tmp_path / "d") as site:
+        await site.put(b"a", noise(1, 100_000))
+        neighbour = Shared(site.directory)
+        theirs = site.directory.segment_path(4, KIND_DATA)
+        for number in (4, 6):
+            site.directory.segment_path(number, KIND_DATA).write_bytes(b"a neighbour's")
+        neighbour.set_open_segment(KIND_DATA, 4)
+        site.collect_all()
+        assert theirs.exists()
+        neighbour.close()
+        site.collect_all()
+        assert not theirs.exists()
+
+
+async def test_what_was_staged_in_a_doomed_segment_and_committed_since_stays(tmp_path: Path) -> None:
+    async with StoreSite(tmp_path / "d", segment_size=MIB) as site:
+        data = noise(1, 6 * MIB)
+        async with site.store.writer() as writer:
+            await writer.write(data)
+            content = await writer.finish()
+            site.collect_all()  # finds segments in which nothing is alive yet, and must wait
+            record = ObjectRecord(size=content.size, etag="e", content=content.refs)
+            await site.store.commit(lambda view: view.put_object(site.uid, b"k", record, versioned=False))
+        site.collect_all()
+        assert await site.get(b"k") == data
+        assert (await site.store.verify()).sound

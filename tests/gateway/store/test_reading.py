@@ -13,6 +13,7 @@ from gateway.store.object_format import ObjectRecord
 from gateway.store.segment_format import KIND_DATA
 from replication.change_format import REF_DATA, Ref
 from replication.ports import Frame
+from tests.gateway.store.failing_files import FailingFiles
 from tests.gateway.store.held_frames import HeldFrames
 from tests.gateway.store.store_site import StoreSite
 
@@ -166,6 +167,23 @@ async def test_an_unreachable_cloud_is_unknown_not_absent(tmp_path: Path) -> Non
             await b.get(b"k")
         cloud.frames = held
         assert await b.get(b"k") == noise(1, 100_000)
+
+
+async def test_what_is_fetched_is_synced_before_the_index_points_at_it(tmp_path: Path) -> None:
+    cloud, files = HeldFrames(), FailingFiles()
+    async with (
+        StoreSite(tmp_path / "a") as a,
+        StoreSite(tmp_path / "b", site=b"t" * 16, fetcher=cloud, files=files) as b,
+    ):
+        await a.put(b"k", noise(1, 100_000))
+        await cloud.ship(a, b)
+        b.uid = a.uid
+        files.calls.clear()
+        await b.get(b"k")
+        assert files.calls[-2:] == ["fdatasync", "sync_directory"], "the index alone syncs nothing"
+        place = b.store.find_chunk(b.content(b"k")[0].id)
+        assert place is not None
+        assert place.local
 
 
 async def test_many_readers_fetch_a_chunk_once(tmp_path: Path) -> None:

@@ -138,6 +138,32 @@ def test_the_read_only_flag_stays_until_all_processes_are_gone(directory: DataDi
     again.close()
 
 
+def test_who_enters_while_the_epoch_advances_is_counted_in_the_new_one(directory: DataDirectory) -> None:
+    shared = Shared(directory)
+    words, epoch = shared._words, shared.epoch
+
+    class Racing:
+        """Words of which the epoch moves on just after it was first read."""
+
+        def __getitem__(self, at: int) -> int:
+            value = words[at]
+            if at == 4 and value == epoch:
+                words[4] = epoch + 1
+            return value
+
+        def __setitem__(self, at: int, value: int) -> None:
+            words[at] = value
+
+    shared._words = Racing()  # type: ignore[assignment]
+    token = shared.enter()
+    shared._words = words
+    assert token == epoch + 1
+    assert shared.oldest_active() == epoch + 1
+    assert shared.advance_epoch()
+    assert shared.oldest_active() == epoch + 1
+    shared.close()
+
+
 def test_counters_are_seen_by_others(directory: DataDirectory) -> None:
     shared = Shared(directory)
     other = Other(directory)
