@@ -32,7 +32,7 @@ XML: Final = "application/xml"
 class Call:
     """A request. ``raw_headers``: folded; ``headers``: those, merged with what a presigner moved into the query.
 
-    ``base_head``: header lines that all answers of this second share. ``read`` is set for GetObject and HeadObject only:
+    ``base_head``: header lines that all answers of this second share. ``read``: for GetObject and HeadObject only,
     their parameters and version, looked up in the snapshot in which
     the signature was verified.
     """
