@@ -117,6 +117,11 @@ class ChangeLog(Protocol):
         ``bytes_max``.
         """
 
+    def sendable(self, changes: Sequence[bytes]) -> list[bytes]:
+        """Own changes as they may be sent now: each verbatim, or, if a later own change replaced it and its bytes were
+        collected before they were ever sent, as a dead one of the same dot, clock, item and ``replaces`` without refs.
+        """
+
     async def record_shipped(self, position: LogPosition, located: Sequence[FrameLocation]) -> None:
         """Advance the cursor and remember where the frames lie, atomically. Refuses to go back (``ValueError``).
 
@@ -140,8 +145,8 @@ class FrameStore(Protocol):
     def unshipped_frames(self, changes: Sequence[bytes]) -> list[bytes]:
         """Headers of local frames that these changes need (pages, data, patch bases: bases first) and the cloud lacks.
 
-        Chunks that are dead by now (nothing references them and they were collected) are left out: their change was
-        replaced by a later change of the same log.
+        Raises the store's ``Damaged`` if some of them is neither here nor in the cloud: a change must not become
+        visible elsewhere before its bytes (ask ``sendable`` first, for those whose value is dead by now).
         """
 
     def read_frame(self, header: bytes) -> Frame:

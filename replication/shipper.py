@@ -18,7 +18,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import msgspec
+
 from replication.batch_format import Batch, decode_batch, encode_batch, hash_object, locate_inline
+from replication.change_format import decode_change
 from replication.cloud_index_format import PackedFrames, decode_index, encode_index, locate_packed, packed_frames
 from replication.cloud_names import head_name, head_prefix, index_name, log_name
 from replication.frame_format import decode_header
@@ -131,7 +134,7 @@ class Shipper:
     async def _prepare(self, origin: Origin, before: LogPosition) -> _Attempt | None:
         limits = self._settings.limits
         changes = await self._offload(
-            lambda: self._log.read_changes(before.seq, limits.changes_max, limits.change_bytes_max)
+            lambda: self._log.sendable(self._log.read_changes(before.seq, limits.changes_max, limits.change_bytes_max))
         )
         if not changes:
             return None
@@ -206,7 +209,8 @@ class Shipper:
         if batch.closed:
             raise self._fence(f"this site's log was closed at batch {n}: it was replaced")
         own = self._log.read_changes(before.seq, len(batch.changes), ALL_BYTES) if batch.changes else []
-        if batch.chain != before.chain or batch.first_seq != before.seq + 1 or list(batch.changes) != own:
+        same = len(own) == len(batch.changes) and all(map(is_same_change, own, batch.changes))
+        if batch.chain != before.chain or batch.first_seq != before.seq + 1 or not same:
             raise self._fence(f"batch {n} in the bucket holds changes that another machine wrote as this site")
         packed: tuple[FrameLocation, ...] = ()
         if batch.index:
@@ -231,3 +235,14 @@ class Shipper:
     def _fence(self, reason: str) -> Fenced:
         self.fenced = reason
         return Fenced(reason)
+
+
+def is_same_change(own: bytes, sent: bytes) -> bool:
+    """Whether ``sent`` is this very change of ours: verbatim, or without its value (see ``ChangeLog.sendable``)."""
+    if own == sent:
+        return True
+    ours, theirs = decode_change(own), decode_change(sent)
+    if not theirs.dead or theirs.refs or ours.dead:
+        return False
+    bare = msgspec.structs.replace(ours, dead=True, refs=(), body=theirs.body)
+    return bare == theirs

@@ -252,6 +252,17 @@ def read_row(transaction: Transaction, key_id: int, order: bytes) -> VersionRow 
     return None if data is None else decode_version(order, data)
 
 
+def is_standing(transaction: Transaction, change: Change) -> bool:
+    """Whether a NULL_SLOT or VERSION change that was applied here still has its row: nothing replaced it."""
+    if change.family == FAMILY_NULL_SLOT:
+        (uid, key), order_hlc = split_null_slot(change.item), change.hlc
+    else:
+        uid, vid, key = split_version(change.item)
+        order_hlc = hlc_of_vid(vid)
+    head = read_head(transaction, uid, key)
+    return head is not None and read_row(transaction, head.key_id, encode_order(order_hlc, change.dot)) is not None
+
+
 def rows_of_key(transaction: Transaction, key_id: int, below: bytes | None = None) -> Iterator[VersionRow]:
     """All rows of a key, newest first, tombstones included; with ``below``, those of a smaller order."""
     prefix = pack_u64(key_id)

@@ -10,22 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import msgspec
+
 from gateway.store.chunk_rows import OpenPages, is_in_cloud, locate_chunk, locate_frame, read_chunk
 from gateway.store.commit import Committer
 from gateway.store.decision import Decision
 from gateway.store.errors import Damaged
 from gateway.store.index import Transaction
 from gateway.store.index_format import CHUNK_HOLDS, ChunkPlace, State, decode_chunk
+from gateway.store.item_format import FAMILY_NULL_SLOT
 from gateway.store.local_frames import FrameAbsent
 from gateway.store.log import Log
 from gateway.store.log_format import Imported, Located, Pulled, Shipped
 from gateway.store.log_rows import read_backlog, read_origin, scan_origins
+from gateway.store.object_rows import DROP_BODY, is_standing
 from gateway.store.own_changes import read_own, ship_total_at
 from gateway.store.pulled_frames import stage_pulled_frames
 from gateway.store.segments import SegmentReader
 from gateway.store.shared import Shared
 from gateway.store.views import View, ViewContext
-from replication.change_format import ChangeInvalid, decode_change
+from replication.change_format import ChangeInvalid, decode_change, encode_change
 from replication.frame_format import FrameName, decode_header
 from replication.ports import Backlog, Frame, FrameLocation, Identity, LogPosition, Origin, PulledBatch
 from replication.sealing import SealBroken, open_frame
@@ -82,6 +86,16 @@ class Replica:
                 found.append(record.change)
                 size += len(record.change)
         return found
+
+    def sendable(self, changes: Sequence[bytes]) -> list[bytes]:
+        """Own changes as they may be sent now: without their value where a later change ended it and its bytes are
+        gone.
+
+        Sent verbatim, such a change would show others an object without bytes until that later change arrives. What is
+        sent in its place only replaces what it replaced.
+        """
+        with self._snapshot() as view:
+            return [self._without_value(data) if self._is_value_gone(view, data) else data for data in changes]
 
     async def record_shipped(self, position: LogPosition, located: Sequence[FrameLocation]) -> None:
         """Advance the cursor and remember where the frames lie. ``ValueError`` if it would go back."""
@@ -147,11 +161,16 @@ class Replica:
     # FrameStore
 
     def unshipped_frames(self, changes: Sequence[bytes]) -> list[bytes]:
-        """Encoded headers of local frames that these changes need and the cloud lacks, bases first."""
+        """Encoded headers of local frames that these changes need and the cloud lacks, bases first.
+
+        ``Damaged`` if a chunk they need is neither here nor in the cloud.
+        """
         found: dict[FrameName, bytes] = {}
         with self._snapshot() as view:
             for data in changes:
                 for ref in decode_change(data).refs:
+                    if not _is_held(view.chunk(ref.id)) and not is_in_cloud(view.transaction, ref.id):
+                        raise Damaged(f"chunk {ref.id.hex()} is to be sent and is neither here nor in the cloud")
                     self._collect(view, ref.id, found)
         return list(found.values())
 
@@ -206,7 +225,7 @@ class Replica:
         while waiting:
             current, wanted, opened = waiting.pop()
             row = read_chunk(view.transaction, current)
-            if row is None or not row.local or row.condemned:
+            if row is None or not _is_held(row):
                 continue
             name = FrameName(current, row.segment, row.slot)
             if name in found or (wanted is not None and wanted != name):
@@ -217,6 +236,19 @@ class Replica:
                 waiting.append((current, wanted, True))
                 waiting.extend((base.chunk_id, base, False) for base in row.bases)
                 waiting.extend((child, None, False) for child in self._children(view, current, row))
+
+    def _is_value_gone(self, view: View, data: bytes) -> bool:
+        """Whether a later change ended this one, and some of its chunks were (or are being) collected unsent."""
+        change = decode_change(data)
+        for ref in change.refs:
+            if not _is_held(view.chunk(ref.id)) and not is_in_cloud(view.transaction, ref.id):
+                return not is_standing(view.transaction, change)
+        return False
+
+    def _without_value(self, data: bytes) -> bytes:
+        change = decode_change(data)
+        body = DROP_BODY if change.family == FAMILY_NULL_SLOT else b""
+        return encode_change(msgspec.structs.replace(change, dead=True, refs=(), body=body))
 
     def _is_shipped(self, transaction: Transaction, name: FrameName, *, exactly: bool) -> bool:
         if exactly:  # a patch's base: no other frame of the chunk will do
@@ -245,6 +277,11 @@ class Replica:
     def _state(self) -> State:
         with self._open_view() as view:
             return view.state()
+
+
+def _is_held(row: ChunkPlace | None) -> bool:
+    """Whether a chunk is here to stay for now: something needs it, or nobody collects it yet."""
+    return row is not None and row.local and (row.refcount > 0 or not row.condemned)
 
 
 def _located(located: Sequence[FrameLocation]) -> tuple[Located, ...]:
