@@ -167,6 +167,18 @@ class ChunkRows:
             if key != after:
                 yield key
 
+    def hold_children(self, chunk_id: bytes) -> bool:
+        """A rebuild placed a needed page before what it takes to open it: whether it now references what it lists."""
+        row = self.get(chunk_id)
+        assert row is not None
+        assert row.local
+        assert row.refcount
+        if row.flags & CHUNK_HOLDS:
+            return False
+        self._hold_children(chunk_id, row)
+        held = self.get(chunk_id)
+        return held is not None and bool(held.flags & CHUNK_HOLDS)
+
     def let_children_go(self, chunk_id: bytes) -> None:
         """An unreferenced page no longer needs what it lists. One page's children at most: a bounded amount of work."""
         row = self.get(chunk_id)

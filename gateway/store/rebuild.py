@@ -5,7 +5,9 @@ rebuild-index``. The new index grows beside the old one and takes its place only
 rebuild leaves nothing half done. No other process may have the store open.
 
 Frames are placed where they lie now, by their names: the log says which frame became a chunk's local one, and frames
-that are gone by now (collected) are passed over; what was hydrated, which no log tells, is found afterwards. A gap or
+that are gone by now (collected) are passed over; what was hydrated, or moved out of a log segment whose frames were
+given back, which no log tells, is found afterwards. Of two copies of a frame the newer counts if it is whole (a crash
+may have left half a copy). A gap or
 damage in the log is ``Damaged``. If the log's end is torn and no index vouches for it, what was cut may have been
 shipped: the site takes a new incarnation at once and issues anew what was not.
 """
@@ -16,12 +18,12 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from gateway.store.apply import Applier, FramePlace
-from gateway.store.chunk_rows import OpenPages, put_segment
+from gateway.store.chunk_rows import ChunkRows, OpenPages, put_segment
 from gateway.store.decision import Decision
 from gateway.store.errors import Damaged
 from gateway.store.found_frames import BrokenStretch, Findings, find_log, scan_frames
 from gateway.store.index import MAP_SIZE_DEFAULT, Index, IndexUnreadable, Transaction
-from gateway.store.index_format import SegmentRow, decode_chunk
+from gateway.store.index_format import CHUNK_HOLDS, SegmentRow, decode_chunk
 from gateway.store.layout import DataDirectory
 from gateway.store.log import FoundBatch, Log
 from gateway.store.log_rows import read_batch_row
@@ -31,7 +33,16 @@ from gateway.store.segment_format import KIND_DATA
 from gateway.store.segments import SegmentReader
 from gateway.store.staging import Staging
 from gateway.store.views import ConfigurationCache
-from replication.frame_format import BASE_SIZE, BASES_MAX, HEADER_SIZE, FrameName, decode_header
+from replication.frame_format import (
+    BASE_SIZE,
+    BASES_MAX,
+    HEADER_SIZE,
+    KIND_PAGE,
+    FrameHeader,
+    FrameName,
+    decode_header,
+)
+from replication.sealing import SealBroken, open_frame
 
 BATCHES_AT_ONCE: Final = 512
 _SCRATCH_NAME: Final = "index-rebuild"
@@ -105,7 +116,7 @@ class _Rebuild:
                 f"the log ends with batch {batches}, but batch {known_batch} was acknowledged: restore its segments, "
                 "or delete the index to go on without what is lost"
             )
-        self._place_hydrated()
+        self._settle()
         if cut or any(number == 0 or number > batches for number in torn):
             self._take_incarnation()
             cut = True
@@ -135,7 +146,9 @@ class _Rebuild:
                 self._reader.drop_cache(number, KIND_DATA)
             with self._index.begin_write() as transaction:
                 for header, offset in scan_frames(self._reader, number, self._broken):
-                    self._findings.add_frame(transaction, header, KIND_DATA, number, offset)
+                    copied = self._findings.find_frame(transaction, header.name) is not None
+                    if not copied or self._is_whole(header, KIND_DATA, number, offset):
+                        self._findings.add_frame(transaction, header, KIND_DATA, number, offset)
                     count += 1
                 length = self._reader.size(number, KIND_DATA)
                 put_segment(transaction, number, SegmentRow(KIND_DATA, 1, length, 0))
@@ -177,8 +190,18 @@ class _Rebuild:
                 break
         return state.batch
 
-    def _place_hydrated(self) -> None:
-        """Chunks that are needed and have a frame here that no batch placed: they came from the cloud."""
+    def _settle(self) -> None:
+        """Do what the log alone does not tell: place what came from the cloud or was moved out of the log, and open
+        pages that could not be opened before.
+
+        Either makes other chunks needed, before or behind in the table: it goes over all until nothing changes. A page
+        left closed would leave what it lists to the collector.
+        """
+        while self._settle_once():
+            pass
+
+    def _settle_once(self) -> bool:
+        changed = False
         with self._index.begin_write() as transaction:
             applier = Applier(transaction, self._directory.site, transaction.load_state(), self._open_pages)
             tables, after = transaction.tables, b""
@@ -187,15 +210,41 @@ class _Rebuild:
                 after = chunk_id + b"\0"
                 row = decode_chunk(data)
                 if row.refcount and not row.local:
-                    for kind, number, offset in self._findings.frames_of(transaction, chunk_id):
-                        size = min(_HEADER_MAX, self._reader.size(number, kind) - offset)
-                        header = decode_header(self._reader.read(number, kind, offset, size))
-                        if not header.bases:
-                            applier.chunks.place(header, kind, number, offset)
-                            break
+                    changed = self._place_found(transaction, applier.chunks, chunk_id) or changed
+                elif row.refcount and row.frame_kind == KIND_PAGE and not row.flags & CHUNK_HOLDS:
+                    changed = applier.chunks.hold_children(chunk_id) or changed
             applier.chunks.flush_segments()
             transaction.save_state(applier.state)
             transaction.commit()
+        return changed
+
+    def _place_found(self, transaction: Transaction, chunks: ChunkRows, chunk_id: bytes) -> bool:
+        """Make the newest usable frame of a chunk its local one: whether there was any."""
+        places = sorted(self._findings.frames_of(transaction, chunk_id), key=lambda place: place[1:], reverse=True)
+        for kind, number, offset in places:
+            size = min(_HEADER_MAX, self._reader.size(number, kind) - offset)
+            header = decode_header(self._reader.read(number, kind, offset, size))
+            if not all(_is_base_here(chunks, base) for base in header.bases):
+                continue
+            if len(places) > 1 and not self._is_whole(header, kind, number, offset):
+                continue
+            chunks.place(header, kind, number, offset)
+            return True
+        return False
+
+    def _is_whole(self, header: FrameHeader, kind: int, number: int, offset: int) -> bool:
+        """Whether the frame that lies there is the one that was sealed, and not what a crash left of a copy."""
+        size = header.header_size + header.stored_size
+        try:
+            open_frame(self._log.keyring, header, self._reader.read(number, kind, offset, size)[header.header_size :])
+        except (SealBroken, Damaged):
+            return False
+        return True
+
+
+def _is_base_here(chunks: ChunkRows, base: FrameName) -> bool:
+    row = chunks.get(base.chunk_id)
+    return row is not None and row.local and (row.segment, row.slot) == base[1:]
 
 
 def is_rebuild_needed(index: Index, log: Log) -> bool:
