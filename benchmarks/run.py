@@ -43,16 +43,16 @@ def main() -> None:
     """Measure, print, draw."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="short rounds: tells whether it runs, not how fast it is")
-    parser.add_argument("question", nargs="*", choices=[[], *QUESTIONS], help="which ones; default: all")
+    parser.add_argument("question", nargs="*", help=f"which ones, of {', '.join(QUESTIONS)}; default: all")
     arguments = parser.parse_args()
+    if unknown := set(arguments.question) - QUESTIONS.keys():
+        parser.error(f"unknown question: {', '.join(sorted(unknown))}")
     began = time.monotonic()
     stand = open_stand(quick=arguments.quick)
     figures: list[Figure] = []
     try:
         small, big = measure_disk(stand.directory)
-        print(
-            f"{platform.processor() or platform.machine()}, Python {platform.python_version()}; server on core", end=" "
-        )
+        print(f"{platform.machine()}, Python {platform.python_version()}; server on core {stand.server_cpu},", end=" ")
         print(f"load on core {stand.load_cpu}; fdatasync {small:.2f} ms / 4 KiB, {big:.1f} ms / 4 MiB")
         print(f"{'':47} {'figure':>10} {'unit':8} {'ratio':>7} {'budget':>6} {'':7} {'per CPU-s':>8}  against; how")
         for name in arguments.question or QUESTIONS:

@@ -74,6 +74,9 @@ async def answer(request: web.BaseRequest) -> web.StreamResponse:
     """Dispatch; see the module."""
     if request.path == "/-/bytes":
         return web.Response(text=str(TAKEN["bytes"]))
+    if request.headers.get("Expect", "").lower() == "100-continue":  # the low-level server leaves this to us
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
     _, _, key = request.path.lstrip("/").partition("/")
     if request.method == "PUT":
         return await put_object(request, key)

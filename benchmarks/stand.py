@@ -167,9 +167,15 @@ def open_stand(*, quick: bool) -> Stand:
     cloud = CloudSettings(f"http://127.0.0.1:{port + 1}", "bench", "sink", "sink-secret")
     settings: dict[str, dict[str, Any]] = {"replication": {"ship_interval_s": 86_400.0, "poll_interval_s": 86_400.0}}
     site = Site(directory / "site", "bench", cloud=cloud, workers=1, settings=settings, cpu=server_cpu)
-    site.start()
-    site.client().create_bucket(Bucket="bench")
-    return Stand(1.0 if quick else 4.0, quick, server_cpu, load_cpu, directory, site, port, bare, sink)
+    stand = Stand(1.0 if quick else 4.0, quick, server_cpu, load_cpu, directory, site, port, bare, sink)
+    try:
+        site.start()
+        site.client().create_bucket(Bucket="bench")
+    except BaseException:
+        site.kill()
+        stand.close()
+        raise
+    return stand
 
 
 def measure_disk(directory: Path) -> tuple[float, float]:

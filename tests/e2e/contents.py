@@ -75,18 +75,19 @@ def describe_difference(one: Mapping[Name, object], other: Mapping[Name, object]
 def wait_converged(a: Site, b: Site, timeout_s: float) -> dict[Name, Entry]:
     """Until both sites have everything in the cloud and list the same; the listing. Fails telling the difference."""
     last = {"what": "not looked yet"}
+    one, other = a.client(), b.client()
 
     def is_same() -> bool:
-        for site in (a, b):
+        last["what"] = describe_difference(list_site(one), list_site(other))
+        for site in (a, b) if not last["what"] else ():
             status = site.status()
             if status["backlog_changes"] or not status["safe_to_lose"]:
                 last["what"] = f"{site.name}: {status}"
                 return False
-        last["what"] = describe_difference(list_site(a.client()), list_site(b.client()))
-        return not last["what"]
+        return not last["what"] and list_site(one) == list_site(other)
 
     try:
         wait_until(is_same, "converged", timeout_s, every_s=0.2)
     except TimeoutError as error:
         raise AssertionError(f"{error}: {last['what']}\n{a.name}: {a.log[-1500:]}\n{b.name}: {b.log[-1500:]}") from None
-    return list_site(a.client())
+    return list_site(one)

@@ -43,7 +43,6 @@ def tell(cloud: TestCloud, proxy: FaultProxy, directory: Path, bug: str) -> None
     [
         ("", ""),
         ("drop_the_loser", "conflict|value is lost|is not in"),
-        ("let_the_last_to_arrive_win", "converged|conflict|value is lost|is not in"),
         ("advance_the_cursor_before_the_upload", "backlog_changes"),
         ("count_the_backlog_in_memory", "backlog_changes"),
     ],

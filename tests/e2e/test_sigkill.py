@@ -22,7 +22,7 @@ from tests.support.fault_proxy import FaultProxy
 from tests.support.site import CloudSettings, Site
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
-ROUNDS = int(os.environ.get("SKERRY_SIGKILL_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("SKERRY_SIGKILL_ROUNDS", "6"))
 SHIPPING_ROUNDS = max(2, ROUNDS // 3)
 WRITERS = 4
 
@@ -111,7 +111,7 @@ def test_sigkill_under_load_loses_nothing_acknowledged(tmp_path: Path) -> None:
         known: dict[str, str | None] = {}
         total = 0
         for number in range(ROUNDS):
-            count, known = run_round(site, seed + 100 * number, known, moments.uniform(0.3, 1.5))
+            count, known = run_round(site, seed + 100 * number, known, moments.uniform(0.3, 1.2))
             total += count
         print(f"{total} writes acknowledged in {ROUNDS} rounds")
         assert total > ROUNDS
@@ -137,7 +137,7 @@ def test_sigkill_while_shipping_loses_nothing(cloud: TestCloud, proxy: FaultProx
         a.client().create_bucket(Bucket="box")
         known: dict[str, str | None] = {}
         for number in range(SHIPPING_ROUNDS):
-            _, known = run_round(a, seed + 100 * number, known, moments.uniform(0.5, 2.0))
+            _, known = run_round(a, seed + 100 * number, known, moments.uniform(0.5, 1.5))
         realm = {"realm": {"key_file": str(a.data / "keys" / "realm.key")}}
         b = Site(tmp_path / "b", "b", cloud=settings, settings=realm).start()
         wait_converged(a, b, 90)

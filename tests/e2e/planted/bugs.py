@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gateway.store import item_rows, object_rows, replica
+from gateway.store import object_rows, replica
 from gateway.store.files import Files
 from replication import crdt
 from replication.batch_format import hash_object
@@ -21,15 +21,6 @@ def drop_the_loser() -> None:
         return crdt.Entry(merged.live[:1], merged.marks)
 
     object_rows.merge = merge  # type: ignore[attr-defined]
-
-
-def let_the_last_to_arrive_win() -> None:
-    """Promises 2 and 3: what arrives replaces what is there, whatever its clock says."""
-
-    def merge(a: crdt.Entry, b: crdt.Entry) -> crdt.Entry:
-        return crdt.Entry(b.live, a.marks | b.marks)
-
-    object_rows.merge = item_rows.merge = merge  # type: ignore[attr-defined]
 
 
 def advance_the_cursor_before_the_upload() -> None:
@@ -63,7 +54,6 @@ BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
         drop_the_loser,
-        let_the_last_to_arrive_win,
         advance_the_cursor_before_the_upload,
         count_the_backlog_in_memory,
         skip_the_file_sync,
