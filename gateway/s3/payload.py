@@ -24,6 +24,8 @@ from gateway.s3.sigv4 import UNSIGNED_PAYLOAD, Verified
 class Signer(Enum):
     """How a request is signed."""
 
+    __hash__ = object.__hash__  # members are singletons; Enum's own is a Python function on every request's way
+
     NOBODY = "anonymous"
     HEADER = "header"
     QUERY = "query"
@@ -31,6 +33,8 @@ class Signer(Enum):
 
 class PayloadMode(Enum):
     """How a body is protected."""
+
+    __hash__ = object.__hash__
 
     UNSIGNED = UNSIGNED_PAYLOAD
     SHA256 = "SHA256"

@@ -19,6 +19,9 @@ from gateway.s3.operations_table import IDENTIFIED, ROWS, Row, Scope
 class Operation(StrEnum):
     """Every operation of S3 by AWS's name."""
 
+    # The hash of the text it is: Enum's own is a Python function, and every request looks operations up in tables.
+    __hash__ = str.__hash__
+
     AbortMultipartUpload = "AbortMultipartUpload"
     CompleteMultipartUpload = "CompleteMultipartUpload"
     CopyObject = "CopyObject"
