@@ -130,9 +130,10 @@ class Committer:
         outcomes: list[_Outcome] = []
         taken = [first]
         try:
-            if self._shared.read_only:
-                raise ReadOnlyStore("a sync of the disk failed: no writes until the site is restarted and verified")
             with self._index.begin_write() as transaction:
+                # Under the lock: whoever held it before may have failed, and what it appended must not be forked.
+                if self._shared.read_only:
+                    raise ReadOnlyStore("a sync of the disk failed: no writes until the site is restarted and verified")
                 self._fill(transaction, taken, outcomes)
         except INDEX_ERRORS as error:
             outcomes = self._fail(taken, outcomes, translate_error(error))
@@ -143,7 +144,8 @@ class Committer:
     def _fill(self, transaction: Transaction, taken: list[_Request], outcomes: list[_Outcome]) -> None:
         applier = Applier(transaction, self._site, transaction.load_state(), self._open_pages)
         batch = _Batch()
-        batch.edited = take_in_abandoned(applier, self._log, self._shared)
+        abandoned = take_in_abandoned(applier, self._log, self._shared)
+        batch.edited = abandoned.changed
         now_ms = self._now_ms()
         base_generation = applier.state.generation
         while True:
@@ -160,6 +162,8 @@ class Committer:
             taken.append(request)
         if batch.records or batch.edited:
             self._make_durable(transaction, applier, batch, now_ms)
+        for append in abandoned.appends:
+            self._shared.forget_append(append)
 
     def _decide(
         self, applier: Applier, request: _Request, batch: _Batch, now_ms: int, base_generation: int

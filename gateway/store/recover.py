@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from gateway.store.apply import Applier
 from gateway.store.chunk_rows import OpenPages, read_segment
@@ -23,7 +24,7 @@ from gateway.store.index_format import State
 from gateway.store.log import FoundBatch, Log, SegmentTail
 from gateway.store.log_format import Incarnation
 from gateway.store.segment_format import KIND_LOG
-from gateway.store.shared import Shared
+from gateway.store.shared import AbandonedAppend, Shared
 from replication.crdt import INCARNATION_SIZE
 from replication.sealing import SealBroken
 
@@ -110,10 +111,21 @@ def begin_incarnation(applier: Applier, log: Log, time_ms: int) -> None:
     applier.finish_batch(appended.segment, appended.offset, appended.size, appended.hash, time_ms)
 
 
-def take_in_abandoned(applier: Applier, log: Log, shared: Shared) -> bool:
-    """Under the write lock: take in what processes were appending when they died. Whether the index changed."""
-    changed = False
-    for abandoned in shared.abandoned_appends():
+class TakenIn(NamedTuple):
+    """What was found of dead processes' appends. ``appends`` are to be forgotten once the index has what they hold."""
+
+    changed: bool
+    appends: list[AbandonedAppend]
+
+
+def take_in_abandoned(applier: Applier, log: Log, shared: Shared) -> TakenIn:
+    """Under the write lock: take in what processes were appending when they died.
+
+    Their announcements stay until the caller's transaction is committed: if it is not, the next holder of the lock has
+    to take them in, or it would give their number to another batch.
+    """
+    changed, appends = False, shared.abandoned_appends()
+    for abandoned in appends:
         state = applier.state
         if abandoned.batch == state.batch + 1 and abandoned.number in log.segment_numbers():
             log.sync_segment(abandoned.number)
@@ -123,8 +135,7 @@ def take_in_abandoned(applier: Applier, log: Log, shared: Shared) -> bool:
                 if linked and batch.frames_whole and is_authentic(log, batch):
                     apply_batch(applier, log, batch)
                     changed = True
-        shared.forget_append(abandoned)
-    return changed
+    return TakenIn(changed, appends)
 
 
 def restore_state(state: State, saved: State) -> None:

@@ -258,7 +258,8 @@ def open_store(
             log = Log(directory, parts.log_appender, parts.segments, keyring, shared)
             index, rebuilt = _open_index(directory, settings, shared, log, parts, progress)
             try:
-                recover_tail(index, log, directory.site, parts.open_pages, from_disk=shared.must_reverify)
+                if not shared.read_only:  # else the log's end may not be durable, and must not be relied on
+                    recover_tail(index, log, directory.site, parts.open_pages, from_disk=shared.must_reverify)
             except BaseException:
                 index.close()
                 raise
