@@ -104,6 +104,7 @@ class Collector:
         self._emptying: _Emptying | None = None
         self._left_alone: set[int] = set()
         self._scheduled: set[int] = set()
+        self._unlinked = 0
 
     def collect_step(self) -> bool:
         """Do one bounded piece of work: whether there was any. Raises what went wrong; nothing is half done then.
@@ -114,6 +115,15 @@ class Collector:
         if self._pending and self._setup.shared.epoch == self._pending[0].epoch:
             self._setup.shared.advance_epoch()
         return done
+
+    def let_go_of_files(self) -> None:
+        """Close what this process still has open of segments that some process unlinked: only then is their space
+        free.
+        """
+        unlinked = self._setup.shared.unlinked
+        if unlinked != self._unlinked:
+            self._unlinked = unlinked
+            self._setup.segments.drop_unlinked()
 
     # chunks
 
@@ -195,7 +205,7 @@ class Collector:
             setup.directory.files.unlink(setup.directory.segment_path(number, KIND_DATA))
             setup.directory.files.sync_directory(setup.directory.segments)
             setup.shared.count_unlinked()
-            setup.segments.drop_unlinked()
+            self.let_go_of_files()
 
     def _punch(self, pending: _Pending) -> None:
         """Give back the space of a log segment's inline frames, none of which is alive."""
@@ -341,6 +351,7 @@ async def collect_forever(
         while True:
             if held is None:
                 held = take_lock(directory.files, directory.run / "collector")
+            collector.let_go_of_files()
             done = False
             if held is not None:
                 try:

@@ -16,8 +16,11 @@ from pathlib import Path
 import pytest
 from blockbuster import blockbuster_ctx
 
+from gateway.store.collect import Collector
 from gateway.store.errors import BadDataDirectory, DiskFull, ReadOnlyStore
 from gateway.store.layout import DataDirectory
+from gateway.store.segment_format import KIND_DATA
+from gateway.store.segments import SegmentReader
 from gateway.store.store import StoreSettings, open_store, rebuild_store_index
 from tests.gateway.store.failing_files import FailingFiles
 from tests.gateway.store.store_site import KEYRING, SETTINGS, StoreSite
@@ -162,6 +165,26 @@ async def test_nothing_blocks_the_event_loop(tmp_path: Path) -> None:
                 assert await site.get(b"big", 5 * MIB, 10) == OBJECTS[b"big"][5 * MIB :][:10]
                 await site.delete(b"mid")
         assert site.store.reader.ahead_bytes == 0
+
+
+async def test_a_process_that_is_not_elected_lets_go_of_unlinked_files(tmp_path: Path) -> None:
+    async with StoreSite(tmp_path / "d", segment_size=MIB) as site:
+        await site.put(b"a", OBJECTS[b"big"])
+        neighbour = SegmentReader(site.directory, site.directory.files)
+        other = Collector(dataclasses.replace(site.store.collector._setup, segments=neighbour))
+        for number in site.directory.segment_numbers(KIND_DATA):
+            neighbour.header(number, KIND_DATA)
+        await site.delete(b"a")
+        site.collect_all()
+        assert open_but_unlinked(tmp_path) > 0
+        other.let_go_of_files()
+        assert open_but_unlinked(tmp_path) == 0
+        neighbour.close()
+
+
+def open_but_unlinked(path: Path) -> int:
+    names = [os.readlink(entry.path) for entry in os.scandir("/proc/self/fd") if entry.is_symlink()]
+    return sum(name.startswith(str(path)) and name.endswith(".data (deleted)") for name in names)
 
 
 # several processes
