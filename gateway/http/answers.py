@@ -10,6 +10,7 @@ with a line break (which no request could have brought in) is an error and never
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 from typing import Final
 
@@ -24,11 +25,19 @@ _STATUS_LINES: Final = {
 class ReadyAnswer(web.StreamResponse):
     """``base``: whole header lines of our own making, with their ends; ``lines``: further ones, without.
 
-    Content-Length and Connection are added. ``length``: of the body a HEAD only tells of.
+    Content-Length and Connection are added. ``length``: of the body a HEAD only tells of;
+    ``idle_s``: how long the client may take none of it.
     """
 
     def __init__(
-        self, status: int, base: str, lines: list[str], body: bytes = b"", *, length: int | None = None
+        self,
+        status: int,
+        base: str,
+        lines: list[str],
+        body: bytes = b"",
+        *,
+        length: int | None = None,
+        idle_s: float | None = None,
     ) -> None:
         # Not aiohttp's: nothing of its state is used, and it would cost as much as the answer itself.
         self._status = status
@@ -36,6 +45,7 @@ class ReadyAnswer(web.StreamResponse):
         self._lines = lines
         self._answer_body = body
         self._length = len(body) if length is None else length
+        self._idle_s = idle_s
         self._keep_alive = None
 
     @property
@@ -62,7 +72,11 @@ class ReadyAnswer(web.StreamResponse):
         raw = f"{_STATUS_LINES[self._status]}\r\n{self._base}{further}\r\n\r\n".encode("utf-8", "surrogateescape")
         transport.write(raw + self._answer_body if request.method != "HEAD" else raw)
         if transport.get_write_buffer_size():
-            await request.writer.drain()
+            try:
+                async with asyncio.timeout(self._idle_s):
+                    await request.writer.drain()
+            except TimeoutError:
+                raise ConnectionResetError("the client takes nothing") from None
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:

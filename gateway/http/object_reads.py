@@ -89,11 +89,12 @@ def object_headers(call: Call, located: Located, parameters: GetParameters) -> d
 
 
 def _ready(
-    call: Call, status: int, headers: dict[str, str], body: bytes = b"", length: int | None = None
+    call: Call, status: int, headers: dict[str, str], body: bytes = b"", *, length: int | None = None
 ) -> ReadyAnswer:
-    return ReadyAnswer(
-        status, call.base_head, [f"{name}: {value}" for name, value in headers.items()], body, length=length
-    )
+    """An answer of one write."""
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    idle_s = call.settings.body_idle_timeout_s
+    return ReadyAnswer(status, call.base_head, lines, body, length=length, idle_s=idle_s)
 
 
 def _add_checksums(headers: dict[str, str], located: Located, selection: Selection | None) -> None:
@@ -215,9 +216,7 @@ async def _stream(
         raise
     except Exception as error:
         log.error("request %s: answer cut short: %s: %s", call.context.request_id, type(error).__name__, error)
-        if call.request.transport is not None:
-            call.request.transport.abort()
-        raise ClientGone from error
+        raise ClientGone from error  # ends the connection: the length was told, so the client sees that it is short
     finally:
         await _close(pieces)
 

@@ -96,6 +96,19 @@ async def test_a_bucket_deleted_meanwhile_takes_nothing(context):
         await put_object(context, PutRequest("bucket", b"k"), Bytes(b"x", delete))
 
 
+async def test_a_bucket_that_is_anothers_by_now_takes_nothing(context):
+    admin = new_user("root", now_ms=0, admin=True)
+    theirs = context._replace(principal=Principal(admin, new_access_key(admin.id, now_ms=0)))
+
+    async def replace():
+        await buckets.delete_bucket(context, "bucket")
+        await buckets.create_bucket(theirs, "bucket")
+
+    with pytest.raises(errors.NoSuchBucket):
+        await put_object(theirs, PutRequest("bucket", b"k"), Bytes(b"x", replace))
+    assert current(context) is None
+
+
 async def test_a_failed_commit_leaves_nothing(context):
     context.store.fail_next_commit = ChunkGone("gone")
     with pytest.raises(ChunkGone):
