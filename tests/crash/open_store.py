@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.store.files import Files
 from gateway.store.layout import DataDirectory
+from gateway.store.logical_dump import Row, logical_dump
 from gateway.store.store import SiteStore, StoreSettings
 from gateway.store.store import open_store as open_site_store
 from replication.sealing import Keyring
@@ -31,6 +32,6 @@ async def open_store(root: Path, files: Files | None = None) -> AsyncIterator[Si
         store.close()
 
 
-def dump_store(root): ...
-def verify_store(store):
-    return []
+def dump_store(store: SiteStore) -> list[Row]:
+    """Everything that the log alone determines, as the index of this store has it."""
+    return list(logical_dump(store.index, store.parts.open_pages))

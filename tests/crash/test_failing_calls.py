@@ -95,7 +95,7 @@ async def test_each_failing_call(name: str, code: int, tmp_path: Path) -> None:
             later = notes[next(at for at, note in enumerate(notes) if note.what == "failed") :]
             acknowledged = [note for note in later if note.what == "acknowledged"]
             assert not acknowledged, f"{what}: acknowledged after a failed sync"
-        check_promises(await read_store(root), promised(failing.operations, len(failing.operations)), what)
+        check_promises((await read_store(root)).values, promised(failing.operations, len(failing.operations)), what)
 
 
 async def test_a_failed_sync_makes_the_site_read_only(tmp_path: Path) -> None:
@@ -108,4 +108,4 @@ async def test_a_failed_sync_makes_the_site_read_only(tmp_path: Path) -> None:
             await writer.put("first", 100)
         with pytest.raises(ReadOnlyStore):
             await writer.put("second", 100)
-    assert (await read_store(tmp_path / "site")).keys() <= {"first"}
+    assert (await read_store(tmp_path / "site")).values.keys() <= {"first"}

@@ -18,13 +18,16 @@ from pathlib import Path
 
 import pytest
 
+from gateway.store.index_format import State as StateRow
+from gateway.store.logical_dump import Row
 from tests.crash.crash_states import State, crash_states
-from tests.crash.open_store import dump_store, open_store, verify_store
+from tests.crash.open_store import dump_store, open_store
 from tests.crash.recording_files import Note, Operation, RecordingFiles
 from tests.crash.workloads import WORKLOADS, Step, Value, Writer, current_records, digest
 
-STATES_MAX = int(os.environ.get("SKERRY_CRASH_STATES", "60"))
+STATES_MAX = int(os.environ.get("SKERRY_CRASH_STATES", "30"))
 INDEX_NAME = "data.mdb"
+UNTOUCHED_BY_REISSUE = ("names", "counts", "uploads", "bucket_uploads", "parts", "chunks")
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,16 @@ def indexes_before(operations: Sequence[Operation], at: int) -> list[bytes | Non
     return [None, *dict.fromkeys(kept[: len(noted[-2:])])]
 
 
-async def read_store(root: Path) -> dict[str, Value]:
-    """Open what is there, read and verify everything, close: key → digest."""
+@dataclass(frozen=True)
+class Contents:
+    """What a store holds: key → digest of every current object, and the logical content of its index."""
+
+    values: dict[str, Value]
+    rows: list[Row]
+
+
+async def read_store(root: Path) -> Contents:
+    """Open what is there, read everything back, verify, close."""
     async with open_store(root) as store:
         with store.view() as view:
             records = current_records(view)
@@ -86,8 +97,9 @@ async def read_store(root: Path) -> dict[str, Value]:
             data = b"".join([piece async for piece in store.read(record.content)])
             assert len(data) == record.size
             found[key] = digest(data)
-        assert verify_store(store) == []
-    return found
+        report = await store.verify()
+        assert report.sound, report
+        return Contents(found, dump_store(store))
 
 
 def check_promises(found: dict[str, Value], allowed: dict[str, set[Value]], where: str) -> None:
@@ -99,6 +111,27 @@ def check_promises(found: dict[str, Value], allowed: dict[str, set[Value]], wher
 def remove_index(root: Path) -> None:
     """As an operator would."""
     shutil.rmtree(root / "index")
+
+
+def check_rebuilt(before: Contents, after: Contents, where: str) -> None:
+    """The rebuilt index equals the one it replaces.
+
+    Unless there is a torn tail that no index vouches for: the site then goes on under a new incarnation, as which it
+    issues what was not shipped again. Contents, counts, references and uploads are the same even so.
+    """
+    assert after.values == before.values, f"{where}: another content after rebuilding the index"
+    is_new = _incarnation(before) != _incarnation(after)
+    tables = UNTOUCHED_BY_REISSUE if is_new else tuple({row[0] for row in (*before.rows, *after.rows)})
+    different = {row[:2] for row in _rows(before, tables) ^ _rows(after, tables)}
+    assert not different, f"{where}: the rebuilt index differs in {sorted(different)[:5]}"
+
+
+def _incarnation(contents: Contents) -> bytes:
+    return next(value.incarnation for table, _, value in contents.rows if isinstance(value, StateRow))
+
+
+def _rows(contents: Contents, tables: tuple[str, ...]) -> set[tuple[str, bytes, str]]:
+    return {(table, key, repr(value)) for table, key, value in contents.rows if table in tables}
 
 
 async def check_state(state: State, index: bytes | None, allowed: dict[str, set[Value]], root: Path) -> None:
@@ -114,25 +147,25 @@ async def check_state(state: State, index: bytes | None, allowed: dict[str, set[
         (root / "index" / INDEX_NAME).write_bytes(index)
     shutil.rmtree(root / "run", ignore_errors=True)
     what = f"after operation {state.at}, {state.what}, index {'deleted' if index is None else 'kept'}"
-    found = await read_store(root)
-    check_promises(found, allowed, what)
-    kept = dump_store(root)
+    first = await read_store(root)
+    check_promises(first.values, allowed, what)
     remove_index(root)
-    assert await read_store(root) == found, f"{what}: another content after rebuilding"
-    assert dump_store(root) == kept, f"{what}: the rebuilt index differs"
+    check_rebuilt(first, await read_store(root), what)
     async with open_store(root) as store:
         writer = Writer(store, RecordingFiles(), state.at)
         await writer.make_bucket()
         await writer.put("second life", 50_000)
         await writer.put("second life, small", 50)
     second = await read_store(root)
-    assert {key: second.get(key) for key in found} == found, f"{what}: lost in its second life"
+    kept = {key: second.values.get(key) for key in first.values}
+    assert kept == first.values, f"{what}: lost in its second life"
     remove_index(root)
-    assert await read_store(root) == second, f"{what}: lost when the index was rebuilt in its second life"
+    check_rebuilt(second, await read_store(root), f"{what}, in its second life")
     shutil.rmtree(root)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", WORKLOADS)
 async def test_every_crash_state_keeps_its_promises(name: str, tmp_path: Path) -> None:
     seed = int(os.environ.get("SKERRY_CRASH_SEED") or secrets.randbits(32))
