@@ -96,7 +96,8 @@ class ChunkRows:
         if row is not None:
             if row.local:
                 row = self.take_away(header.chunk_id, row)
-            refcount, flags = row.refcount, row.flags & ~(CHUNK_LOCAL | CHUNK_CONDEMNED)
+            # The new frame was counted into no backlog yet, whatever was of the one before it.
+            refcount, flags = row.refcount, row.flags & ~(CHUNK_LOCAL | CHUNK_CONDEMNED | CHUNK_COUNTED)
         placed = placed_chunk(header, kind, number, offset, refcount, flags)
         self._add_live(placed, 1)
         self.put(header.chunk_id, placed)
@@ -130,10 +131,13 @@ class ChunkRows:
     # references
 
     def reference(self, chunk_id: bytes, frame_kind: int, size: int) -> None:
-        """One more need for a chunk; a page's first one extends to its children, if the page can be read here."""
+        """One more need for a chunk; a page's first one extends to its children, if the page can be read here.
+
+        What was condemned is pardoned by it: under the write lock that is safe as long as the row is there.
+        """
         row = self.get(chunk_id) or absent_chunk(frame_kind, size)
         first = row.refcount == 0
-        row = row._replace(refcount=row.refcount + 1)
+        row = row._replace(refcount=row.refcount + 1, flags=row.flags & ~CHUNK_CONDEMNED)
         self.put(chunk_id, row)
         if first:
             if row.frame_kind == KIND_PAGE and row.local and not row.flags & CHUNK_HOLDS:

@@ -33,7 +33,7 @@ from gateway.store.decision import Decision
 from gateway.store.errors import Damaged, StoreError
 from gateway.store.found_frames import BrokenStretch, scan_frames
 from gateway.store.frames import FrameMaker
-from gateway.store.index_format import CHUNK_CONDEMNED, CHUNK_HOLDS
+from gateway.store.index_format import CHUNK_HOLDS
 from gateway.store.layout import DataDirectory
 from gateway.store.log import Log
 from gateway.store.page_format import PAGE_REFS_MAX
@@ -104,6 +104,7 @@ class Collector:
         self._emptying: _Emptying | None = None
         self._left_alone: set[int] = set()
         self._scheduled: set[int] = set()
+        self._refused: set[int] = set()
         self._unlinked = 0
 
     def collect_step(self) -> bool:
@@ -165,11 +166,12 @@ class Collector:
             row = chunks.get(chunk_id)
             if row is None:
                 continue
+            if not row.condemned:
+                continue  # needed since; if not any more, whoever found it meanwhile may rely on it: another round
             work += PAGE_REFS_MAX if row.flags & CHUNK_HOLDS else 1
             if work > 2 * PAGE_REFS_MAX:
                 return chunk_ids[at:]
-            if not chunks.drop(chunk_id) and row.condemned:
-                chunks.put(chunk_id, row._replace(flags=row.flags & ~CHUNK_CONDEMNED))  # needed again
+            chunks.drop(chunk_id)
         return []
 
     # what waits for older requests
@@ -195,7 +197,7 @@ class Collector:
         setup = self._setup
 
         def forget(decision: Decision) -> bool:
-            if _live_bytes(decision, number, KIND_DATA):
+            if _live_bytes(decision, number, KIND_DATA) or number in setup.shared.open_segments():
                 return False  # a request that waited has committed what it had staged there
             transaction = decision.edit_index().transaction
             transaction.delete(transaction.tables.segments, number.to_bytes(4, "big"))
@@ -206,6 +208,10 @@ class Collector:
             setup.directory.files.sync_directory(setup.directory.segments)
             setup.shared.count_unlinked()
             self.let_go_of_files()
+        elif number in self._refused:
+            self._left_alone.add(number)  # what is alive there cannot be found: a damaged header. ``verify`` names it
+        else:
+            self._refused.add(number)
 
     def _punch(self, pending: _Pending) -> None:
         """Give back the space of a log segment's inline frames, none of which is alive."""
@@ -231,8 +237,9 @@ class Collector:
             live = {number: row.live_bytes for number, row in scan_segments(view.transaction)}
         best: tuple[float, int, int] | None = None
         for kind, share_min in ((KIND_DATA, LIVE_SHARE_MIN), (KIND_LOG, LOG_LIVE_SHARE_MIN)):
-            open_segments = self._setup.shared.open_segments()
-            for number in directory.segment_numbers(kind)[:-1]:
+            numbers = directory.segment_numbers(kind)[:-1]
+            open_segments = self._setup.shared.open_segments()  # after: a segment is announced before it is made
+            for number in numbers:
                 if number in open_segments or number in self._left_alone or number in self._scheduled:
                     continue
                 share = live.get(number, 0) / max(1, reader.size(number, kind))

@@ -22,7 +22,7 @@ from gateway.store.document_format import (
     encode_record,
 )
 from gateway.store.errors import ChunkGone
-from gateway.store.index_format import CHUNK_CONDEMNED, CHUNK_LOCAL, ChunkPlace, State
+from gateway.store.index_format import CHUNK_LOCAL, ChunkPlace, State
 from gateway.store.item_format import (
     FAMILY_ACCESS_KEY,
     FAMILY_BUCKET,
@@ -275,7 +275,7 @@ class Decision(View):
     def _need_base(self, base: FrameName) -> None:
         """A patch's base must be here as exactly the frame it names."""
         row = self._chunks.get(base.chunk_id)
-        if row is not None and row.local and not row.condemned and (row.segment, row.slot) == base[1:]:
+        if row is not None and row.local and (row.segment, row.slot) == base[1:]:
             return
         staged = self._staging.get(base.chunk_id)
         if staged is None or staged.header.name != base or (row is not None and row.local and not row.condemned):
@@ -299,7 +299,8 @@ class Decision(View):
 
 
 def _is_usable(row: ChunkPlace | None) -> bool:
-    """Whether a row alone vouches for a chunk: held by something, or lying here and not being collected."""
-    if row is None or row.flags & CHUNK_CONDEMNED:
-        return False
-    return row.refcount > 0 or bool(row.flags & CHUNK_LOCAL)
+    """Whether a row alone vouches for a chunk: held by something, or lying here.
+
+    Even if it was condemned since the writer found it: it is dropped only under this lock, and not once referenced.
+    """
+    return row is not None and (row.refcount > 0 or bool(row.flags & CHUNK_LOCAL))

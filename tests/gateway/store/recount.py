@@ -29,8 +29,12 @@ def recount(index: Index, open_pages) -> None:
             for version in rows_of_key(transaction, decode_head(data).key_id):
                 if not version.dead:
                     needed.update(ref.id for ref in decode_object(version.body).refs())
-        for _, data in transaction.scan(tables.parts):
-            needed.update(ref.id for ref in decode_record(PartRecord, data).content)
+        closed: set[bytes] = set()  # needed by closed uploads: after a rebuild they may have been collected before
+        for key, data in transaction.scan(tables.parts):
+            refs = [ref.id for ref in decode_record(PartRecord, data).content]
+            needed.update(refs)
+            if transaction.get(tables.uploads, key[:-3]) is None:
+                closed.update(refs)
         live: Counter[int] = Counter()
         pages = open_pages(rows.get)
         for chunk_id, row in rows.items():
@@ -44,7 +48,8 @@ def recount(index: Index, open_pages) -> None:
         queued = {key[1:] for key, _ in transaction.scan(tables.release, b"") if key.startswith(RELEASE_CHUNK)}
         for chunk_id, row in rows.items():
             if row.refcount:
-                assert row.local or is_in_cloud(transaction, chunk_id), "a chunk that is needed is nowhere"
+                somewhere = row.local or is_in_cloud(transaction, chunk_id) or chunk_id in closed
+                assert somewhere, "a chunk that is needed is nowhere"
                 assert not (row.frame_kind == KIND_PAGE and row.local) or row.flags & CHUNK_HOLDS
             else:
                 assert chunk_id in queued, "a chunk that nothing needs waits for nobody"

@@ -74,6 +74,63 @@ async def test_a_writer_keeps_what_it_deduplicated_against(tmp_path: Path) -> No
         assert content.size == len(data)
 
 
+async def test_a_writer_may_use_what_was_condemned_after_it_looked(tmp_path: Path) -> None:
+    async with StoreSite(tmp_path / "d") as site:
+        data = noise(1, 6 * MIB)
+        await site.put(b"a", data)
+        async with site.store.writer() as writer:
+            await writer.write(data)
+            content = await writer.finish()
+            await site.delete(b"a")
+            while site.store.collector.collect_step():
+                pass
+            record = ObjectRecord(size=content.size, content=content.refs)
+            await site.store.commit(lambda view: view.put_object(site.uid, b"b", record, versioned=False))
+        site.collect_all()
+        assert await site.get(b"b") == data
+
+
+async def test_what_was_pardoned_is_not_dropped_by_the_older_sentence(tmp_path: Path) -> None:
+    """Condemned, used again, deleted again: a writer that found it in between has a later epoch than the sentence."""
+    async with StoreSite(tmp_path / "d") as site:
+        data = noise(1, 400_000)
+        await site.put(b"a", data)
+        async with site.store.writer() as early:
+            await early.write(data)
+            content = await early.finish()
+            await site.delete(b"a")
+            while site.store.collector.collect_step():
+                pass
+            record = ObjectRecord(size=content.size, content=content.refs)
+            await site.store.commit(lambda view: view.put_object(site.uid, b"b", record, versioned=False))
+            await site.delete(b"b")
+        site.store.shared.advance_epoch()
+        async with site.store.writer() as late:
+            await late.write(data)
+            content = await late.finish()
+            site.collect_all()
+            await site.store.commit(lambda view: view.put_object(site.uid, b"c", record, versioned=False))
+        site.collect_all()
+        assert await site.get(b"c") == data
+
+
+async def test_a_segment_whose_live_frames_cannot_be_found_is_not_tried_for_ever(tmp_path: Path) -> None:
+    async with StoreSite(tmp_path / "d", segment_size=2 * MIB) as site:
+        await site.put(b"good", noise(1, 300_000))
+        await site.put(b"gone", noise(2, MIB))
+        await site.put(b"more", noise(3, 3 * MIB))
+        with site.store.view() as view:
+            place = view.chunk(site.store.frames.chunk_id(noise(1, 300_000)))
+        assert place is not None
+        path = site.directory.segment_path(place.number, KIND_DATA)
+        with path.open("r+b") as file:
+            file.seek(place.offset)
+            file.write(b"damage")
+        await site.delete(b"gone")
+        site.collect_all()
+        assert path.exists()
+
+
 async def test_condemned_chunks_are_written_again(tmp_path: Path) -> None:
     async with StoreSite(tmp_path / "d") as site:
         data = noise(1, 400_000)
