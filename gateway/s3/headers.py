@@ -8,6 +8,7 @@ Skerry does not do is refused with its name (``refuse_unknown``), never ignored.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from gateway.s3.checksums import BY_HEADER
@@ -35,11 +36,17 @@ _CHECKSUMS: Final = frozenset(BY_HEADER)
 _NOT_MERGED: Final = _SIGNING_PARAMETERS | _CHECKSUMS | {"x-amz-sdk-checksum-algorithm"}
 
 
+@lru_cache(maxsize=1024)
+def _fold_name(raw: bytes) -> str:
+    """A header's name as text in lower case."""
+    return raw.decode("ascii", "surrogateescape").lower()
+
+
 def fold_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Raw header pairs as one mapping: lower case names, trimmed values, duplicates joined with a comma in order."""
     folded: dict[str, str] = {}
     for raw_name, raw_value in raw:
-        name = raw_name.decode("ascii", "surrogateescape").lower()
+        name = _fold_name(raw_name)
         value = raw_value.decode("utf-8", "surrogateescape").strip(" \t")
         folded[name] = f"{folded[name]},{value}" if name in folded else value
     return folded

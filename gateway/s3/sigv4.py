@@ -17,7 +17,7 @@ from functools import lru_cache
 from hashlib import sha256
 from hmac import compare_digest
 from hmac import digest as hmac_digest
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gateway.s3.errors import (
     AccessDenied,
@@ -39,6 +39,8 @@ UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256: Final = sha256(b"").hexdigest()
 SKEW_MAX_S: Final = 15 * 60
 EXPIRES_MAX_S: Final = 7 * 24 * 3600
+_INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 _SPACES: Final = re.compile(r"[ \t]+")
 _HEX64: Final = re.compile(r"[0-9a-f]{64}")
 _QUERY_PARAMETERS: Final = (
@@ -204,6 +206,7 @@ def _parse_expires(text: str) -> int:
     return int(text)
 
 
+@lru_cache(maxsize=1024)
 def _parse_credential(text: str, *, presigned: bool) -> tuple[str, str, str, str]:
     """(access key, date, region, service) of a credential; its form and its last two words are checked."""
     words = text.rsplit("/", 4)
@@ -280,9 +283,21 @@ def string_to_sign(timestamp: str, scope: str, canonical_request: str) -> str:
     return f"{ALGORITHM}\n{timestamp}\n{scope}\n{hashed}"
 
 
+@lru_cache(maxsize=4096)
+def _start_hmac(key: bytes) -> tuple[Any, Any]:
+    """The two SHA-256 states every HMAC of a key begins with (RFC 2104); keys of at most a block."""
+    block = key.ljust(64, b"\0")
+    return sha256(block.translate(_INNER_PAD)), sha256(block.translate(_OUTER_PAD))
+
+
 def sign_string(signing_key: bytes, text: str) -> str:
-    """Hex HMAC-SHA256 of ``text``."""
-    return hmac_digest(signing_key, text.encode("utf-8", "surrogateescape"), "sha256").hex()
+    """Hex HMAC-SHA256 of ``text``: from copied states, which costs half of what starting anew does."""
+    inner, outer = _start_hmac(signing_key)
+    inner, outer = inner.copy(), outer.copy()
+    inner.update(text.encode("utf-8", "surrogateescape"))
+    outer.update(inner.digest())
+    digest: str = outer.hexdigest()
+    return digest
 
 
 def verify(
