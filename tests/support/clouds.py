@@ -1,7 +1,7 @@
 """A cloud for the tests: one-node Ceph where Debian's packages are installed, else moto's server in a thread.
 
-``start_cloud()`` picks; ``SKERRY_TEST_CLOUD=ceph|moto`` insists. Every test asks for buckets of its own, so one cloud
-serves a whole session. Ceph is the real thing (it enforces ``If-None-Match: *``); moto is a stand-in for machines
+``start_cloud()`` picks; ``SKERRY_TEST_CLOUD=ceph|moto|skerry`` insists. Every test asks for buckets of its own, so one
+cloud serves a whole session. Ceph is the real thing (it enforces ``If-None-Match: *``); moto is a stand-in for machines
 without it.
 """
 
@@ -22,6 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.support.net import find_free_ports, wait_until
+from tests.support.site import Site
 
 SCRIPT = Path(__file__).with_name("ceph_cloud.sh")
 
@@ -65,8 +66,9 @@ class TestCloud:
         """Stop what was started and remove its state."""
         if self.server is not None:
             self.server.stop()
-        if self.directory is not None:
+        if self.kind == "ceph":
             subprocess.run([SCRIPT, "stop", self.directory], check=False, timeout=60)
+        if self.directory is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
 
 
@@ -103,12 +105,20 @@ def start_moto() -> TestCloud:
     return cloud
 
 
+def start_skerry() -> TestCloud:
+    """Start a Skerry of its own, without a cloud behind it: one site's cloud can be another site."""
+    directory = Path(tempfile.mkdtemp(prefix="skerry-cloud-"))
+    site = Site(directory, "cloud", workers=1).start()
+    return TestCloud("skerry", site.port, site.access_key, site.secret_key, directory=directory, server=site)
+
+
 def start_cloud() -> TestCloud:
-    """The best cloud this machine has; ``SKERRY_TEST_CLOUD`` (``ceph`` or ``moto``) overrides."""
+    """The best cloud this machine has; ``SKERRY_TEST_CLOUD`` (``ceph``, ``moto`` or ``skerry``) overrides."""
     wanted = os.environ.get("SKERRY_TEST_CLOUD") or ("ceph" if is_ceph_installed() else "moto")
-    if wanted not in ("ceph", "moto"):
-        raise ValueError(f"SKERRY_TEST_CLOUD={wanted!r}: neither 'ceph' nor 'moto'")
-    return start_ceph() if wanted == "ceph" else start_moto()
+    starters = {"ceph": start_ceph, "moto": start_moto, "skerry": start_skerry}
+    if wanted not in starters:
+        raise ValueError(f"SKERRY_TEST_CLOUD={wanted!r}: none of {', '.join(starters)}")
+    return starters[wanted]()
 
 
 def _answers(cloud: TestCloud) -> bool:
