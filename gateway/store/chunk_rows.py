@@ -188,7 +188,10 @@ class ChunkRows:
         row = self.get(chunk_id)
         if row is None or row.refcount or not row.flags & CHUNK_HOLDS:
             return
-        children = self._children(chunk_id, row)
+        try:
+            children = self._children(chunk_id, row)
+        except FrameAbsent:  # a dead patch that a rebuild found, its base replaced since: what it listed is kept, which
+            children = ()  # costs space and loses nothing
         self.put(chunk_id, row._replace(flags=row.flags & ~CHUNK_HOLDS))
         self.dereference_all(children)
 

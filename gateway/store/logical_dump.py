@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gateway.store import upload_rows
-from gateway.store.chunk_rows import RELEASE_CHUNK, ChunkRows, OpenPages
+from gateway.store.chunk_rows import ChunkRows, OpenPages
 from gateway.store.index import Index, Transaction
 from gateway.store.index_format import CLOUD_FIXED, decode_batch_row, decode_chunk, decode_head
 from gateway.store.object_rows import rows_of_key
+from gateway.store.release_queue import drain_release
 
-_PARTS_AT_ONCE = 1000
 Row = tuple[str, bytes, object]
 """Table, key, value."""
 
@@ -43,17 +42,6 @@ def logical_dump(index: Index, open_pages: OpenPages) -> Iterator[Row]:
             yield "cloud", key, (object_name, offset, data[CLOUD_FIXED.size :])
         for key, data in transaction.scan(transaction.tables.batches):
             yield "batches", key, decode_batch_row(data)[3:]
-
-
-def drain_release(transaction: Transaction, chunks: ChunkRows) -> None:
-    """Do all the work that waits for the collector, at once and regardless of who reads: only where nobody does."""
-    while work := list(chunks.released()):
-        for item in work:
-            if item.startswith(RELEASE_CHUNK):
-                chunks.drop(item[1:])
-            else:
-                while not upload_rows.drop_parts(transaction, chunks, item[1:].decode(), _PARTS_AT_ONCE):
-                    pass
 
 
 def _raw(transaction: Transaction, name: str) -> Iterator[Row]:

@@ -29,6 +29,7 @@ from gateway.store.log import FoundBatch, Log
 from gateway.store.log_rows import read_batch_row
 from gateway.store.own_changes import take_incarnation
 from gateway.store.recover import apply_batch, chain_batches, is_authentic
+from gateway.store.release_queue import drain_some
 from gateway.store.segment_format import KIND_DATA
 from gateway.store.segments import SegmentReader
 from gateway.store.staging import Staging
@@ -45,6 +46,7 @@ from replication.frame_format import (
 from replication.sealing import SealBroken, open_frame
 
 BATCHES_AT_ONCE: Final = 512
+CHUNKS_AT_ONCE: Final = 4096
 _SCRATCH_NAME: Final = "index-rebuild"
 _INDEX_FILES: Final = ("data.mdb", "lock.mdb")
 _HEADER_MAX: Final = HEADER_SIZE + BASE_SIZE * BASES_MAX
@@ -117,6 +119,7 @@ class _Rebuild:
                 "or delete the index to go on without what is lost"
             )
         self._settle()
+        self._release()
         if cut or any(number == 0 or number > batches for number in torn):
             self._take_incarnation()
             cut = True
@@ -213,10 +216,26 @@ class _Rebuild:
                     changed = self._place_found(transaction, applier.chunks, chunk_id) or changed
                 elif row.refcount and row.frame_kind == KIND_PAGE and not row.flags & CHUNK_HOLDS:
                     changed = applier.chunks.hold_children(chunk_id) or changed
+                elif row.refcount and not all(_is_whole_here(applier.chunks, base) for base in row.bases):
+                    applier.chunks.take_away(chunk_id, row)  # a patch of a former life of the chunk: it is not here
+                    changed = True
             applier.chunks.flush_segments()
             transaction.save_state(applier.state)
             transaction.commit()
         return changed
+
+    def _release(self) -> None:
+        """Drop what nothing needs before anyone may find it: a dead patch or page may still lie in some segment
+        although its base or its children were collected, and must not be deduplicated against.
+        """
+        left = True
+        while left:
+            with self._index.begin_write() as transaction:
+                applier = Applier(transaction, self._directory.site, transaction.load_state(), self._open_pages)
+                left = drain_some(transaction, applier.chunks, CHUNKS_AT_ONCE)
+                applier.chunks.flush_segments()
+                transaction.save_state(applier.state)
+                transaction.commit()
 
     def _place_found(self, transaction: Transaction, chunks: ChunkRows, chunk_id: bytes) -> bool:
         """Make the newest usable frame of a chunk its local one: whether there was any."""
@@ -240,6 +259,11 @@ class _Rebuild:
         except (SealBroken, Damaged):
             return False
         return True
+
+
+def _is_whole_here(chunks: ChunkRows, base: FrameName) -> bool:
+    row = chunks.get(base.chunk_id)
+    return row is not None and row.local and not row.bases
 
 
 def _is_base_here(chunks: ChunkRows, base: FrameName) -> bool:

@@ -9,8 +9,8 @@ import pytest
 from gateway.store.chunk_rows import RELEASE_CHUNK, read_segment
 from gateway.store.errors import ChunkGone
 from gateway.store.index_format import CHUNK_HOLDS
-from gateway.store.logical_dump import drain_release
 from gateway.store.object_format import ObjectRecord
+from gateway.store.release_queue import drain_release
 from gateway.store.version_ids import NULL
 from replication.frame_format import FrameName
 from tests.gateway.store.index_site import IndexSite

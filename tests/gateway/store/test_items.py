@@ -6,8 +6,8 @@ import pytest
 
 from gateway.store.document_format import AccessKeyRecord, BucketRecord, PartRecord, UploadRecord, UserRecord
 from gateway.store.item_format import bucket_uid
-from gateway.store.logical_dump import drain_release
 from gateway.store.object_format import ObjectRecord
+from gateway.store.release_queue import drain_release
 from tests.gateway.store.index_site import IndexSite
 
 UID = bucket_uid("bk", "ann")

@@ -140,7 +140,7 @@ async def ship_some(site: IndexSite, count: int) -> PulledBatch | None:
     """Ship the next changes of a site: the batch as another site would pull it."""
     replica = replica_of(site)
     before, identity = replica.shipped(), replica.identity()
-    changes = replica.read_changes(before.seq, count, 1 << 20)
+    changes = replica.sendable(replica.read_changes(before.seq, count, 1 << 20))
     if not changes:
         return None
     headers = replica.unshipped_frames(changes)

@@ -1,0 +1,112 @@
+"""A rebuilt index over segments that were collected: what the log says was there once need not be there any more."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from gateway.store.layout import DataDirectory
+from gateway.store.object_format import ObjectRecord
+from gateway.store.segment_format import KIND_DATA
+from gateway.store.store import rebuild_store_index
+from tests.gateway.store.index_site import IndexSite
+from tests.gateway.store.recount import recount
+from tests.gateway.store.store_site import KEYRING, SETTINGS, StoreSite
+
+MIB = 1 << 20
+UID = b"u" * 16
+
+
+def noise(seed: int, size: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+async def test_a_dead_patch_whose_base_is_gone_is_not_deduplicated_against(tmp_path: Path) -> None:
+    first = noise(1, 300_000)
+    second = first[:150_000] + b"changed" + first[150_000:]
+    async with StoreSite(tmp_path / "d", segment_size=2 * MIB) as site:
+        await site.put(b"k", first)
+        await site.put(b"filler", noise(2, 2 * MIB - 400_000))
+        await site.put(b"kept", noise(3, MIB))
+        await site.put(b"k", second)
+        await site.put(b"kept too", noise(4, 2 * MIB))
+        await site.delete(b"k")
+        await site.delete(b"filler")
+        site.collect_all()
+    rebuild_store_index(site.directory, KEYRING, SETTINGS)
+    async with StoreSite(tmp_path / "d") as site:
+        await site.put(b"again", second)
+        site.collect_all()
+        assert await site.get(b"again") == second
+        recount(site.store.index, site.store.parts.open_pages)
+
+
+async def test_a_dead_page_whose_children_are_gone_is_not_deduplicated_against(tmp_path: Path) -> None:
+    body = noise(1, 16 * MIB)
+    async with StoreSite(tmp_path / "d", segment_size=6 * MIB) as site:
+        await site.put(b"k", body)
+        assert len(site.content(b"k")) == 1, "a page"
+        await site.put(b"kept", noise(3, 6 * MIB))
+        await site.delete(b"k")
+        site.collect_all()
+        with site.store.view() as view:
+            assert view.chunk(site.store.frames.chunk_id(body[: 1 << 18])) is None
+    rebuild_store_index(site.directory, KEYRING, SETTINGS)
+    async with StoreSite(tmp_path / "d") as site:
+        await site.put(b"again", body)
+        site.collect_all()
+        assert await site.get(b"again") == body
+        recount(site.store.index, site.store.parts.open_pages)
+
+
+def test_pages_within_pages_that_were_moved_out_of_the_log_keep_what_they_list(tmp_path: Path) -> None:
+    """Their batches' frames were given back, so no batch places them: they are found, whatever their ids."""
+    with IndexSite(tmp_path / "a") as site:
+        tops = []
+        for number in range(6):
+            children = tuple(site.stage(b"%d-%d" % (number, n) * 900, inline=False) for n in range(3))
+            inner = tuple(site.stage_page(children[: n + 1]) for n in range(3))
+            tops.append((site.stage_page(inner), children))
+        for number, (top, _) in enumerate(tops):
+            record = ObjectRecord(content=(top,))
+            site.commit(
+                lambda view, key=b"k%d" % number, record=record: view.put_object(UID, key, record, versioned=False)
+            )
+        site.put(UID, b"newest", b"the newest batch is never touched")
+        with site.view() as view:
+            rows = {
+                key: view.chunk(key)
+                for key, _ in view.transaction.scan(view.transaction.tables.chunks)
+                if view.chunk(key).kind != KIND_DATA
+            }
+        move_out_of_the_log(site, rows)
+    rebuild_store_index(DataDirectory.open(tmp_path / "a"), KEYRING, SETTINGS)
+    with IndexSite(tmp_path / "a") as site:
+        recount(site.index, site.open_pages)
+        for top, children in tops:
+            assert site.find_chunk(top.id).local
+            assert all(site.find_chunk(child.id).refcount >= 1 for child in children)
+
+
+def move_out_of_the_log(site: IndexSite, rows) -> None:
+    """As the collector does: copies to a data segment, rows swung, then the log's space given back."""
+    places = {}
+    for chunk_id, row in rows.items():
+        data = site.reader.read(row.number, row.kind, row.offset, row.header_size + row.stored_size)
+        places[chunk_id] = site.appenders[0].append([data])
+    site.appenders[0].sync()
+
+    def swing(view):
+        chunks = view.edit_index().chunks
+        for chunk_id, place in places.items():
+            chunks.move(chunk_id, chunks.get(chunk_id), place.number, KIND_DATA, place.offset)
+
+    site.commit(swing)
+    with site.view() as view:
+        newest = view.state().batch
+    for number in site.log.segment_numbers():
+        for batch in site.log.scan(number).batches:
+            if batch.header.number < newest and batch.header.frames_size:
+                with site.directory.segment_path(number, 1).open("r+b") as file:
+                    file.seek(batch.offset + batch.header.size - batch.header.frames_size)
+                    file.write(bytes(batch.header.frames_size))
