@@ -320,6 +320,12 @@ def is_in_cloud(transaction: Transaction, chunk_id: bytes) -> bool:
     return bool(cursor.set_range(chunk_id) and cursor.key().startswith(chunk_id))
 
 
+def is_whole_in_cloud(transaction: Transaction, chunk_id: bytes) -> bool:
+    """Whether some full frame of the chunk lies in the cloud."""
+    location = locate_chunk(transaction, chunk_id)
+    return location is not None and decode_header(location.header).codec != CODEC_PATCH
+
+
 def locate_chunk(transaction: Transaction, chunk_id: bytes) -> FrameLocation | None:
     """Where a chunk lies in the cloud, a full frame rather than a patch."""
     best: FrameLocation | None = None

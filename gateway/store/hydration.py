@@ -177,12 +177,12 @@ class Hydrator:
         return join_bases(plaintexts), here
 
     async def _fetch_base(self, name: FrameName) -> bytes:
-        location = self._setup.locate.frame(name)
+        location = self._setup.locate.frame(name) or self._setup.locate.chunk(name.chunk_id)
         if location is None:
             raise Damaged(f"the base of a patch, chunk {name.chunk_id.hex()}, is neither here nor in the cloud")
         frame = (await self._ask([location]))[0]
         header = _header_of(frame, name.chunk_id)
-        if header.bases or header.name != name:
+        if header.bases:  # any full frame of the chunk has the same plaintext, which is checked
             raise Damaged(f"the base of a patch, chunk {name.chunk_id.hex()}, is another frame")
         opener = self._setup.tools.frames.open_foreign
         return await asyncio.get_running_loop().run_in_executor(self._setup.executor, opener, header, frame.ciphertext)

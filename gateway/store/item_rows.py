@@ -23,16 +23,21 @@ from gateway.store.item_format import (
     FAMILY_ACCESS_KEY,
     FAMILY_BUCKET,
     FAMILY_DOCUMENT,
+    FAMILY_NULL_SLOT,
     FAMILY_USER,
+    FAMILY_VERSION,
+    FAMILY_VERSION_DOCUMENT,
     UID_SIZE,
     document_item,
     split_document,
 )
+from gateway.store.object_format import decode_object
 from gateway.store.object_rows import count_visible
-from replication.change_format import Change
+from replication.change_format import Change, ChangeTooNew
 from replication.crdt import Dot, Entry, Write, is_removed, merge, winner
 
 CONFIGURATION_FAMILIES: Final = frozenset((FAMILY_BUCKET, FAMILY_DOCUMENT, FAMILY_USER, FAMILY_ACCESS_KEY))
+_FAMILIES: Final = CONFIGURATION_FAMILIES | {FAMILY_NULL_SLOT, FAMILY_VERSION, FAMILY_VERSION_DOCUMENT}
 VERSIONING: Final = "versioning"
 _BUCKET_NAME_MAX: Final = 63
 _SUFFIX: Final = "--"
@@ -64,6 +69,22 @@ def apply_item(transaction: Transaction, change: Change, is_applied: Callable[[D
     if change.family == FAMILY_BUCKET and merged.live:
         name = decode_record(BucketRecord, merged.live[0].body).name
         transaction.put(transaction.tables.names, name.encode() + b"\0" + change.item, b"")
+
+
+def check_value(change: Change) -> None:
+    """Whether this site understands what a change carries: ``ChangeTooNew`` or ``ChangeInvalid`` if not."""
+    if change.family not in _FAMILIES:
+        raise ChangeTooNew(f"change {change.dot.seq} is of family {change.family}: upgrade this site")
+    if change.family == FAMILY_BUCKET:
+        decode_record(BucketRecord, change.body)  # a tombstone keeps the record, too
+    elif change.dead:
+        return
+    elif change.family in (FAMILY_NULL_SLOT, FAMILY_VERSION):
+        decode_object(change.body)
+    elif change.family == FAMILY_USER:
+        decode_record(UserRecord, change.body)
+    elif change.family == FAMILY_ACCESS_KEY:
+        decode_record(AccessKeyRecord, change.body)
 
 
 def read_entry(transaction: Transaction, family: int, item: bytes) -> Entry:

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 
 import msgspec
 
-from gateway.store.chunk_rows import OpenPages, is_in_cloud, locate_chunk, locate_frame, read_chunk
+from gateway.store.chunk_rows import OpenPages, is_in_cloud, is_whole_in_cloud, locate_chunk, locate_frame, read_chunk
 from gateway.store.commit import Committer
 from gateway.store.decision import Decision
 from gateway.store.errors import Damaged
 from gateway.store.index import Transaction
 from gateway.store.index_format import CHUNK_HOLDS, ChunkPlace, State, decode_chunk
 from gateway.store.item_format import FAMILY_NULL_SLOT
+from gateway.store.item_rows import check_value
 from gateway.store.local_frames import FrameAbsent
 from gateway.store.log import Log
 from gateway.store.log_format import Imported, Located, Pulled, Shipped
@@ -228,7 +229,12 @@ class Replica:
             if row is None or not _is_held(row):
                 continue
             name = FrameName(current, row.segment, row.slot)
-            if name in found or (wanted is not None and wanted != name):
+            if wanted is not None and wanted != name:
+                # The named base lies here as another frame (mended from the cloud): any full one of the chunk will do.
+                if row.bases or is_whole_in_cloud(view.transaction, current):
+                    continue
+                wanted = name
+            if name in found:
                 continue
             if opened:
                 found[name] = self._reader.read(row.number, row.kind, row.offset, row.header_size)
@@ -289,9 +295,12 @@ def _located(located: Sequence[FrameLocation]) -> tuple[Located, ...]:
 
 
 def _check_batch(batch: PulledBatch) -> None:
-    """Every change decodes, is of the batch's origin, and they are dense up to its position."""
+    """Every change decodes, its value too (later it would fail whoever reads it), is of the batch's origin, and they
+    are dense up to its position.
+    """
     first = batch.position.seq - len(batch.changes) + 1
     for seq, data in enumerate(batch.changes, first):
-        dot = decode_change(data).dot
-        if dot != (*batch.origin, seq):
-            raise ChangeInvalid(f"change {dot.seq} stands where change {seq} of that log should be")
+        change = decode_change(data)
+        if change.dot != (*batch.origin, seq):
+            raise ChangeInvalid(f"change {change.dot.seq} stands where change {seq} of that log should be")
+        check_value(change)
