@@ -230,6 +230,7 @@ class Story:
         shutil.rmtree(self.a.data)
         self.a.settings["realm"] = {"key_file": str(self.key)}
         self.a.write_config()
+        self.a.run_killed("restore", after_s=self.random.uniform(0.8, 2.5))
         began = time.monotonic()
         self.a.run("restore", timeout_s=self.scale.timeout_s)
         self.a.start()
@@ -238,7 +239,7 @@ class Story:
         assert list_versions(self.a) == versions
         self.check_contents(self.a)
         self.check_collisions(self.a)
-        self.say(f"A's directory deleted, restored from the bucket in {took:.1f} s: everything is back")
+        self.say(f"A's directory deleted, a restore killed, another done in {took:.1f} s: everything is back")
 
     # What they are made of.
 

@@ -208,6 +208,24 @@ class Site:
             raise SiteFailed(f"skerry {' '.join(arguments)} exited {done.returncode}:\n{done.stdout}\n{done.stderr}")
         return done
 
+    def run_killed(self, *arguments: str, after_s: float) -> None:
+        """Begin ``skerry ARGUMENTS`` and SIGKILL it after so many seconds (it may have ended by then)."""
+        with (self.directory / "killed.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, *self.entry, *arguments, "--config", str(self.config)],
+                cwd=ROOT,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(after_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(20)
+
     def status(self) -> dict[str, Any]:
         """What ``skerry status --json`` says."""
         parsed = json.loads(self.run("status", "--json").stdout)
