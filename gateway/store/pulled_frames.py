@@ -1,9 +1,9 @@
 """Frames that came inline in a remote batch: kept verbatim in the log batch that records it.
 
 Stands between ``replica`` and a decision. Only frames are kept whose chunk has no good frame here. A page among them is
-opened, because from the moment it is referenced it references what it lists; one that cannot be opened yet (a patch
-whose base is elsewhere) is not kept: it will be fetched when it is read. It verifies nothing else: every read
-authenticates.
+opened, because from the moment it is referenced it references what it lists; one that cannot be opened is not kept, and
+neither is a patch whose base is elsewhere: it would be deduplicated against although its bytes are not here. Either
+will be fetched when it is read. It verifies nothing else: every read authenticates.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ def stage_pulled_frames(decision: Decision, frames: Sequence[Frame], keyring: Ke
         row = chunks.get(name.chunk_id)
         if row is not None and row.local and not row.condemned:
             continue
+        if not all(_is_whole_here(decision, base) for base in header.bases):
+            continue
         if header.kind == KIND_PAGE:
             plaintext = _open(name, came, keyring)
             if plaintext is None:
@@ -41,6 +43,12 @@ def stage_pulled_frames(decision: Decision, frames: Sequence[Frame], keyring: Ke
             chunks.known_children[name.chunk_id] = decode_page(plaintext)
         chunks.place(header, KIND_LOG, PROVISIONAL, 0, queue=True)
         decision.inline.append(StagedChunk(header, frame.header, INLINE, 0, frame.ciphertext))
+
+
+def _is_whole_here(decision: Decision, base: FrameName) -> bool:
+    """Whether the chunk lies here as a full frame; of those that come together, bases come first."""
+    row = decision.edit_index().chunks.get(base.chunk_id)
+    return row is not None and row.local and not row.bases
 
 
 def _header_of(frame: Frame) -> FrameHeader:

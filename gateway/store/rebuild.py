@@ -200,8 +200,29 @@ class _Rebuild:
         Either makes other chunks needed, before or behind in the table: it goes over all until nothing changes. A page
         left closed would leave what it lists to the collector.
         """
-        while self._settle_once():
-            pass
+        while True:
+            while self._settle_once():
+                pass
+            if not self._take_away_unreadable():  # only now: a base may be among what was just placed
+                return
+
+    def _take_away_unreadable(self) -> bool:
+        """Patches of a former life of their chunk, whose bases were collected, are not here: whether there were any."""
+        changed = False
+        with self._index.begin_write() as transaction:
+            applier = Applier(transaction, self._directory.site, transaction.load_state(), self._open_pages)
+            tables, after = transaction.tables, b""
+            while found := transaction.first(tables.chunks, after):
+                chunk_id, data = found
+                after = chunk_id + b"\0"
+                row = decode_chunk(data)
+                if row.refcount and row.local and not all(_is_whole_here(applier.chunks, base) for base in row.bases):
+                    applier.chunks.take_away(chunk_id, row)
+                    changed = True
+            applier.chunks.flush_segments()
+            transaction.save_state(applier.state)
+            transaction.commit()
+        return changed
 
     def _settle_once(self) -> bool:
         changed = False
@@ -216,9 +237,6 @@ class _Rebuild:
                     changed = self._place_found(transaction, applier.chunks, chunk_id) or changed
                 elif row.refcount and row.frame_kind == KIND_PAGE and not row.flags & CHUNK_HOLDS:
                     changed = applier.chunks.hold_children(chunk_id) or changed
-                elif row.refcount and not all(_is_whole_here(applier.chunks, base) for base in row.bases):
-                    applier.chunks.take_away(chunk_id, row)  # a patch of a former life of the chunk: it is not here
-                    changed = True
             applier.chunks.flush_segments()
             transaction.save_state(applier.state)
             transaction.commit()
@@ -241,15 +259,32 @@ class _Rebuild:
         """Make the newest usable frame of a chunk its local one: whether there was any."""
         places = sorted(self._findings.frames_of(transaction, chunk_id), key=lambda place: place[1:], reverse=True)
         for kind, number, offset in places:
-            size = min(_HEADER_MAX, self._reader.size(number, kind) - offset)
-            header = decode_header(self._reader.read(number, kind, offset, size))
-            if not all(_is_base_here(chunks, base) for base in header.bases):
+            header = self._read_header(kind, number, offset)
+            if not all(self._bring_base(transaction, chunks, base) for base in header.bases):
                 continue
             if len(places) > 1 and not self._is_whole(header, kind, number, offset):
                 continue
             chunks.place(header, kind, number, offset)
             return True
         return False
+
+    def _bring_base(self, transaction: Transaction, chunks: ChunkRows, base: FrameName) -> bool:
+        """Whether a patch's base is here as exactly this frame, after placing it if it only has to be."""
+        row = chunks.get(base.chunk_id)
+        if row is not None and row.local:
+            return (row.segment, row.slot) == base[1:]
+        place = self._findings.find_frame(transaction, base)
+        if place is None:
+            return False
+        header = self._read_header(*place)
+        if header.bases:
+            return False
+        chunks.place(header, *place, queue=True)
+        return True
+
+    def _read_header(self, kind: int, number: int, offset: int) -> FrameHeader:
+        size = min(_HEADER_MAX, self._reader.size(number, kind) - offset)
+        return decode_header(self._reader.read(number, kind, offset, size))
 
     def _is_whole(self, header: FrameHeader, kind: int, number: int, offset: int) -> bool:
         """Whether the frame that lies there is the one that was sealed, and not what a crash left of a copy."""
@@ -264,11 +299,6 @@ class _Rebuild:
 def _is_whole_here(chunks: ChunkRows, base: FrameName) -> bool:
     row = chunks.get(base.chunk_id)
     return row is not None and row.local and not row.bases
-
-
-def _is_base_here(chunks: ChunkRows, base: FrameName) -> bool:
-    row = chunks.get(base.chunk_id)
-    return row is not None and row.local and (row.segment, row.slot) == base[1:]
 
 
 def is_rebuild_needed(index: Index, log: Log) -> bool:

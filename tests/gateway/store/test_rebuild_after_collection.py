@@ -6,9 +6,17 @@ import random
 from pathlib import Path
 
 from gateway.store.layout import DataDirectory
+from gateway.store.logical_dump import logical_dump
 from gateway.store.object_format import ObjectRecord
 from gateway.store.segment_format import KIND_DATA
 from gateway.store.store import rebuild_store_index
+from replication.cloud_memory import MemoryCloud
+from replication.frame_format import CODEC_PATCH
+from replication.hydrate import CloudFetcher
+from replication.offload import run_at_once
+from replication.puller import Puller
+from replication.settings import ReplicationSettings, ShipLimits
+from replication.shipper import Shipper
 from tests.gateway.store.index_site import IndexSite
 from tests.gateway.store.recount import recount
 from tests.gateway.store.store_site import KEYRING, SETTINGS, StoreSite
@@ -110,3 +118,57 @@ def move_out_of_the_log(site: IndexSite, rows) -> None:
                 with site.directory.segment_path(number, 1).open("r+b") as file:
                     file.seek(batch.offset + batch.header.size - batch.header.frames_size)
                     file.write(bytes(batch.header.frames_size))
+
+
+async def test_what_was_fetched_and_what_was_patched_against_it_is_here_after_a_rebuild(tmp_path: Path) -> None:
+    """The log places the patch before anyone knows of its base: that must not make it, unsent as it is, dead."""
+    cloud = MemoryCloud()
+    first = noise(1, 200_000)
+    second = first[:100_000] + b"changed" + first[100_000:]
+    third = first[:50_000] + b"changed elsewhere" + first[50_000:]
+    settings = ReplicationSettings(limits=ShipLimits(inline_bytes_max=0))
+    async with StoreSite(tmp_path / "a") as a, StoreSite(tmp_path / "b", site=b"b" * 16) as b:
+        await a.put(b"k", first)
+        await a.put(b"patched there", first)
+        await a.put(b"patched there", second)
+        replica = a.store.replica
+        shipper = Shipper(*(replica, replica, cloud, lambda: KEYRING, settings), wall_ms=lambda: 1, offload=run_at_once)
+        while await shipper.ship_round():
+            pass
+        b.store.set_fetcher(CloudFetcher(cloud))
+        await Puller(b.store.replica, cloud, lambda: KEYRING, wall_ms=lambda: 1).pull_round()
+        assert await b.get(b"k") == first
+        assert await b.get(b"patched there") == second
+        await b.put(b"k", third)
+        place = b.store.find_chunk(b.store.frames.chunk_id(third))
+        assert place is not None
+        assert place.codec == CODEC_PATCH
+        b.collect_all()
+        before = list(logical_dump(b.store.index, b.store.parts.open_pages))
+    rebuild_store_index(b.directory, KEYRING, SETTINGS)
+    async with StoreSite(tmp_path / "b") as b:
+        assert list(logical_dump(b.store.index, b.store.parts.open_pages)) == before
+        b.collect_all()
+        assert await b.get(b"k") == third, "without a cloud"
+        assert await b.get(b"patched there") == second
+
+
+async def test_a_pulled_patch_without_its_base_is_not_deduplicated_against(tmp_path: Path) -> None:
+    """It came inline; its base is only in the cloud. What is put here must be here."""
+    cloud = MemoryCloud()
+    first = noise(1, 200_000)
+    second = first[:100_000] + b"changed" + first[100_000:]
+    async with StoreSite(tmp_path / "a") as a, StoreSite(tmp_path / "b", site=b"b" * 16) as b:
+        replica = a.store.replica
+        for body, limits in ((first, ShipLimits(inline_bytes_max=0)), (second, ShipLimits())):
+            await a.put(b"k", body)
+            shipper = Shipper(
+                *(replica, replica, cloud, lambda: KEYRING, ReplicationSettings(limits=limits)),
+                wall_ms=lambda: 1,
+                offload=run_at_once,
+            )
+            while await shipper.ship_round():
+                pass
+        await Puller(b.store.replica, cloud, lambda: KEYRING, wall_ms=lambda: 1).pull_round()
+        await b.put(b"own", second)
+        assert await b.get(b"own") == second, "without a cloud"
