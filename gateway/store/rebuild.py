@@ -269,10 +269,12 @@ class _Rebuild:
         return False
 
     def _bring_base(self, transaction: Transaction, chunks: ChunkRows, base: FrameName) -> bool:
-        """Whether a patch's base is here as exactly this frame, after placing it if it only has to be."""
+        """Whether a patch's base is here, after placing it if it only has to be. Any full frame of the chunk has its
+        bytes; which one was the local one before, no log tells.
+        """
         row = chunks.get(base.chunk_id)
         if row is not None and row.local:
-            return (row.segment, row.slot) == base[1:]
+            return not row.bases
         place = self._findings.find_frame(transaction, base)
         if place is None:
             return False

@@ -10,7 +10,7 @@ dead processes are cleared when the next one attaches or the collector asks. Eac
 who holds the file lock, or the store's write lock), is aligned, and is written whole.
 
 The read-only flag is set when a sync failed anywhere, and cleared only by the first process that attaches when no
-other lives; ``must_reverify`` tells it to read its tail from the disk rather than from the page cache.
+other lives, after it has read the log's tail from the disk rather than from the page cache (``must_reverify``).
 
 Collection epochs: work that relies on chunks enters the current epoch and leaves it when done. The epoch can only
 advance when nothing is left from before the current one, so two counters per process are enough. What was condemned
@@ -62,9 +62,8 @@ class Shared:
         self._closed = False
         self._fd = self._files.open_shared(self._path)
         self.must_reverify = False
-        """Set if this process found the site read-only and cleared it, being the first.
-
-        Verify the tail from the disk.
+        """Set if this process found the site read-only, being the first: verify the tail from the disk, then
+        ``end_read_only``.
         """
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX)
@@ -102,6 +101,10 @@ class Shared:
     def set_read_only(self) -> None:
         """Stop all writes of the site until it is restarted."""
         self._words[_READ_ONLY] = 1
+
+    def end_read_only(self) -> None:
+        """What was in doubt has been read back from the disk: writes go on. Only where ``must_reverify`` is set."""
+        self._words[_READ_ONLY] = 0
 
     # --- collection epochs
 
@@ -218,8 +221,7 @@ class Shared:
             words[_BOOT], words[_BOOT + 1] = boot
             words[_EPOCH] = _FIRST_EPOCH
         elif words[_READ_ONLY] and not any(self._is_alive(slot) for slot in range(SLOTS)):
-            words[_READ_ONLY] = 0
-            self.must_reverify = True
+            self.must_reverify = True  # and only who has done that lifts the flag: one that dies before leaves it
 
     def _claim_slot(self) -> int:
         for slot in range(SLOTS):

@@ -258,8 +258,11 @@ def open_store(
             log = Log(directory, parts.log_appender, parts.segments, keyring, shared)
             index, rebuilt = _open_index(directory, settings, shared, log, parts, progress)
             try:
-                if not shared.read_only:  # else the log's end may not be durable, and must not be relied on
+                # Read-only and others alive: the log's end may not be durable, so it must not be taken in.
+                if shared.must_reverify or not shared.read_only:
                     recover_tail(index, log, directory.site, parts.open_pages, from_disk=shared.must_reverify)
+                if shared.must_reverify:
+                    shared.end_read_only()
             except BaseException:
                 index.close()
                 raise
