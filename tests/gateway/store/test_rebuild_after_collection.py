@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
+
 from gateway.store.layout import DataDirectory
 from gateway.store.logical_dump import logical_dump
 from gateway.store.object_format import ObjectRecord
@@ -172,3 +174,23 @@ async def test_a_pulled_patch_without_its_base_is_not_deduplicated_against(tmp_p
         await Puller(b.store.replica, cloud, lambda: KEYRING, wall_ms=lambda: 1).pull_round()
         await b.put(b"own", second)
         assert await b.get(b"own") == second, "without a cloud"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_of_two_copies_of_a_frame_one_that_a_crash_left_half_does_not_count(tmp_path: Path, whole: bool) -> None:
+    body = noise(1, 100_000)
+    async with StoreSite(tmp_path / "d") as site:
+        await site.put(b"k", body)
+        chunk_id = site.store.frames.chunk_id(body)
+        place = site.store.find_chunk(chunk_id)
+        assert place is not None
+        data = site.store.segments.read(place.number, place.kind, place.offset, place.header_size + place.stored_size)
+    async with StoreSite(tmp_path / "d") as site:  # the copy goes to a segment of a higher number
+        copy = site.store.appender.append([data if whole else data[:50_000] + bytes(len(data) - 50_000)])
+        assert copy.number > place.number
+    rebuild_store_index(site.directory, KEYRING, SETTINGS)
+    async with StoreSite(tmp_path / "d") as site:
+        assert await site.get(b"k") == body
+        found = site.store.find_chunk(chunk_id)
+        assert found is not None
+        assert found.number == (copy.number if whole else place.number)
