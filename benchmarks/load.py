@@ -108,7 +108,7 @@ def run_load(
     ``body_bytes`` is what each request moves, for the throughput. Raises ``BadAnswer`` on any status but 2xx.
     """
     load = Load()
-    clients = [_Connection(port) for _ in range(min(connections, len(requests)))]
+    clients = [_Connection(port) for _ in range(min(connections, len(requests)) if once else connections)]
     poll = select.epoll()
     by_fd = {client.sock.fileno(): client for client in clients}
     for fd in by_fd:

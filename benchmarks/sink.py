@@ -34,7 +34,8 @@ def list_objects(query: dict[str, str]) -> web.Response:
     )
     more = len(names) > most
     token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else ""
-    text = f"<KeyCount>{len(page)}</KeyCount><IsTruncated>{str(more).lower()}</IsTruncated>{token}{rows}"
+    about = f"<Name>bench</Name><Prefix>{escape(prefix)}</Prefix><MaxKeys>{most}</MaxKeys>"
+    text = f"{about}<KeyCount>{len(page)}</KeyCount><IsTruncated>{str(more).lower()}</IsTruncated>{token}{rows}"
     return web.Response(text=f"<ListBucketResult>{text}</ListBucketResult>", content_type="application/xml")
 
 

@@ -28,6 +28,8 @@ from tests.support.site import CloudSettings, Site
 CONNECTIONS = 64
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 ROUNDS = 3
+NEVER = {"ship_interval_s": 86_400.0, "poll_interval_s": 86_400.0, "ship_bytes": 1 << 40}
+"""No replication while anything else is measured."""
 _RANDOM = numpy.random.default_rng()
 
 
@@ -114,9 +116,9 @@ class Stand:
         return self.bare_port + 1
 
     def set_replication(self, *, ship_interval_s: float) -> None:
-        """Restart the site with another shipping cadence (a day: none while measuring)."""
+        """Restart the site with replication at work: what waits is shipped, and what comes."""
         self.site.stop()
-        self.site.settings["replication"]["ship_interval_s"] = ship_interval_s
+        self.site.settings["replication"] = {"ship_interval_s": ship_interval_s, "poll_interval_s": 10.0}
         self.site.write_config()
         self.site.start()
 
@@ -165,7 +167,7 @@ def open_stand(*, quick: bool) -> Stand:
     for up in (port, port + 1):
         wait_until(lambda up=up: not is_port_free(up), f"port {up} is taken")  # type: ignore[misc]
     cloud = CloudSettings(f"http://127.0.0.1:{port + 1}", "bench", "sink", "sink-secret")
-    settings: dict[str, dict[str, Any]] = {"replication": {"ship_interval_s": 86_400.0, "poll_interval_s": 86_400.0}}
+    settings: dict[str, dict[str, Any]] = {"replication": dict(NEVER)}
     site = Site(directory / "site", "bench", cloud=cloud, workers=1, settings=settings, cpu=server_cpu)
     stand = Stand(1.0 if quick else 4.0, quick, server_cpu, load_cpu, directory, site, port, bare, sink)
     try:
