@@ -88,26 +88,31 @@ def _add(arguments: argparse.Namespace) -> int:
         )
         return add_user(view, user, key)
 
-    return _show_issued(arguments, _commit(arguments, decide))
+    issued = _commit(arguments, decide)
+    return _show_issued(arguments, issued, [issued.key])
 
 
 def _rotate(arguments: argparse.Namespace) -> int:
-    issued = _commit(
-        arguments,
-        lambda view: rotate_keys(
+    def decide(view: WriteView) -> tuple[Issued, list[AccessKeyRecord]]:
+        issued = rotate_keys(
             view, arguments.who, access_key_id=arguments.access_key, secret=arguments.secret_key, keep=arguments.keep
-        ),
-    )
-    return _show_issued(arguments, issued)
+        )
+        return issued, view.access_keys(issued.user.id)
+
+    return _show_issued(arguments, *_commit(arguments, decide))
 
 
 def _set_disabled(arguments: argparse.Namespace) -> int:
-    user = _commit(arguments, lambda view: set_disabled(view, arguments.who, disabled=arguments.disabled))
-    return _show_user(arguments, user, "disabled" if user.disabled else "enabled")
+    def decide(view: WriteView) -> tuple[UserRecord, list[AccessKeyRecord]]:
+        user = set_disabled(view, arguments.who, disabled=arguments.disabled)
+        return user, view.access_keys(user.id)
+
+    user, keys = _commit(arguments, decide)
+    return _show_user(arguments, user, keys, "disabled" if user.disabled else "enabled")
 
 
 def _delete(arguments: argparse.Namespace) -> int:
-    return _show_user(arguments, _commit(arguments, lambda view: delete_user(view, arguments.who)), "deleted")
+    return _show_user(arguments, _commit(arguments, lambda view: delete_user(view, arguments.who)), [], "deleted")
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -147,19 +152,19 @@ def _describe_user(user: UserRecord, keys: list[AccessKeyRecord]) -> dict[str, A
     }
 
 
-def _show_issued(arguments: argparse.Namespace, issued: Issued) -> int:
+def _show_issued(arguments: argparse.Namespace, issued: Issued, keys: list[AccessKeyRecord]) -> int:
     user, key = issued
     if arguments.json:
-        described = _describe_user(user, [key])
+        described = _describe_user(user, keys)
         print_json({**described, "access_key": key.id, "secret_key": key.secret})
     else:
         print(f"user {user.name} ({user.id})\naccess key  {key.id}\nsecret key  {key.secret}   (shown only now)")
     return EXIT_OK
 
 
-def _show_user(arguments: argparse.Namespace, user: UserRecord, what: str) -> int:
+def _show_user(arguments: argparse.Namespace, user: UserRecord, keys: list[AccessKeyRecord], what: str) -> int:
     if arguments.json:
-        print_json({**_describe_user(user, []), "result": what})
+        print_json({**_describe_user(user, keys), "result": what})
     else:
         print(f"user {user.name} ({user.id}): {what}")
     return EXIT_OK

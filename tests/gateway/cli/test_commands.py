@@ -67,13 +67,15 @@ def test_a_users_life(capsys, data):
         data,
     )
     assert (made["access_key"], made["secret_key"], made["email"]) == ("ADAKEY", "ada-secret", "a@b")
-    assert answer(capsys, "user", "disable", "a@b", "--data", data)["disabled"] is True
+    disabled = answer(capsys, "user", "disable", "a@b", "--data", data)
+    assert (disabled["disabled"], disabled["access_keys"]) == (True, made["access_keys"])
     assert answer(capsys, "user", "enable", "ADAKEY", "--data", data)["disabled"] is False
     rotated = answer(capsys, "user", "rotate", "ada", "--data", data)
     users = answer(capsys, "user", "list", "--data", data)["users"]
     assert [key["access_key"] for key in users[0]["access_keys"]] == [rotated["access_key"]]
     kept = answer(capsys, "user", "rotate", "ada", "--keep", "--data", data)
     users = answer(capsys, "user", "list", "--data", data)["users"]
+    assert kept["access_keys"] == users[0]["access_keys"]
     assert {key["access_key"] for key in users[0]["access_keys"]} == {rotated["access_key"], kept["access_key"]}
     assert "ada" in run(capsys, "user", "list", "--data", data)[1]
     assert answer(capsys, "user", "delete", made["id"], "--data", data)["result"] == "deleted"
