@@ -3,7 +3,7 @@
     offset size field
      0     4    magic       b"SKF1"
      4     1    codec       0 stored, 1 zstd, 2 zstd patch against the named base frames
-     5     1    bases       how many base names follow the header: 0..2, not 0 only for codec 2
+     5     1    bases       how many base names follow the header: 0..6, not 0 only for codec 2
      6     1    kind        0 data, 1 page (a list of refs)
      7     1    domain      which chunk-id key: 0 the realm's
      8     4    slot        birth slot: the frame's ordinal in its birth segment
@@ -33,7 +33,8 @@ CODEC_ZSTD: Final = 1
 CODEC_PATCH: Final = 2
 KIND_DATA: Final = 0
 KIND_PAGE: Final = 1
-BASES_MAX: Final = 2
+BASES_MAX: Final = 6
+"""A chunk cut across old boundaries lies over several old chunks: with two, what lay over a third was shipped whole."""
 TAG_SIZE: Final = 16
 FRAME_RAW_MAX: Final = 8 << 20
 SEGMENT_ID_SIZE: Final = 24

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from gateway.store.codec import PATCH_SIZE_MIN, join_bases
+from gateway.store.codec import DICTIONARY_MAX, PATCH_SIZE_MIN, join_bases
 from gateway.store.errors import Damaged
 from gateway.store.frames import FrameMaker, SealedFrame
 from gateway.store.index_format import ChunkPlace
@@ -194,10 +194,13 @@ class ChunkWriter:
             if len(names) == BASES_MAX:
                 break
             try:
-                plaintexts.append(self._tools.local.read_base(name))
+                plaintext = self._tools.local.read_base(name)
             except (FrameAbsent, Damaged):
                 continue  # a base is only a chance to save space: the scrub is what names damage
+            if sum(map(len, plaintexts)) + len(plaintext) > DICTIONARY_MAX:
+                break
             names.append(name)
+            plaintexts.append(plaintext)
         return (names, join_bases(plaintexts)) if names else ([], b"")
 
     def _base_names(self, chunk_id: bytes) -> Sequence[FrameName]:
@@ -239,6 +242,6 @@ class ChunkWriter:
 
 
 def _interleave(before: Sequence[Ref], behind: Sequence[Ref]) -> list[Ref]:
-    """Bases for a chunk between two matches: the old chunk behind the first and the one before the second."""
-    chosen = [*before[:1], *behind[-1:]]
-    return chosen if len(chosen) < 2 or chosen[0].id != chosen[1].id else [*before[:BASES_MAX]]
+    """Bases for a chunk between two matches: the old chunks behind the first and those before the second."""
+    half = BASES_MAX // 2
+    return list({ref.id: ref for ref in (*before[:half], *behind[-half:])}.values())

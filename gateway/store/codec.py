@@ -31,7 +31,14 @@ PATCH_CERTAIN: Final = 0.05
 PROBES: Final = 8
 PROBE_SIZE: Final = 32
 
-_PATCH_PARAMETERS: Final = zstandard.ZstdCompressionParameters.from_level(LEVEL, window_log=23, hash_log=19)
+DICTIONARY_MAX: Final = 16 << 20
+"""Bytes of bases that a patch may be made against."""
+_PATCH_PARAMETERS: Final = tuple(
+    (bytes_max, zstandard.ZstdCompressionParameters.from_level(LEVEL, window_log=window_log, hash_log=hash_log))
+    for bytes_max, window_log, hash_log in ((4 << 20, 23, 19), (8 << 20, 24, 20), (DICTIONARY_MAX, 25, 21))
+)
+"""By dictionary size: a hash table too small for the dictionary forgets its beginning (measured: all but the last 4 MiB
+with 2^19 entries), and a larger one costs its clearing on every patch."""
 _local = threading.local()
 
 Buffer = bytes | memoryview
@@ -42,8 +49,8 @@ class PayloadInvalid(ValueError):
 
 
 def encode_payload(plaintext: Buffer, base: bytes = b"") -> tuple[int, Buffer]:
-    """Encode a chunk: (codec, payload). ``base`` is the joined plaintext of its bases; ``CODEC_PATCH`` only if it
-    helped.
+    """Encode a chunk: (codec, payload). ``base`` is the joined plaintext of its bases (at most
+    ``DICTIONARY_MAX`` bytes); ``CODEC_PATCH`` only if it helped.
     """
     size = len(plaintext)
     patch = _patch(plaintext, base) if size >= PATCH_SIZE_MIN and base and resembles(plaintext, base) else None
@@ -103,7 +110,8 @@ def _plain(plaintext: Buffer) -> tuple[int, Buffer]:
 
 def _patch(plaintext: Buffer, base: bytes) -> bytes:
     dictionary = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-    return zstandard.ZstdCompressor(dict_data=dictionary, compression_params=_PATCH_PARAMETERS).compress(plaintext)
+    parameters = next(chosen for bytes_max, chosen in _PATCH_PARAMETERS if len(base) <= bytes_max)
+    return zstandard.ZstdCompressor(dict_data=dictionary, compression_params=parameters).compress(plaintext)
 
 
 def _decompress(payload: bytes, raw_size: int, base: bytes) -> bytes:

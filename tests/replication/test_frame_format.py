@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from replication.frame_format import (
     BASE_SIZE,
+    BASES_MAX,
     CODEC_PATCH,
     FRAME_RAW_MAX,
     HEADER_SIZE,
@@ -82,7 +83,7 @@ def test_what_is_cut_short_or_none_at_all_is_refused() -> None:
     with pytest.raises(FrameInvalid):
         header_size_at(b"SKF2" + data[4:])
     with pytest.raises(FrameInvalid):
-        header_size_at(data[:5] + b"\x03" + data[6:])
+        header_size_at(data[:5] + bytes((BASES_MAX + 1,)) + data[6:])
 
 
 @pytest.mark.parametrize(

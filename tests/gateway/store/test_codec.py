@@ -101,3 +101,17 @@ def test_a_bomb_is_not_unpacked() -> None:
     huge = bytes.fromhex("28b52ffd e0 0000000000100000 090000 41")  # names 16 TiB, holds one byte
     with pytest.raises(PayloadInvalid):
         decode_payload(CODEC_ZSTD, huge, 1)
+
+
+@pytest.mark.parametrize("base_mib", [3, 7, 12, 16])
+@pytest.mark.parametrize("where", ["first", "middle", "last"])
+def test_a_patch_finds_its_bytes_anywhere_in_its_bases(base_mib: int, where: str) -> None:
+    """However large the dictionary: a hash table too small for it would forget its beginning."""
+    base = random.Random(base_mib).randbytes(base_mib << 20)
+    size = 2 << 20
+    start = {"first": 0, "middle": (len(base) - size) // 2, "last": len(base) - size}[where]
+    plaintext = base[start : start + size]
+    codec, payload = encode_payload(plaintext, base)
+    assert codec == CODEC_PATCH
+    assert len(payload) < 4096
+    assert decode_payload(codec, bytes(payload), size, base) == plaintext
