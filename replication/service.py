@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from replication.conditional import CreateOnce, probe_create_once
+from replication.keys import RealmError
 from replication.offload import Offload, run_in_thread
 from replication.ports import ChangeLog, CloudError, CloudRefused, FrameStore
 from replication.puller import Puller
@@ -73,6 +74,7 @@ class ReplicationService:
         self._entered = False
         self._running = False
         self._create_once = ""
+        self._stopped = ""
         self._errors: dict[str, str] = {}
         self._cloud_state: tuple[Reachability, int] = (Reachability.UNKNOWN, 0)
         self.shipper = Shipper(log, frames, cloud, realm.keyring, settings, wall_ms=wall_ms, offload=offload)
@@ -151,6 +153,7 @@ class ReplicationService:
             cloud_since_ms=since_ms,
             last_error="; ".join(self._errors.values()) or self._cloud.last_error,
             fenced=self.shipper.fenced,
+            stopped=self._stopped,
             create_once=self._create_once,
             published=self._entered,
             recoverable=self._realm.recoverable,
@@ -172,9 +175,18 @@ class ReplicationService:
                 group.create_task(self._pull_forever())
 
     async def _enter(self) -> None:
-        """Make the bucket ours, or find that it is. Idempotent."""
+        """Make the bucket ours, or find that it is. Idempotent. What no waiting mends is kept for the report."""
         if self._entered:
             return
+        try:
+            await self._make_ours()
+        except (RealmError, BucketUnsuitable) as error:
+            self._stopped = str(error)
+            raise
+        self._entered = True
+        self._report()
+
+    async def _make_ours(self) -> None:
         await self._realm.publish(self._cloud)
         await self._realm.refresh(self._cloud)
         if self._single_writer:
@@ -188,8 +200,6 @@ class ReplicationService:
                     f"If-None-Match is {found.value}. Use another bucket, or set cloud.single_writer = true "
                     "if no copy of this machine can ever run beside it"
                 )
-        self._entered = True
-        self._report()
 
     async def _replicate_all(self) -> OnceSummary:
         """Ship and pull in turn until both find nothing. A fenced site still takes in news, then raises ``Fenced``."""

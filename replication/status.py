@@ -31,7 +31,7 @@ class RemoteReport(msgspec.Struct, frozen=True):
 
 class DaemonReport(msgspec.Struct, frozen=True):
     """The replication daemon's own account. ``cloud`` is a ``Reachability`` value; empty strings mean nothing is
-    wrong.
+    wrong. ``stopped``: what no waiting mends, such as a bucket of another realm.
     """
 
     written_ms: int
@@ -40,6 +40,7 @@ class DaemonReport(msgspec.Struct, frozen=True):
     cloud_since_ms: int = 0
     last_error: str = ""
     fenced: str = ""
+    stopped: str = ""
     create_once: str = ""
     published: bool = False
     recoverable: bool = False
@@ -83,6 +84,8 @@ def assess(
         reasons.append("replication has not run yet: what the bucket holds is unknown")
     if report is not None and report.fenced:
         reasons.append(f"fenced: {report.fenced}")
+    if report is not None and report.stopped:
+        reasons.append(f"replication cannot go on: {report.stopped}")
     if has_cloud and report is not None and not report.published and shipped.n == 0:
         reasons.append("the realm's keys are not confirmed in the bucket")
     if not recoverable:

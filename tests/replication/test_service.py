@@ -120,6 +120,7 @@ async def test_wrong_realm_ends_it_before_anything_is_written(realm):
     with pytest.raises(WrongRealm):
         await daemon.service.run_once()
     assert bucket.objects == before
+    assert "belongs to realm" in daemon.reports[-1].stopped
 
 
 class Careless(MemoryCloud):

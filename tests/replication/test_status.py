@@ -31,6 +31,7 @@ def test_safe_when_nothing_is_wrong():
         ({"backlog": Backlog(2, 100, 4_000, 0)}, "2 changes (100 bytes)"),
         ({"report": None}, "has not run yet"),
         ({"report": DaemonReport(1, published=True, fenced="a clone")}, "fenced: a clone"),
+        ({"report": DaemonReport(1, published=True, stopped="another realm")}, "cannot go on: another realm"),
         ({"report": DaemonReport(1), "shipped": LogPosition()}, "keys are not confirmed"),
         ({"recoverable": False}, "no recovery key"),
     ],
