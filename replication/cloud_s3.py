@@ -39,6 +39,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from replication.cancellation import is_stopping
 from replication.ports import CloudError, CloudExists, CloudMissing, CloudRefused, CloudUnreachable
 from replication.root_keys import RootKeyUnusable, read_secret
 from replication.settings import CloudSettings
@@ -205,6 +206,10 @@ async def _mapped(verb: str, name: str) -> AsyncIterator[None]:
         raise CloudRefused(f"{verb} {name}: {type(error).__name__}") from None
     except (HTTPClientError, IncompleteReadError, ResponseParserError, BotoCoreError, OSError) as error:
         raise CloudUnreachable(f"{verb} {name}: {type(error).__name__}") from None
+    except asyncio.CancelledError:
+        if is_stopping():
+            raise
+        raise CloudUnreachable(f"{verb} {name}: given up by the HTTP client") from None
 
 
 def _map_client_error(verb: str, name: str, error: ClientError) -> CloudError:
@@ -239,6 +244,10 @@ async def _read_body(name: str, body: Any) -> bytes:
         data: bytes = await body.read()
     except Exception as error:
         raise CloudUnreachable(f"GET {name}: broken off, {type(error).__name__}") from None
+    except asyncio.CancelledError:
+        if is_stopping():
+            raise
+        raise CloudUnreachable(f"GET {name}: given up by the HTTP client") from None
     return data
 
 

@@ -19,10 +19,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from replication.cancellation import is_stopping
 from replication.conditional import CreateOnce, probe_create_once
 from replication.keys import RealmError
 from replication.offload import Offload, run_in_thread
-from replication.ports import ChangeLog, CloudError, CloudRefused, FrameStore
+from replication.ports import ChangeLog, CloudError, CloudRefused, CloudUnreachable, FrameStore
 from replication.puller import Puller
 from replication.realm_access import RealmAccess
 from replication.retry import Reachability, RetryingCloud
@@ -233,6 +234,10 @@ class ReplicationService:
                 logger.error("shipping stopped: %s", error)
                 self._report()
                 await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if is_stopping():
+                    raise
+                await self._rest("ship", CloudUnreachable("given up by a library"))
             except Exception as error:
                 await self._rest("ship", error)
             else:
@@ -259,6 +264,10 @@ class ReplicationService:
         while True:
             try:
                 await self.puller.pull_round()
+            except asyncio.CancelledError:
+                if is_stopping():
+                    raise
+                await self._rest("pull", CloudUnreachable("given up by a library"))
             except Exception as error:
                 await self._rest("pull", error)
             else:

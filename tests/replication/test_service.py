@@ -232,3 +232,21 @@ async def test_cancelling_stops_everything(realm):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize("verb", ["put", "list"])
+async def test_a_cancellation_that_leaks_from_a_library_ends_no_loop(realm, verb):
+    bucket = MemoryCloud()
+    async with Daemon(realm, bucket, b"a") as a:
+        await until(lambda: a.reports and a.service.report().published)
+        real, leaks = getattr(a.link, verb), []
+
+        async def leak(*arguments, **options):
+            if len(leaks) < 3:
+                leaks.append(arguments)
+                raise asyncio.CancelledError
+            return await real(*arguments, **options)
+
+        setattr(a.link, verb, leak)
+        a.site.put(b"k", b"v")
+        await until(lambda: len(leaks) == 3 and not a.site.backlog().changes)
