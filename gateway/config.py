@@ -247,10 +247,17 @@ class Overrides:
     workers: int | None = None
 
 
-def load_config(path: Path | None, environment: Mapping[str, str], overrides: Overrides = Overrides()) -> Config:
+def load_config(
+    path: Path | None,
+    environment: Mapping[str, str],
+    overrides: Overrides = Overrides(),
+    *,
+    try_files: bool = False,
+) -> Config:
     """The configuration of a site, or ``ConfigError`` with everything that is wrong.
 
     ``path`` None: nothing but ``environment`` and ``overrides``, of which one must give the data directory.
+    ``try_files``: a file that a key names and that cannot be read is wrong too.
     """
     source = str(path) if path else "configuration"
     reader = Reader(_read_text(path), source, environment, SECTIONS, RULES)
@@ -259,6 +266,8 @@ def load_config(path: Path | None, environment: Mapping[str, str], overrides: Ov
     if path is not None:
         _anchor_paths(values, reader, path.resolve().parent)
     _check_together(reader, values)
+    if try_files:
+        _try_files(values, reader)
     if reader.problems:
         raise ConfigError(reader.problems)
     built = {name: schema(**values[name]) for name, schema in SECTIONS.items() if name != "cloud"}
@@ -298,9 +307,20 @@ def _anchor_paths(values: dict[str, dict[str, Any]], reader: Reader, directory: 
                 section[key_name] = directory / value
 
 
+def _try_files(values: dict[str, dict[str, Any]], reader: Reader) -> None:
+    """Open every file that is named; the data directory may still have to be made."""
+    for name, section in values.items():
+        for key_name, value in section.items():
+            if isinstance(value, Path) and (name, key_name) != ("site", "data"):
+                try:
+                    value.open("rb").close()
+                except OSError as error:
+                    reader.complain(name, key_name, f"{value} cannot be read: {error.strerror}")
+
+
 def _check_together(reader: Reader, values: dict[str, dict[str, Any]]) -> None:
     site, server, realm, cloud = values["site"], values["server"], values["realm"], values["cloud"]
-    if site.get("data") is None:
+    if site.get("data") is None and not any(problem.key == "[site] data" for problem in reader.problems):
         reader.complain("site", "data", f"is needed (or --data DIR, or {ENVIRONMENT_PREFIX}SITE_DATA)")
     for one, other in (("tls_certificate_file", "tls_key_file"), ("tls_key_file", "tls_certificate_file")):
         if server.get(one) and not server.get(other):

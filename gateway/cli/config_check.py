@@ -42,7 +42,7 @@ def check_config(arguments: argparse.Namespace) -> int:
     if arguments.file is not None:
         arguments.config = arguments.file
     try:
-        config = load_site_config(arguments)
+        config = load_site_config(arguments, try_files=True)
     except ConfigError as error:
         if arguments.json:
             print_json({"valid": False, "problems": [problem._asdict() for problem in error.problems]})

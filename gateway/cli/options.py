@@ -45,9 +45,12 @@ def config_path(arguments: argparse.Namespace) -> Path | None:
     return Path(named) if named else None
 
 
-def load_site_config(arguments: argparse.Namespace) -> Config:
-    """The configuration these arguments ask for; ``ConfigError`` says everything that is wrong with it."""
+def load_site_config(arguments: argparse.Namespace, *, try_files: bool = False) -> Config:
+    """The configuration these arguments ask for; ``ConfigError`` says everything that is wrong with it.
+
+    ``try_files``: files it names that cannot be read included.
+    """
     overrides = Overrides(
         data=arguments.data, listen=getattr(arguments, "listen", None), workers=getattr(arguments, "workers", None)
     )
-    return load_config(config_path(arguments), arguments.environment, overrides)
+    return load_config(config_path(arguments), arguments.environment, overrides, try_files=try_files)

@@ -220,6 +220,23 @@ def test_a_bad_configuration_is_exit_code_2(capsys, tmp_path):
     assert run(capsys, "status", environment={"SKERRY_CONFIG": str(path)})[0] == 2
 
 
+def test_a_named_file_that_cannot_be_read_is_told_with_its_line(capsys, tmp_path):
+    path = tmp_path / "site.toml"
+    path.write_text('[site]\ndata = "data"\n[realm]\nkey_file = "realm.key"\n')
+    code, _, err = run(capsys, "config", "check", path)
+    assert code == 2
+    assert f"{path}:4: [realm] key_file: {tmp_path / 'realm.key'} cannot be read: No such file" in err
+    (tmp_path / "realm.key").write_text("x")
+    assert run(capsys, "config", "check", path)[0] == 0
+
+
+def test_one_wrong_key_is_one_problem(capsys, tmp_path):
+    path = tmp_path / "site.toml"
+    path.write_text("[site]\ndata = 5\n")
+    code, out, _ = run(capsys, "config", "check", path, "--json")
+    assert (code, len(json.loads(out)["problems"])) == (2, 1)
+
+
 def subparsers(parser, path=()):
     for action in parser._actions:
         if hasattr(action, "choices") and isinstance(action.choices, dict):
