@@ -16,6 +16,10 @@ from tests.compat.clients.trees import Runner
 from tests.support.site import Site
 
 
+WRITTEN_S = 1_700_000_000
+"""Long ago: S3 tells times in whole seconds, and a sync within the second of writing would see newer files."""
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with Site(tmp_path_factory.mktemp("compat"), "compat", workers=2) as site:
@@ -50,6 +54,7 @@ def tree(tmp_path: Path) -> Path:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+        os.utime(path, (WRITTEN_S, WRITTEN_S))
     return root
 
 
