@@ -15,7 +15,6 @@ import pytest
 from tests.compat.clients.trees import Runner
 from tests.support.site import Site
 
-
 WRITTEN_S = 1_700_000_000
 """Long ago: S3 tells times in whole seconds, and a sync within the second of writing would see newer files."""
 
