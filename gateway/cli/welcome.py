@@ -52,7 +52,8 @@ def describe_ready(config: Config, endpoint: str, admin: str, made: AccessKeyRec
         lines += ["", "Root credentials: shown at the first start" + (f", kept in {kept}." if kept.exists() else ".")]
         if kept.exists():
             shell.append(f"export AWS_SHARED_CREDENTIALS_FILE={kept}")
-    boto3 = f'boto3.client("s3", endpoint_url="{endpoint}", region_name="{region}"{keys})'
+    signing = 'config=boto3.session.Config(signature_version="s3v4")'  # boto3 presigns with version 2 otherwise
+    boto3 = f'boto3.client("s3", endpoint_url="{endpoint}", region_name="{region}"{keys}, {signing})'
     lines += ["", "aws:", *(f"  {line}" for line in shell), "  aws s3 mb s3://first", "  aws s3 cp FILE s3://first/"]
     lines += ["boto3:", f"  {boto3}"]
     return "\n".join(lines) + "\n"
