@@ -55,7 +55,8 @@ class ReadyAnswer(web.StreamResponse):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write all of it."""
-        self._keep_alive = request.keep_alive
+        if self._keep_alive is None:
+            self._keep_alive = request.keep_alive
         lines = self._lines
         if self._status not in (204, 304):  # these have no body, and a length would be a lie about one
             lines.append(f"Content-Length: {self._length}")
@@ -71,7 +72,7 @@ class ReadyAnswer(web.StreamResponse):
             raise ConnectionResetError("the client is gone")
         raw = f"{_STATUS_LINES[self._status]}\r\n{self._base}{further}\r\n\r\n".encode("utf-8", "surrogateescape")
         transport.write(raw + self._answer_body if request.method != "HEAD" else raw)
-        if transport.get_write_buffer_size():
+        if request.protocol.writing_paused:
             try:
                 async with asyncio.timeout(self._idle_s):
                     await request.writer.drain()

@@ -58,6 +58,7 @@ class Gateway:
         self._id_prefix = os.urandom(4).hex().upper()
         self._id_count = 0
         self.host_id = b64encode(os.urandom(24)).decode()
+        self.is_draining: Callable[[], bool] = lambda: False
         self._head_s = -1
         self._head = ""
 
@@ -96,6 +97,8 @@ class Gateway:
                 host_id=self.host_id,
                 close=close,
             )
+        if self.is_draining():
+            response.force_close()
         sent = response.sent_bytes if isinstance(response, ReadyAnswer) else response.content_length or 0
         self._count(call, response.status, sent, started_ns)
         return response
@@ -179,6 +182,7 @@ async def serve_gateway(
     check_aiohttp()
     gateway = Gateway(store, settings, metrics)
     server = S3Server(gateway.handle, settings)
+    gateway.is_draining = lambda: server.draining
     sweep = asyncio.create_task(server.sweep())
     try:
         listener = await asyncio.get_running_loop().create_server(server, sock=sock, ssl=ssl_context, backlog=1024)

@@ -28,6 +28,8 @@ _FULL: Final = (
     b"Content-Type: application/xml\r\nContent-Length: 91\r\n\r\n"
     b"<Error><Code>SlowDown</Code><Message>Too many connections to this site.</Message></Error>\r\n"
 )
+_DRAIN_STEP_S: Final = 0.02
+_CANCEL_TIMEOUT_S: Final = 1.0  # for handlers that were told to stop after the drain
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
@@ -60,6 +62,14 @@ class S3Connection(RequestHandler):
             self._manager = None
             return
         super().connection_made(transport)
+        assert self.transport is not None
+        manager.live[self] = self.transport
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The transport is gone for good."""
+        if isinstance(self._manager, S3Server):
+            self._manager.live.pop(self, None)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; remember since when the headers of a request have been incomplete."""
@@ -72,6 +82,11 @@ class S3Connection(RequestHandler):
                 self._partial_since_s = self._loop.time()
         else:
             self._partial_since_s = 0.0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being answered, or waits parsed."""
+        return self._request_in_progress or bool(self._messages)
 
     def close_if_late(self, started_before_s: float) -> bool:
         """Close a connection whose current request headers began before that loop time; whether it did."""
@@ -126,6 +141,9 @@ class S3Server(web.Server):
             auto_decompress=False,
             logger=log,
         )
+        self.live: dict[S3Connection, asyncio.Transport] = {}
+        """Transports that are not lost yet, also those that are being closed."""
+        self.draining = False
         self._connections_max = settings.connections_max
         self._header_timeout_s = settings.header_timeout_s
 
@@ -136,14 +154,28 @@ class S3Server(web.Server):
     @property
     def is_full(self) -> bool:
         """Whether another connection would be one too many."""
-        return len(self._connections) >= self._connections_max
+        return len(self.live) >= self._connections_max
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no more requests, let those in flight finish for ``timeout_s``, then end every connection for good."""
-        transports = list(self._connections.values())
-        self.pre_shutdown()
-        await self.shutdown(timeout_s)
-        for transport in transports:
+        """Take no more requests, let those in flight finish for ``timeout_s``, then end every connection for good.
+
+        aiohttp's own ``shutdown`` stops reading at once, so that an upload under way could only fail: idle connections
+        are closed here, busy ones end with their answer (``draining`` makes the handler say so).
+        """
+        self.draining = True
+        deadline_s = self._loop.time() + timeout_s
+        while True:
+            busy = False
+            for connection in list(self.live):
+                if connection.is_busy:
+                    busy = True
+                else:
+                    connection.force_close()
+            if not busy or self._loop.time() >= deadline_s:
+                break
+            await asyncio.sleep(_DRAIN_STEP_S)
+        await self.shutdown(_CANCEL_TIMEOUT_S)
+        for transport in list(self.live.values()):
             if not transport.get_write_buffer_size():
                 transport.abort()  # TLS would otherwise wait for the client's goodbye beyond the life of the loop
         await asyncio.sleep(0)

@@ -71,11 +71,15 @@ class Server:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.loop.call_soon_threadsafe(self._stop.set)
+        self.stop()
         self._thread.join(30)
         assert not self._thread.is_alive()
         if self._error is not None:
             raise self._error
+
+    def stop(self) -> None:
+        """Tell it to stop; what is in flight goes on."""
+        self.loop.call_soon_threadsafe(self._stop.set)
 
     def _run(self) -> None:
         try:

@@ -114,9 +114,14 @@ def test_a_stop_lets_requests_in_flight_finish(tmp_path):
         headers = raw.signed_headers("PUT", "/raw/k", headers={"expect": "100-continue", "content-length": "4"})
         connection.sendall(build("PUT", "/raw/k", headers))
         assert connection.recv(100).startswith(b"HTTP/1.1 100")
-        server.loop.call_soon_threadsafe(server._stop.set)
-        connection.sendall(b"data")
-        assert read_answer(connection).status == 200
+        with raw.connect() as idle:
+            idle.sendall(build("GET", "/", {"host": "a"}))
+            assert read_answer(idle).status == 403  # now it is taken, and idle
+            server.stop()
+            assert idle.recv(1) == b""  # closed: the stop is under way, and the upload still takes its body
+            connection.sendall(b"data")
+            answer = read_answer(connection)
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert connection.recv(1) == b""
         connection.close()
 
