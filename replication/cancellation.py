@@ -1,8 +1,10 @@
 """Tells a cancellation that was asked for from one that leaked out of a library.
 
-An HTTP client may cancel a future of its own when a connection breaks, and let that surface as ``CancelledError``. A
-task that takes it for its own cancellation ends without an error, and a task group calls that well done: seen as a
-shipping loop that stopped for good behind a black-holed link, with nobody told.
+Python 3.11's ``TaskGroup`` leaves its parent marked as being cancelled (``cancelling()`` grows by one) when a child
+fails while the group is being left. aiohttp believes that mark and passes on a ``CancelledError`` of its own writer,
+which ends the task without an error; a task group around it calls that well done. Seen as a shipping loop that stopped
+for good behind a black-holed link, with nobody told. Therefore every round of a loop that lives long is a task of its
+own, and a ``CancelledError`` that nobody asked for is a failure like any other.
 """
 
 from __future__ import annotations

@@ -229,7 +229,7 @@ class ReplicationService:
     async def _ship_forever(self) -> None:
         while True:
             try:
-                shipped = await self.shipper.ship_round()
+                shipped = await asyncio.create_task(self.shipper.ship_round())  # see ``cancellation``
             except Fenced as error:
                 logger.error("shipping stopped: %s", error)
                 self._report()
@@ -263,7 +263,7 @@ class ReplicationService:
     async def _pull_forever(self) -> None:
         while True:
             try:
-                await self.puller.pull_round()
+                await asyncio.create_task(self.puller.pull_round())
             except asyncio.CancelledError:
                 if is_stopping():
                     raise

@@ -250,3 +250,32 @@ async def test_a_cancellation_that_leaks_from_a_library_ends_no_loop(realm, verb
         setattr(a.link, verb, leak)
         a.site.put(b"k", b"v")
         await until(lambda: len(leaks) == 3 and not a.site.backlog().changes)
+
+
+async def test_a_task_group_that_failed_does_not_mark_the_loop_as_cancelled(realm):
+    """As seen with Python 3.11 and aiohttp: the mark that a failed upload left made the next one end the loop."""
+    bucket = MemoryCloud()
+    async with Daemon(realm, bucket, b"a") as a:
+        await until(lambda: a.reports and a.service.report().published)
+        real, calls = a.service.shipper.ship_round, []
+
+        async def fail():
+            await asyncio.sleep(0)
+            raise CloudUnreachable("cut")
+
+        async def ship_round():
+            calls.append(asyncio.current_task().cancelling())
+            if len(calls) < 3:
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(fail())
+                except BaseExceptionGroup as failures:
+                    raise failures.exceptions[0] from None
+            if asyncio.current_task().cancelling():
+                raise asyncio.CancelledError  # what aiohttp makes of the mark
+            return await real()
+
+        a.service.shipper.ship_round = ship_round
+        a.site.put(b"k", b"v")
+        await until(lambda: len(calls) >= 3 and not a.site.backlog().changes)
+        assert set(calls) == {0}
