@@ -51,7 +51,7 @@ class Scale:
     timeout_s: float
 
 
-CI = Scale(files_max=400, big_bytes=200 << 20, big_count=1, round_objects=12, timeout_s=90)
+CI = Scale(files_max=400, big_bytes=200 << 20, big_count=1, round_objects=24, timeout_s=90)
 FULL = Scale(files_max=6000, big_bytes=200 << 20, big_count=3, round_objects=60, timeout_s=180)
 
 
