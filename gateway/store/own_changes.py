@@ -18,10 +18,13 @@ from gateway.store.decision import Decision
 from gateway.store.errors import Damaged
 from gateway.store.index import Transaction
 from gateway.store.index_format import State
+from gateway.store.item_format import FAMILY_NULL_SLOT, FAMILY_VERSION
+from gateway.store.item_rows import read_entry
 from gateway.store.log import Log
 from gateway.store.log_format import Incarnation, Own
 from gateway.store.log_rows import batch_of_seq, read_batch_row, scan_batches
-from replication.change_format import decode_change
+from gateway.store.object_rows import is_standing
+from replication.change_format import Change, decode_change
 from replication.crdt import INCARNATION_SIZE, Dot
 
 
@@ -62,8 +65,19 @@ def take_incarnation(decision: Decision, log: Log, site: bytes) -> bytes:
         renamed[old] = dot
         replaces = (old, *change.replaces, *[renamed[replaced] for replaced in change.replaces if replaced in renamed])
         anew = msgspec.structs.replace(change, dot=dot, replaces=replaces)
+        if not _is_standing(decision.transaction, change):
+            # Replaced by what may only have seen its former self (the cloud may have that, and another site read it):
+            # it replaces itself, too, so that it takes its place in the log and comes back nowhere.
+            anew = msgspec.structs.replace(anew, replaces=(*replaces, dot), refs=())
         decision.stage_anew(anew, record.ship_bytes - len(record.change))
     return incarnation
+
+
+def _is_standing(transaction: Transaction, change: Change) -> bool:
+    """Whether nothing that was applied here has replaced an own change."""
+    if change.family in (FAMILY_NULL_SLOT, FAMILY_VERSION):
+        return is_standing(transaction, change)
+    return any(write.dot == change.dot for write in read_entry(transaction, change.family, change.item).live)
 
 
 def _owns_of(log: Log, segment: int, offset: int, seq: int, first_seq: int) -> Iterator[tuple[int, Own]]:
