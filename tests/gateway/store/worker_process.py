@@ -7,6 +7,7 @@ not yet in the index; ``die_in_body`` when a body is half written.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,7 @@ from gateway.store.version_ids import NULL
 from tests.gateway.store.store_site import StoreSite
 
 UID = bucket_uid("bucket", "me")
+STUCK_S = 40.0
 
 
 def _die(*args: object, **more: object) -> None:
@@ -27,7 +29,9 @@ def _die(*args: object, **more: object) -> None:
 async def _serve(pipe) -> None:
     site: StoreSite | None = None
     while True:
+        faulthandler.cancel_dump_traceback_later()
         verb, *arguments = pipe.recv()
+        faulthandler.dump_traceback_later(STUCK_S, exit=True)  # the test then sees a death, and says where it stood
         if verb == "open":
             site = StoreSite(Path(arguments[0]), segment_size=arguments[1])
             site.uid = UID
