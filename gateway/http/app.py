@@ -25,17 +25,18 @@ from aiohttp import web
 from gateway.http.answers import ReadyAnswer
 from gateway.http.auth import admit
 from gateway.http.body import WindowBudget
-from gateway.http.calls import SERVER, Call
-from gateway.http.dispatch import HANDLERS, CallHandler
+from gateway.http.calls import SERVER, Call, CallHandler
+from gateway.http.dispatch import HANDLERS, OWN_DOORS
 from gateway.http.failures import answer_error, to_s3_error
 from gateway.http.metrics import RequestMetrics
 from gateway.http.object_reads import READS, find_read
 from gateway.http.protocol import S3Server, check_aiohttp
 from gateway.http.settings import HttpSettings
-from gateway.identity.principals import PrincipalCache
+from gateway.identity.principals import ANONYMOUS, Principal, PrincipalCache
 from gateway.operations.context import Context
 from gateway.s3.headers import fold_headers, merge_query_headers, refuse_unknown
 from gateway.s3.names import parse_target
+from gateway.s3.payload import UNSIGNED
 from gateway.s3.routing import refuse, route, scope_of
 from gateway.s3.sigv4 import parse_claim
 from gateway.s3.times import format_http_date
@@ -114,8 +115,10 @@ class Gateway:
         target = call.target = parse_target(raw_path, headers.get("host", ""), settings.domains)
         operation = call.operation = route(method, scope_of(target), query.params, headers)
         handler = HANDLERS.get(operation)
+        if operation in OWN_DOORS:
+            return self._admit_own_door(call, handler)
         if handler is None and parse_claim(headers, query) is None:
-            raise refuse(operation)  # a form upload, a preflight: they sign otherwise or not at all
+            raise refuse(operation)
         with self._store.view() as view:
             admitted = admit(view, self._principals, operation, method, raw_path, query, headers, call.now_s)
             if handler is None:
@@ -123,16 +126,24 @@ class Gateway:
             call.payload, call.verified = admitted.payload, admitted.verified
             merged = call.headers = merge_query_headers(headers, query)
             refuse_unknown(operation, merged)
-            call.context = Context(
-                admitted.principal,
-                call.request_id,
-                self._store,
-                settings.operations,
-                merged.get("x-amz-expected-bucket-owner", ""),
-            )
+            call.context = self.make_context(call, admitted.principal)
             if operation in READS:
                 call.read = find_read(call, view)
         return handler
+
+    def _admit_own_door(self, call: Call, handler: CallHandler | None) -> CallHandler:
+        """A request that its handler verifies: until then it is nobody's, and its body unsigned."""
+        assert call.operation is not None
+        if handler is None:
+            raise refuse(call.operation)
+        call.headers, call.payload, call.principals = call.raw_headers, UNSIGNED, self._principals
+        call.context = self.make_context(call, ANONYMOUS)
+        return handler
+
+    def make_context(self, call: Call, principal: Principal) -> Context:
+        """What the operations get of a request."""
+        expected = call.headers.get("x-amz-expected-bucket-owner", "")
+        return Context(principal, call.request_id, self._store, self._settings.operations, expected)
 
     @staticmethod
     def _must_close(call: Call) -> bool:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from aiohttp import web
 
-from gateway.http.calls import Call
+from gateway.http.calls import Call, CallHandler
 from gateway.http.multipart_calls import shown_owner
 from gateway.operations import buckets
 from gateway.operations.listings import list_object_versions, list_objects
-from gateway.s3 import requests
+from gateway.s3 import list_requests
 from gateway.s3.acl import render_default_acl
-from gateway.s3.bodies import BODY_BYTES_MAX, parse_create_bucket, parse_versioning
+from gateway.s3.bodies import parse_create_bucket, parse_versioning
+from gateway.s3.documents import body_bytes_max
 from gateway.s3.listing import encode_token
 from gateway.s3.rendering import (
     render_list_buckets,
@@ -22,11 +23,12 @@ from gateway.s3.rendering import (
     render_location,
     render_versioning,
 )
+from gateway.s3.routing import Operation
 
 
 async def create_bucket(call: Call) -> web.StreamResponse:
     """CreateBucket."""
-    location = parse_create_bucket(await call.read_document(BODY_BYTES_MAX["CreateBucketConfiguration"]))
+    location = parse_create_bucket(await call.read_document(body_bytes_max("CreateBucketConfiguration")))
     bucket = await buckets.create_bucket(call.context, call.bucket, location)
     return call.answer(headers={"Location": "/" + bucket.name})
 
@@ -50,7 +52,7 @@ async def delete_bucket(call: Call) -> web.StreamResponse:
 
 async def list_buckets(call: Call) -> web.StreamResponse:
     """ListBuckets."""
-    parameters = requests.parse_list_buckets(call.query.params)
+    parameters = list_requests.parse_list_buckets(call.query.params)
     page = buckets.list_buckets(
         call.context,
         prefix=parameters.prefix,
@@ -79,7 +81,7 @@ async def get_versioning(call: Call) -> web.StreamResponse:
 
 async def put_versioning(call: Call) -> web.StreamResponse:
     """PutBucketVersioning."""
-    status = parse_versioning(await call.read_document(BODY_BYTES_MAX["VersioningConfiguration"]))
+    status = parse_versioning(await call.read_document(body_bytes_max("VersioningConfiguration")))
     await buckets.put_versioning(call.context, call.bucket, status)
     return call.answer()
 
@@ -92,7 +94,7 @@ async def get_bucket_acl(call: Call) -> web.StreamResponse:
 
 async def list_v1(call: Call) -> web.StreamResponse:
     """ListObjects."""
-    parameters = requests.parse_list_v1(call.query.params)
+    parameters = list_requests.parse_list_v1(call.query.params)
     page = list_objects(call.context, call.bucket, parameters.page, with_owners=True)
     body = render_list_v1(
         call.bucket, parameters, cast("Any", page.listing), lambda user_id: shown_owner(page.owners[user_id])
@@ -102,7 +104,7 @@ async def list_v1(call: Call) -> web.StreamResponse:
 
 async def list_v2(call: Call) -> web.StreamResponse:
     """ListObjectsV2."""
-    parameters = requests.parse_list_v2(call.query.params)
+    parameters = list_requests.parse_list_v2(call.query.params)
     page = list_objects(call.context, call.bucket, parameters.page, with_owners=parameters.fetch_owner)
     body = render_list_v2(
         call.bucket, parameters, cast("Any", page.listing), lambda user_id: shown_owner(page.owners[user_id])
@@ -112,9 +114,25 @@ async def list_v2(call: Call) -> web.StreamResponse:
 
 async def list_versions(call: Call) -> web.StreamResponse:
     """ListObjectVersions."""
-    parameters = requests.parse_list_versions(call.query.params)
+    parameters = list_requests.parse_list_versions(call.query.params)
     page = list_object_versions(call.context, call.bucket, parameters.page, parameters.version_id_marker)
     body = render_list_versions(
         call.bucket, parameters, cast("Any", page.listing), lambda user_id: shown_owner(page.owners[user_id])
     )
     return call.answer(headers={"x-amz-bucket-region": buckets.bucket_region(call.context, page.bucket)}, body=body)
+
+
+HANDLERS: Final[dict[Operation, CallHandler]] = {
+    Operation.CreateBucket: create_bucket,
+    Operation.DeleteBucket: delete_bucket,
+    Operation.GetBucketAcl: get_bucket_acl,
+    Operation.GetBucketLocation: get_location,
+    Operation.GetBucketVersioning: get_versioning,
+    Operation.HeadBucket: head_bucket,
+    Operation.ListBuckets: list_buckets,
+    Operation.ListObjectVersions: list_versions,
+    Operation.ListObjects: list_v1,
+    Operation.ListObjectsV2: list_v2,
+    Operation.PutBucketVersioning: put_versioning,
+}
+"""What this file answers."""

@@ -7,6 +7,7 @@ the response. A handler only ever sees a call whose signature holds.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from multidict import CIMultiDict
 from gateway.http.answers import ReadyAnswer
 from gateway.http.body import RequestBody, WindowBudget
 from gateway.http.settings import HttpSettings
+from gateway.identity.principals import PrincipalCache
 from gateway.operations.context import Context
 from gateway.operations.objects_get import Located
 from gateway.s3.errors import MalformedXML
@@ -47,6 +49,7 @@ class Call:
         "now_s",
         "operation",
         "payload",
+        "principals",
         "query",
         "raw_headers",
         "read",
@@ -61,6 +64,7 @@ class Call:
     context: Context
     headers: dict[str, str]
     payload: Payload
+    principals: PrincipalCache
     query: Query
     raw_headers: dict[str, str]
     target: Target
@@ -132,3 +136,7 @@ class Call:
     async def read_document(self, bytes_max: int) -> bytes:
         """The whole body of a request whose body is a document, verified; ``MalformedXML`` above ``bytes_max``."""
         return await self.body.read_whole(bytes_max, MalformedXML)
+
+
+CallHandler = Callable[[Call], Awaitable[web.StreamResponse]]
+"""Answers one operation."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 
-from gateway.http.calls import Call
+from gateway.http.calls import Call, CallHandler
 from gateway.http.object_writes import copy_source
 from gateway.operations.context import Owner
 from gateway.operations.listings import UploadsWanted, list_uploads
@@ -19,9 +21,10 @@ from gateway.operations.multipart import (
     upload_part_copy,
 )
 from gateway.operations.multipart_complete import CompleteRequest, NamedPart, complete_upload
-from gateway.s3 import requests
-from gateway.s3.bodies import BODY_BYTES_MAX, parse_complete_upload
+from gateway.s3 import list_requests, requests
+from gateway.s3.bodies import parse_complete_upload
 from gateway.s3.checksums import ALGORITHMS
+from gateway.s3.documents import body_bytes_max
 from gateway.s3.errors import invalid_argument
 from gateway.s3.rendering import Owner as ShownOwner
 from gateway.s3.rendering import (
@@ -33,6 +36,7 @@ from gateway.s3.rendering import (
     render_list_parts,
     render_list_uploads,
 )
+from gateway.s3.routing import Operation
 from gateway.s3.times import parse_http_date, parse_iso_ms
 from gateway.store.document_format import UploadRecord
 
@@ -56,6 +60,7 @@ async def create_one(call: Call) -> web.StreamResponse:
             stored.storage_class,
             checksum.algorithm,
             checksum.type,
+            stored.attributes,
         ),
     )
     headers = {}
@@ -97,7 +102,7 @@ async def complete_one(call: Call) -> web.StreamResponse:
     """CompleteMultipartUpload."""
     parameters = requests.parse_complete(call.query.params, call.headers)
     call.body.leave_checksum_to_operation()
-    document = await call.read_document(BODY_BYTES_MAX["CompleteMultipartUpload"])
+    document = await call.read_document(body_bytes_max("CompleteMultipartUpload"))
     parts = [NamedPart(part.number, part.etag, part.checksums) for part in parse_complete_upload(document)]
     claim = parameters.checksum
     written = await complete_upload(
@@ -149,7 +154,7 @@ def _upload_fields(upload: UploadRecord) -> UploadFields:
 
 async def list_upload_parts(call: Call) -> web.StreamResponse:
     """ListParts."""
-    parameters = requests.parse_list_parts(call.query.params)
+    parameters = list_requests.parse_list_parts(call.query.params)
     name = UploadName(call.bucket, call.key, parameters.upload_id)
     page = list_parts(call.context, name, after=parameters.after, count_max=parameters.parts_max)
     shown = page.upload.checksum_algorithm != ""
@@ -171,7 +176,7 @@ async def list_upload_parts(call: Call) -> web.StreamResponse:
 
 async def list_open_uploads(call: Call) -> web.StreamResponse:
     """ListMultipartUploads."""
-    parameters = requests.parse_list_uploads(call.query.params)
+    parameters = list_requests.parse_list_uploads(call.query.params)
     page = list_uploads(
         call.context,
         call.bucket,
@@ -194,3 +199,15 @@ async def list_open_uploads(call: Call) -> web.StreamResponse:
         next_id=page.next_id,
     )
     return call.answer(body=body)
+
+
+HANDLERS: Final[dict[Operation, CallHandler]] = {
+    Operation.AbortMultipartUpload: abort_one,
+    Operation.CompleteMultipartUpload: complete_one,
+    Operation.CreateMultipartUpload: create_one,
+    Operation.ListMultipartUploads: list_open_uploads,
+    Operation.ListParts: list_upload_parts,
+    Operation.UploadPart: put_part,
+    Operation.UploadPartCopy: copy_part,
+}
+"""What this file answers."""

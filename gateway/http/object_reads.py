@@ -15,7 +15,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.http.answers import ReadyAnswer
-from gateway.http.calls import Call
+from gateway.http.calls import Call, CallHandler
 from gateway.http.failures import ClientGone, log
 from gateway.operations.objects_get import Located, Selection, get_object_owner, locate_in, select_part
 from gateway.s3.acl import render_default_acl
@@ -244,3 +244,11 @@ async def get_object_acl(call: Call) -> web.StreamResponse:
     """GetObjectAcl: the owner has full control, nobody else anything."""
     owner = get_object_owner(call.context, call.bucket, call.key, parse_version_id(call.query.params))
     return call.answer(body=render_default_acl(owner.id, owner.name))
+
+
+HANDLERS: Final[dict[Operation, CallHandler]] = {
+    Operation.GetObject: get_object,
+    Operation.GetObjectAcl: get_object_acl,
+    Operation.HeadObject: head_object,
+}
+"""What this file answers."""

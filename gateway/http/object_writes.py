@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 
-from gateway.http.calls import Call
+from gateway.http.calls import Call, CallHandler
 from gateway.operations.objects_copy import CopyRequest, CopySource, copy_object
 from gateway.operations.objects_delete import Deletion, delete_object, delete_objects
 from gateway.operations.objects_put import PutRequest, Written, put_object
 from gateway.s3 import requests
-from gateway.s3.bodies import BODY_BYTES_MAX, parse_delete_objects
+from gateway.s3.bodies import parse_delete_objects
 from gateway.s3.checksums import ALGORITHMS, BY_HEADER
+from gateway.s3.documents import body_bytes_max
 from gateway.s3.errors import InvalidRequest, S3Error
 from gateway.s3.names import check_key
 from gateway.s3.object_headers import parse_checksum
 from gateway.s3.rendering import Deleted, render_copy, render_delete_objects
+from gateway.s3.routing import Operation
 
 
 def written_headers(written: Written) -> dict[str, str]:
@@ -36,7 +40,13 @@ async def put_one(call: Call) -> web.StreamResponse:
     call.body.expect(parameters.content_md5, parameters.checksum, call.context.settings.put_bytes_max)
     stored = parameters.stored
     request = PutRequest(
-        call.bucket, call.key, stored.headers, stored.metadata, stored.storage_class, parameters.conditions
+        call.bucket,
+        call.key,
+        stored.headers,
+        stored.metadata,
+        stored.storage_class,
+        parameters.conditions,
+        stored.attributes,
     )
     written = await put_object(call.context, request, call.body)
     return call.answer(headers=written_headers(written))
@@ -61,6 +71,7 @@ async def copy_one(call: Call) -> web.StreamResponse:
         stored.metadata,
         stored.storage_class if parameters.storage_class_given else "",
         parameters.conditions,
+        stored.attributes,
     )
     copied = await copy_object(
         call.context,
@@ -98,7 +109,7 @@ async def delete_many(call: Call) -> web.StreamResponse:
         and not claim.in_trailer
     ):
         raise InvalidRequest("Missing required header for this request: Content-MD5")
-    document = parse_delete_objects(await call.read_document(BODY_BYTES_MAX["Delete"]))
+    document = parse_delete_objects(await call.read_document(body_bytes_max("Delete")))
     failed: list[tuple[str, str | None, S3Error]] = []
     deletions: list[Deletion] = []
     for entry in document.entries:
@@ -116,3 +127,12 @@ async def delete_many(call: Call) -> web.StreamResponse:
         marker_id = result.deleted.version_id if result.deleted.marker else None
         deleted.append(Deleted(key, deletion.version_id, marker_id))
     return call.answer(body=render_delete_objects(deleted, failed, quiet=document.quiet))
+
+
+HANDLERS: Final[dict[Operation, CallHandler]] = {
+    Operation.CopyObject: copy_one,
+    Operation.DeleteObject: delete_one,
+    Operation.DeleteObjects: delete_many,
+    Operation.PutObject: put_one,
+}
+"""What this file answers."""

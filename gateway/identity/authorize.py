@@ -18,7 +18,7 @@ def authorize(principal: Principal | None, operation: str, bucket: Bucket | None
     Raises ``AccessDenied`` otherwise. ``key`` is the object's, for the policies to come. Call it in the snapshot or
     transaction that the bucket was read in.
     """
-    if principal is None or principal.user.disabled or principal.access_key.disabled:
+    if principal is None or principal.is_anonymous or principal.user.disabled or principal.access_key.disabled:
         raise AccessDenied
     if bucket is None or principal.user.admin or bucket.record.owner == principal.user.id:
         return

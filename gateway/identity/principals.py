@@ -6,7 +6,7 @@ as if the key did not exist. The cache holds only keys that exist, so nobody can
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gateway.store.document_format import AccessKeyRecord, UserRecord
 from gateway.store.ports import ReadView
@@ -22,6 +22,15 @@ class Principal(NamedTuple):
     def id(self) -> str:
         """The user id: what buckets and objects name as their owner."""
         return self.user.id
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether nobody signed."""
+        return not self.user.id
+
+
+ANONYMOUS: Final = Principal(UserRecord(), AccessKeyRecord())
+"""Whoever signs nothing: has no id, owns nothing, and may only what is granted to everyone."""
 
 
 def find_principal(view: ReadView, access_key_id: str) -> Principal | None:

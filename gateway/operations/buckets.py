@@ -6,6 +6,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from gateway.identity.authorize import authorize
+from gateway.operations.bucket_documents import VERSIONING
 from gateway.operations.context import Context, Owner, find_bucket, find_owner
 from gateway.s3.errors import (
     BucketAlreadyExists,
@@ -20,7 +21,6 @@ from gateway.s3.names import check_bucket_name
 from gateway.store.document_format import BucketRecord
 from gateway.store.ports import Bucket, WriteView
 
-VERSIONING_DOCUMENT = "versioning"
 _CLASSIC_REGION = "us-east-1"
 _UPLOADS_CLOSED_MAX = 1000
 
@@ -133,7 +133,7 @@ async def put_versioning(context: Context, name: str, status: str, mfa_delete: s
     def decide(view: WriteView) -> None:
         bucket = find_bucket(context, view, name, "PutBucketVersioning")
         if bucket.versioning != status:
-            view.put_document(bucket.uid, VERSIONING_DOCUMENT, status.encode())
+            view.put_document(bucket.uid, VERSIONING, status.encode())
 
     await context.store.commit(decide)
 

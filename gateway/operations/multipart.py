@@ -14,7 +14,9 @@ from typing import Final, NamedTuple
 from gateway.operations.bodies import Body, Received
 from gateway.operations.context import Context, Owner, find_bucket, find_owner, shown_version_id
 from gateway.operations.digests import Digester
+from gateway.operations.object_attributes import settle_attributes
 from gateway.operations.objects_copy import CopySource, locate_source
+from gateway.s3.attributes import NO_ATTRIBUTES, Attributes
 from gateway.s3.checksums import default_type
 from gateway.s3.errors import InvalidRequest, NoSuchUpload, PreconditionFailed, invalid_argument
 from gateway.s3.ranges import parse_copy_range
@@ -35,6 +37,7 @@ class CreateRequest(NamedTuple):
     storage_class: str = "STANDARD"
     algorithm: str = ""
     checksum_type: str = ""
+    attributes: Attributes = NO_ATTRIBUTES
 
 
 class UploadName(NamedTuple):
@@ -100,6 +103,7 @@ async def create_upload(context: Context, request: CreateRequest) -> UploadRecor
             checksum_algorithm=algorithm,
             checksum_type=checksum_type,
             storage_class=request.storage_class,
+            extra=settle_attributes(context, view, bucket, request.key, request.attributes, {}),
         )
         view.open_upload(upload)
         return upload

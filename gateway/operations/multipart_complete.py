@@ -211,7 +211,7 @@ def _describe(
         owner=context.principal.id,
         part_count=len(parts),
         storage_class=upload.storage_class,
-        extra={UPLOAD_EXTRA: upload.id.encode()},
+        extra={**upload.extra, UPLOAD_EXTRA: upload.id.encode()},
     )
 
 

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from gateway.operations.bodies import Body, Received
 from gateway.operations.conditions import check_write
 from gateway.operations.context import Context, find_bucket, shown_version_id
+from gateway.operations.object_attributes import settle_attributes
+from gateway.s3.attributes import NO_ATTRIBUTES, Attributes
 from gateway.s3.checksums import FULL_OBJECT
 from gateway.s3.conditions import NO_CONDITIONS, Conditions
 from gateway.s3.errors import NoSuchBucket
@@ -29,6 +31,7 @@ class PutRequest(NamedTuple):
     metadata: dict[str, str] = {}
     storage_class: str = "STANDARD"
     conditions: Conditions = NO_CONDITIONS
+    attributes: Attributes = NO_ATTRIBUTES
 
 
 class Written(NamedTuple):
@@ -76,7 +79,7 @@ def place_record(
         parts=record.parts,
         storage_class=record.storage_class,
         condition=condition,
-        extra=record.extra,
+        extra=settle_attributes(context, view, now, request.key, request.attributes, record.extra),
     )
     version: Version = view.put_object(bucket.uid, request.key, final, versioned=now.versioning == "Enabled")
     return Written(final, shown_version_id(now, version.id))

@@ -94,7 +94,8 @@ class Payload(NamedTuple):
     trailers: tuple[str, ...] = ()
 
 
-_UNSIGNED: Final = Payload(PayloadMode.UNSIGNED)
+UNSIGNED: Final = Payload(PayloadMode.UNSIGNED)
+"""Nothing is promised of the body."""
 
 
 def plan_payload(verified: Verified | None, operation: Operation, headers: Mapping[str, str]) -> Payload:
@@ -128,7 +129,7 @@ def plan_payload(verified: Verified | None, operation: Operation, headers: Mappi
         return _plan_chunked(mode, headers)
     if "x-amz-decoded-content-length" in headers or "x-amz-trailer" in headers:
         raise InvalidRequest("x-amz-decoded-content-length and x-amz-trailer need a streaming x-amz-content-sha256")
-    return Payload(mode, content.lower()) if mode is PayloadMode.SHA256 else _UNSIGNED
+    return Payload(mode, content.lower()) if mode is PayloadMode.SHA256 else UNSIGNED
 
 
 def _guess_anonymous(headers: Mapping[str, str]) -> str:

@@ -15,8 +15,8 @@ from urllib.parse import quote_plus
 
 from gateway.s3.checksums import ALGORITHMS
 from gateway.s3.errors import S3Error, escape_text
+from gateway.s3.list_requests import ListParameters, ListUploadsParameters, ListVersionsParameters
 from gateway.s3.listing import Listing, VersionListing, encode_token
-from gateway.s3.requests import ListParameters, ListUploadsParameters, ListVersionsParameters
 from gateway.s3.times import format_iso, format_iso_second
 
 _HEAD: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from gateway.s3.attributes import NO_ATTRIBUTES, Attributes, parse_attributes
 from gateway.s3.conditions import (
     Conditions,
     DeleteConditions,
@@ -18,7 +19,6 @@ from gateway.s3.conditions import (
     refuse_unsupported_write,
 )
 from gateway.s3.errors import EntityTooLarge, InvalidRequest, MissingContentLength, S3Error, invalid_argument
-from gateway.s3.listing import KEYS_MAX, Page, decode_token
 from gateway.s3.names import check_key
 from gateway.s3.object_headers import (
     ChecksumClaim,
@@ -64,6 +64,7 @@ class ObjectHeaders(NamedTuple):
     headers: dict[str, str]
     metadata: dict[str, str]
     storage_class: str
+    attributes: Attributes = NO_ATTRIBUTES
 
 
 class PutParameters(NamedTuple):
@@ -137,61 +138,6 @@ class DeleteParameters(NamedTuple):
     conditions: DeleteConditions
 
 
-class ListParameters(NamedTuple):
-    """ListObjects V1 or V2: the page to fold, and what the answer repeats.
-
-    ``token`` and ``start_after`` are V2's as sent (None if absent), ``marker`` V1's.
-    """
-
-    page: Page
-    prefix: str
-    delimiter: str
-    encoding: bool
-    marker: str = ""
-    token: str | None = None
-    start_after: str = ""
-    fetch_owner: bool = False
-
-
-class ListVersionsParameters(NamedTuple):
-    """ListObjectVersions. ``version_id_marker`` still is text: the store knows version ids."""
-
-    page: Page
-    prefix: str
-    delimiter: str
-    encoding: bool
-    key_marker: str
-    version_id_marker: str | None
-
-
-class ListUploadsParameters(NamedTuple):
-    """ListMultipartUploads."""
-
-    prefix: str
-    delimiter: str
-    encoding: bool
-    key_marker: str
-    upload_id_marker: str
-    uploads_max: int
-
-
-class ListPartsParameters(NamedTuple):
-    """ListParts."""
-
-    upload_id: str
-    after: int
-    parts_max: int
-    encoding: bool
-
-
-class ListBucketsParameters(NamedTuple):
-    """ListBuckets. ``after``: the name the last page ended with; ``buckets_max`` None: all at once."""
-
-    prefix: str
-    after: str
-    buckets_max: int | None
-
-
 def parse_integer(query: Mapping[str, str], name: str, default: int, low: int = 0, high: int = _INT_MAX) -> int:
     """A non-negative decimal parameter; ``InvalidArgument`` with AWS's words if it is not one or out of range."""
     text = query.get(name)
@@ -261,7 +207,12 @@ def parse_get(query: Mapping[str, str], headers: Mapping[str, str]) -> GetParame
 
 def parse_stored_headers(headers: Mapping[str, str]) -> ObjectHeaders:
     """What is to be stored with the object."""
-    return ObjectHeaders(parse_system_headers(headers), parse_metadata(headers), parse_storage_class(headers))
+    return ObjectHeaders(
+        parse_system_headers(headers),
+        parse_metadata(headers),
+        parse_storage_class(headers),
+        parse_attributes(headers),
+    )
 
 
 def parse_put(headers: Mapping[str, str]) -> PutParameters:
@@ -272,7 +223,8 @@ def parse_put(headers: Mapping[str, str]) -> PutParameters:
     )
 
 
-def _parse_upload_id(query: Mapping[str, str]) -> str:
+def parse_upload_id(query: Mapping[str, str]) -> str:
+    """The uploadId parameter, which may not be empty."""
     upload_id = query.get("uploadId", "")
     if not upload_id:
         raise invalid_argument("This operation does not accept an empty uploadId.", "uploadId", "")
@@ -282,7 +234,7 @@ def _parse_upload_id(query: Mapping[str, str]) -> str:
 def parse_upload_part(query: Mapping[str, str], headers: Mapping[str, str]) -> PartParameters:
     """UploadPart."""
     return PartParameters(
-        _parse_upload_id(query), parse_part_number(query), parse_content_md5(headers), parse_checksum(headers)
+        parse_upload_id(query), parse_part_number(query), parse_content_md5(headers), parse_checksum(headers)
     )
 
 
@@ -333,7 +285,7 @@ def parse_copy(headers: Mapping[str, str]) -> CopyParameters:
 def parse_upload_part_copy(query: Mapping[str, str], headers: Mapping[str, str]) -> PartCopyParameters:
     """UploadPartCopy."""
     return PartCopyParameters(
-        _parse_upload_id(query),
+        parse_upload_id(query),
         parse_part_number(query),
         parse_copy_source(headers),
         headers.get("x-amz-copy-source-range"),
@@ -350,7 +302,7 @@ def parse_complete(query: Mapping[str, str], headers: Mapping[str, str]) -> Comp
     refuse_unsupported_write(headers)
     size = parse_integer(headers, "x-amz-mp-object-size", -1, 0, OBJECT_BYTES_MAX)
     return CompleteParameters(
-        _parse_upload_id(query),
+        parse_upload_id(query),
         parse_conditions(headers),
         parse_checksum(headers, with_type=True),
         size if size >= 0 else None,
@@ -359,94 +311,9 @@ def parse_complete(query: Mapping[str, str], headers: Mapping[str, str]) -> Comp
 
 def parse_abort(query: Mapping[str, str]) -> str:
     """AbortMultipartUpload: the upload id."""
-    return _parse_upload_id(query)
+    return parse_upload_id(query)
 
 
 def parse_delete(query: Mapping[str, str], headers: Mapping[str, str]) -> DeleteParameters:
     """DeleteObject."""
     return DeleteParameters(parse_version_id(query), parse_delete_conditions(headers))
-
-
-def _parse_encoding(query: Mapping[str, str]) -> bool:
-    """Whether keys come percent-encoded (``encoding-type=url``)."""
-    encoding = query.get("encoding-type", "")
-    if encoding not in ("", "url"):
-        raise invalid_argument("Invalid Encoding Method specified in Request", "encoding-type", encoding)
-    return encoding == "url"
-
-
-def _parse_keys_max(query: Mapping[str, str], name: str = "max-keys") -> int:
-    """max-keys, max-uploads or max-parts: at most 1,000 whatever is asked."""
-    return min(parse_integer(query, name, KEYS_MAX), KEYS_MAX)
-
-
-def parse_list_v1(query: Mapping[str, str]) -> ListParameters:
-    """ListObjects."""
-    prefix, delimiter, marker = query.get("prefix", ""), query.get("delimiter", ""), query.get("marker", "")
-    page = Page(prefix.encode(), delimiter.encode(), marker.encode(), _parse_keys_max(query))
-    return ListParameters(page, prefix, delimiter, _parse_encoding(query), marker)
-
-
-def parse_list_v2(query: Mapping[str, str]) -> ListParameters:
-    """ListObjectsV2. A continuation token beats start-after."""
-    prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
-    token, start_after = query.get("continuation-token"), query.get("start-after", "")
-    after, is_prefix = start_after.encode(), False
-    if token is not None:
-        after, is_prefix = decode_token(token)
-    page = Page(prefix.encode(), delimiter.encode(), after, _parse_keys_max(query), is_prefix)
-    fetch_owner = query.get("fetch-owner", "").lower() == "true"
-    return ListParameters(page, prefix, delimiter, _parse_encoding(query), "", token, start_after, fetch_owner)
-
-
-def parse_list_versions(query: Mapping[str, str]) -> ListVersionsParameters:
-    """ListObjectVersions."""
-    prefix, delimiter, marker = query.get("prefix", ""), query.get("delimiter", ""), query.get("key-marker", "")
-    version = query.get("version-id-marker")
-    if version is not None and not marker:
-        if version:
-            raise invalid_argument(
-                "A version-id marker cannot be specified without a key marker.", "version-id-marker", version
-            )
-        version = None
-    if version == "":
-        raise invalid_argument("A version-id marker cannot be empty.", "version-id-marker", "")
-    page = Page(prefix.encode(), delimiter.encode(), marker.encode(), _parse_keys_max(query))
-    return ListVersionsParameters(page, prefix, delimiter, _parse_encoding(query), marker, version)
-
-
-def parse_list_uploads(query: Mapping[str, str]) -> ListUploadsParameters:
-    """ListMultipartUploads."""
-    return ListUploadsParameters(
-        query.get("prefix", ""),
-        query.get("delimiter", ""),
-        _parse_encoding(query),
-        query.get("key-marker", ""),
-        query.get("upload-id-marker", "") if query.get("key-marker") else "",
-        _parse_keys_max(query, "max-uploads"),
-    )
-
-
-def parse_list_parts(query: Mapping[str, str]) -> ListPartsParameters:
-    """ListParts."""
-    return ListPartsParameters(
-        _parse_upload_id(query),
-        parse_integer(query, "part-number-marker", 0),
-        _parse_keys_max(query, "max-parts"),
-        _parse_encoding(query),
-    )
-
-
-def parse_list_buckets(query: Mapping[str, str]) -> ListBucketsParameters:
-    """ListBuckets."""
-    token = query.get("continuation-token")
-    after = ""
-    if token:
-        try:
-            after = decode_token(token)[0].decode()
-        except UnicodeDecodeError:
-            raise invalid_argument(
-                "The continuation token provided is incorrect", "continuation-token", token
-            ) from None
-    buckets_max = parse_integer(query, "max-buckets", 0, 1, 10_000) if query.get("max-buckets") else None
-    return ListBucketsParameters(query.get("prefix", ""), after, buckets_max)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from gateway.s3 import rendering
 from gateway.s3.errors import NoSuchKey
+from gateway.s3.list_requests import parse_list_uploads, parse_list_v1, parse_list_v2, parse_list_versions
 from gateway.s3.listing import Listing, VersionListing, decode_token
 from gateway.s3.rendering import Deleted, Owner, PartFields, UploadFields
-from gateway.s3.requests import parse_list_uploads, parse_list_v1, parse_list_v2, parse_list_versions
 from gateway.s3.times import format_iso
 
 MODEL = botocore.session.get_session().get_service_model("s3")

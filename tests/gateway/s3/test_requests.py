@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.s3 import requests
+from gateway.s3 import list_requests, requests
 from gateway.s3.errors import (
     EntityTooLarge,
     InvalidArgument,
@@ -110,46 +110,46 @@ def test_content_length():
 
 
 def test_lists():
-    asked = requests.parse_list_v1(
+    asked = list_requests.parse_list_v1(
         {"prefix": "ä", "delimiter": "/", "marker": "m", "max-keys": "5000", "encoding-type": "url"}
     )
     assert asked.page == ("ä".encode(), b"/", b"m", 1000, False)
     assert (asked.encoding, asked.marker) == (True, "m")
-    assert requests.parse_list_v1({}).page.keys_max == 1000
-    assert requests.parse_list_v1({"max-keys": "0"}).page.keys_max == 0
+    assert list_requests.parse_list_v1({}).page.keys_max == 1000
+    assert list_requests.parse_list_v1({"max-keys": "0"}).page.keys_max == 0
     token = encode_token(b"a/", is_prefix=True)
-    asked = requests.parse_list_v2(
+    asked = list_requests.parse_list_v2(
         {"list-type": "2", "continuation-token": token, "start-after": "z", "fetch-owner": "true"}
     )
     assert (asked.page.after, asked.page.after_prefix, asked.fetch_owner) == (b"a/", True, True)
     assert (asked.token, asked.start_after) == (token, "z")
-    versions = requests.parse_list_versions({"key-marker": "k", "version-id-marker": "v"})
+    versions = list_requests.parse_list_versions({"key-marker": "k", "version-id-marker": "v"})
     assert (versions.page.after, versions.version_id_marker) == (b"k", "v")
-    assert requests.parse_list_versions({"version-id-marker": "", "key-marker": ""}).version_id_marker is None
-    parts = requests.parse_list_parts({"uploadId": "u", "part-number-marker": "3", "max-parts": "2"})
+    assert list_requests.parse_list_versions({"version-id-marker": "", "key-marker": ""}).version_id_marker is None
+    parts = list_requests.parse_list_parts({"uploadId": "u", "part-number-marker": "3", "max-parts": "2"})
     assert (parts.upload_id, parts.after, parts.parts_max) == ("u", 3, 2)
-    uploads = requests.parse_list_uploads({"upload-id-marker": "u"})
+    uploads = list_requests.parse_list_uploads({"upload-id-marker": "u"})
     assert uploads.upload_id_marker == ""  # ignored without a key marker, as documented
-    buckets = requests.parse_list_buckets({"max-buckets": "7", "prefix": "a"})
+    buckets = list_requests.parse_list_buckets({"max-buckets": "7", "prefix": "a"})
     assert buckets == ("a", "", 7)
 
 
 @pytest.mark.parametrize(
     ("parse", "query"),
     [
-        (requests.parse_list_v1, {"max-keys": "-1"}),
-        (requests.parse_list_v1, {"max-keys": "x"}),
-        (requests.parse_list_v1, {"max-keys": "99999999999"}),
-        (requests.parse_list_v1, {"encoding-type": "base64"}),
-        (requests.parse_list_v2, {"continuation-token": ""}),
-        (requests.parse_list_v2, {"continuation-token": "x"}),
-        (requests.parse_list_versions, {"version-id-marker": "v"}),
-        (requests.parse_list_versions, {"key-marker": "k", "version-id-marker": ""}),
-        (requests.parse_list_parts, {"uploadId": ""}),
-        (requests.parse_list_parts, {"uploadId": "u", "part-number-marker": "-1"}),
-        (requests.parse_list_uploads, {"max-uploads": "-1"}),
-        (requests.parse_list_buckets, {"max-buckets": "0"}),
-        (requests.parse_list_buckets, {"continuation-token": "x"}),
+        (list_requests.parse_list_v1, {"max-keys": "-1"}),
+        (list_requests.parse_list_v1, {"max-keys": "x"}),
+        (list_requests.parse_list_v1, {"max-keys": "99999999999"}),
+        (list_requests.parse_list_v1, {"encoding-type": "base64"}),
+        (list_requests.parse_list_v2, {"continuation-token": ""}),
+        (list_requests.parse_list_v2, {"continuation-token": "x"}),
+        (list_requests.parse_list_versions, {"version-id-marker": "v"}),
+        (list_requests.parse_list_versions, {"key-marker": "k", "version-id-marker": ""}),
+        (list_requests.parse_list_parts, {"uploadId": ""}),
+        (list_requests.parse_list_parts, {"uploadId": "u", "part-number-marker": "-1"}),
+        (list_requests.parse_list_uploads, {"max-uploads": "-1"}),
+        (list_requests.parse_list_buckets, {"max-buckets": "0"}),
+        (list_requests.parse_list_buckets, {"continuation-token": "x"}),
         (requests.parse_abort, {}),
     ],
 )
@@ -192,8 +192,8 @@ HEADERS = st.dictionaries(st.sampled_from([
 @given(query=QUERY, headers=HEADERS)
 def test_any_parameters_are_parsed_or_a_typed_error(query, headers):
     for parse in (
-        requests.parse_list_v1, requests.parse_list_v2, requests.parse_list_versions, requests.parse_list_uploads,
-        requests.parse_list_parts, requests.parse_list_buckets, requests.parse_abort,
+        list_requests.parse_list_v1, requests.parse_list_v2, requests.parse_list_versions, requests.parse_list_uploads,
+        list_requests.parse_list_parts, requests.parse_list_buckets, requests.parse_abort,
     ):  # fmt: skip
         with suppress(S3Error):
             parse(query)

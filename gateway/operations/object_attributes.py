@@ -1,0 +1,41 @@
+"""What is kept with a version besides bytes, headers and metadata: tags, ACL, lock, encryption. Where all writes meet.
+
+Two moments. *Written*: ``settle_attributes`` runs inside the commit of every write of an object (put, copy, complete,
+form, append) and makes the record's ``extra`` map of what was asked for and what the bucket's defaults add. *Later*:
+a version's documents (``ReadView.version_documents``) override what its record says; ``find_attribute`` is the one
+reader of both. Names are those of ``gateway/store/version_document_format``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from gateway.operations.context import Context
+from gateway.s3.attributes import Attributes
+from gateway.store.ports import Bucket, ReadView, Version
+
+Settler = Callable[[Context, ReadView, Bucket, bytes, Attributes, Mapping[str, bytes]], Mapping[str, bytes]]
+"""(context, view, bucket, key, what was asked, what is settled) → what one feature adds to the record's ``extra``; may
+raise S3 errors (not permitted, not allowed by the bucket's settings). What is settled already stays: a completed upload
+brings what was settled when it was created.
+"""
+
+SETTLERS: Final[tuple[Settler, ...]] = ()
+
+
+def settle_attributes(
+    context: Context, view: ReadView, bucket: Bucket, key: bytes, asked: Attributes, extra: dict[str, bytes]
+) -> dict[str, bytes]:
+    """The ``extra`` map of a version about to be written: ``extra`` and what every feature adds."""
+    settled = dict(extra)
+    for settle in SETTLERS:
+        settled.update(settle(context, view, bucket, key, asked, settled))
+    return settled
+
+
+def find_attribute(view: ReadView, bucket: Bucket, version: Version, name: str) -> bytes | None:
+    """The value in force: the version's document if there is one (b"" was removed: None), else its record's."""
+    documents = view.version_documents(bucket.uid, version)
+    found = documents[name] if name in documents else version.record.extra.get(name)
+    return found or None

@@ -1,0 +1,44 @@
+"""What a writing request asks to be attached to its object besides headers and metadata: tags, ACL, lock, encryption.
+
+Read from headers (PutObject, CopyObject, CreateMultipartUpload) or form fields (PostObject, whose fields are folded to
+the headers' names first). Pure: names of accounts are not resolved and defaults of buckets not applied here; that is
+``operations/object_attributes``, inside the commit. A request without any of it costs one set lookup per header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class AclRequest(NamedTuple):
+    """An ACL by headers: a canned one, or grants as (permission, grantee type, grantee), never both."""
+
+    canned: str = ""
+    grants: tuple[tuple[str, str, str], ...] = ()
+
+
+class LockRequest(NamedTuple):
+    """Object Lock by headers. ``mode``: GOVERNANCE, COMPLIANCE or empty; ``until_ms``: unix ms; ``hold``: ON, OFF or
+    empty.
+    """
+
+    mode: str = ""
+    until_ms: int = 0
+    hold: str = ""
+
+
+class Attributes(NamedTuple):
+    """Everything asked for; None: not asked. ``tags`` by name, in the order sent."""
+
+    tags: dict[str, str] | None = None
+    acl: AclRequest | None = None
+    lock: LockRequest | None = None
+
+
+NO_ATTRIBUTES = Attributes()
+
+
+def parse_attributes(headers: Mapping[str, str]) -> Attributes:
+    """What ``headers`` (folded) ask for; each part's errors are those of its own parser."""
+    return NO_ATTRIBUTES
