@@ -2,7 +2,7 @@
 
 Stands between the log (``log_format``) and the row modules. Invariants: it is deterministic (the same batches in the
 same order give the same logical index, wherever their frames lie); each dot is applied once; whatever changes users,
-keys, buckets or documents moves ``state.generation``. It reads no clock and writes no files.
+keys, buckets or their documents moves ``state.generation``. It reads no clock and writes no files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ from gateway.store.document_format import PartRecord, UploadRecord, decode_recor
 from gateway.store.errors import Damaged
 from gateway.store.index import Transaction
 from gateway.store.index_format import BatchRow, OriginRow, SegmentRow, State
-from gateway.store.item_format import FAMILY_BUCKET, FAMILY_NULL_SLOT, FAMILY_VERSION
+from gateway.store.item_format import (
+    FAMILY_BUCKET,
+    FAMILY_NULL_SLOT,
+    FAMILY_VERSION,
+    FAMILY_VERSION_DOCUMENT,
+    split_version,
+)
 from gateway.store.log_format import (
     Imported,
     Incarnation,
@@ -34,6 +40,7 @@ from gateway.store.log_rows import is_applied, put_batch, put_incarnation, put_o
 from gateway.store.object_format import ObjectRecord, decode_object
 from gateway.store.object_rows import ObjectRows
 from gateway.store.segment_format import KIND_DATA, KIND_LOG
+from gateway.store.version_documents import apply_version_document, drop_version_documents
 from replication.change_format import Change, decode_change
 from replication.clock import tick
 from replication.crdt import Dot, winner
@@ -170,6 +177,11 @@ class Applier:
             if record is None and not change.dead:
                 record = decode_object(change.body)
             self.objects.apply(change, remote=remote, record=record)
+            if change.dead and change.family == FAMILY_VERSION:
+                drop_version_documents(self.transaction, *split_version(change.item))
+        elif change.family == FAMILY_VERSION_DOCUMENT:
+            if apply_version_document(self.transaction, change, self.is_applied):
+                self.state.generation += 1  # views cache which buckets have none
         else:
             item_rows.apply_item(self.transaction, change, self.is_applied)
             if change.family in item_rows.CONFIGURATION_FAMILIES:

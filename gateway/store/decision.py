@@ -30,6 +30,7 @@ from gateway.store.item_format import (
     FAMILY_NULL_SLOT,
     FAMILY_USER,
     FAMILY_VERSION,
+    FAMILY_VERSION_DOCUMENT,
     bucket_uid,
     document_item,
     null_slot_item,
@@ -42,6 +43,8 @@ from gateway.store.ports import Bucket, Version
 from gateway.store.scans import version_of
 from gateway.store.segment_format import KIND_DATA, KIND_LOG
 from gateway.store.staging import INLINE, StagedChunk, Staging
+from gateway.store.version_document_format import IDENTITY_SIZE, check_version_document
+from gateway.store.version_documents import locate_version_document
 from gateway.store.version_ids import NULL, NULL_VID, VersionId, decode_order, encode_order, make_vid
 from gateway.store.views import ConfigurationCache, Value, View
 from replication.change_format import Change, Ref, encode_change
@@ -151,6 +154,16 @@ class Decision(View):
         hlc, dot = self._tick(head.top_hlc)
         self._stage(Change(dot, hlc, family, item, True, replaces, (), body))
         return removed
+
+    def put_version_document(self, uid: bytes, version: Version, name: str, body: bytes | None) -> None:
+        """Set a document of one version; None removes it. ``KeyError`` if the version is not there."""
+        check_version_document(name, body or b"")
+        found = self.version(uid, version.key, version.id)
+        if found is None or found.order[:IDENTITY_SIZE] != version.order[:IDENTITY_SIZE]:
+            raise KeyError(f"version {version.id.text} is not there")
+        item, identity, live, replaces = locate_version_document(self.transaction, uid, found, name)
+        hlc, dot = self._tick(live[0].hlc if live else 0)
+        self._stage(Change(dot, hlc, FAMILY_VERSION_DOCUMENT, item, not body, replaces, (), identity + (body or b"")))
 
     def _replaced_nulls(self, key_id: int, nulls: tuple[bytes, ...]) -> tuple[Dot, ...]:
         """What a write to the slot replaces: its winner, and tombstones that lost; kept losers stay."""

@@ -79,6 +79,7 @@ class PartRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
     modified_ms: int = 0
     content: tuple[Ref, ...] = ()
     checksums: dict[str, str] = {}
+    extra: dict[str, bytes] = {}
 
 
 Record = TypeVar("Record", BucketRecord, UserRecord, AccessKeyRecord, UploadRecord, PartRecord)

@@ -8,7 +8,8 @@
     4 DOCUMENT     bucket uid 16 | document name              versioning, policy, …: one register each
     5 USER         user id
     6 ACCESS_KEY   access key id
-    7 VERSION_DOCUMENT  bucket uid 16 | version id 16 (zeros: null) | name length 1 | name | S3 key    tags, ACL, lock
+    7 VERSION_DOCUMENT  bucket uid 16 | version id 16 (zeros: null) | S3 key length u16 big endian | S3 key | name
+                                                              tags, ACL, lock of one version: version_document_format
 
 Numbers are never reused. Replication treats all of it as opaque bytes.
 """
@@ -29,6 +30,7 @@ FAMILY_VERSION_DOCUMENT: Final = 7
 
 UID_SIZE: Final = 16
 VID_SIZE: Final = 16
+_KEY_LENGTH_SIZE: Final = 2
 
 
 def bucket_uid(name: str, owner: str) -> bytes:
@@ -64,3 +66,22 @@ def document_item(uid: bytes, name: str) -> bytes:
 def split_document(item: bytes) -> tuple[bytes, str]:
     """(bucket uid, document name) of a document's item key."""
     return item[:UID_SIZE], item[UID_SIZE:].decode()
+
+
+def version_documents_prefix(uid: bytes, vid: bytes, key: bytes) -> bytes:
+    """What the item keys of all documents of one version begin with, and no other's."""
+    return uid + vid + len(key).to_bytes(_KEY_LENGTH_SIZE, "big") + key
+
+
+def version_document_item(uid: bytes, vid: bytes, key: bytes, name: str) -> bytes:
+    """Item key of one document of one version."""
+    return version_documents_prefix(uid, vid, key) + name.encode()
+
+
+def split_version_document(item: bytes) -> tuple[bytes, bytes, bytes, str]:
+    """(bucket uid, version id, S3 key, document name) of such an item key; ``ValueError`` if it is none."""
+    start = UID_SIZE + VID_SIZE + _KEY_LENGTH_SIZE
+    end = start + int.from_bytes(item[start - _KEY_LENGTH_SIZE : start], "big")
+    if len(item) <= end:
+        raise ValueError("the item key is cut short")
+    return item[:UID_SIZE], item[UID_SIZE : UID_SIZE + VID_SIZE], item[start:end], item[end:].decode()

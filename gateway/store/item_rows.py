@@ -33,7 +33,8 @@ from gateway.store.item_format import (
 )
 from gateway.store.object_format import decode_object
 from gateway.store.object_rows import count_visible
-from replication.change_format import Change, ChangeTooNew
+from gateway.store.version_document_format import check_version_document_item
+from replication.change_format import Change, ChangeInvalid, ChangeTooNew
 from replication.crdt import Dot, Entry, Write, is_removed, merge, winner
 
 CONFIGURATION_FAMILIES: Final = frozenset((FAMILY_BUCKET, FAMILY_DOCUMENT, FAMILY_USER, FAMILY_ACCESS_KEY))
@@ -77,6 +78,11 @@ def check_value(change: Change) -> None:
         raise ChangeTooNew(f"change {change.dot.seq} is of family {change.family}: upgrade this site")
     if change.family == FAMILY_BUCKET:
         decode_record(BucketRecord, change.body)  # a tombstone keeps the record, too
+    elif change.family == FAMILY_VERSION_DOCUMENT:
+        try:
+            check_version_document_item(change.item, change.body, dead=change.dead)
+        except ValueError as error:  # UnicodeDecodeError among them
+            raise ChangeInvalid(f"change {change.dot.seq} is no document of a version: {error}") from error
     elif change.dead:
         return
     elif change.family in (FAMILY_NULL_SLOT, FAMILY_VERSION):

@@ -95,6 +95,13 @@ class ReadView(Protocol):
         """The current version, which may be a delete marker; None if the key has none (an unversioned delete)."""
 
     def version(self, uid: bytes, key: bytes, version_id: VersionId) -> Version | None: ...
+    def version_documents(self, version_owner_uid: bytes, version: Version) -> dict[str, bytes]:
+        """What was changed of this version since it was written: names and values of ``version_document_format``.
+
+        They override what its record began with (``ObjectRecord.extra``, same names); b"" is an explicit removal. {} if
+        nothing was changed: next to free in a bucket where nothing ever was.
+        """
+
     def scan_heads(self, uid: bytes, start: bytes = b"") -> HeadScan: ...
     def scan_versions(self, uid: bytes, start: bytes = b"") -> VersionScan: ...
     def upload(self, upload_id: str) -> UploadRecord | None: ...
@@ -129,6 +136,12 @@ class WriteView(ReadView, Protocol):
 
     def remove_version(self, uid: bytes, key: bytes, version_id: VersionId) -> Version | None:
         """Remove one version for good (null: a tombstone in its slot; a loser is dropped). None if absent."""
+
+    def put_version_document(self, uid: bytes, version: Version, name: str, body: bytes | None) -> None:
+        """Set a document of one version of bucket ``uid`` (tags, ACL, retention, hold …); None removes it, also what
+        the version began with. ``KeyError`` if the version is not there (any more), ``ValueError`` for a body that the
+        name cannot have. Objects are as they were: neither Last-Modified nor ``generation`` tells of it.
+        """
 
     def put_bucket(self, record: BucketRecord) -> Bucket:
         """Create (or revive, with documents cleared) the bucket of this name and owner."""

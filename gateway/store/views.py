@@ -20,6 +20,7 @@ from gateway.store.log_rows import is_shipped
 from gateway.store.object_rows import count_visible, read_head, read_row, rows_of_vid
 from gateway.store.ports import Bucket, Version
 from gateway.store.scans import HeadWalk, VersionWalk, version_of
+from gateway.store.version_documents import has_version_documents, read_version_documents
 from gateway.store.version_ids import NULL_VID, VersionId, decode_order
 from replication.frame_format import FrameName
 from replication.ports import FrameLocation
@@ -141,6 +142,15 @@ class View:
             return None if row is None or row.dead else version_of(key, head, row)
         row = read_row(self.transaction, head.key_id, order) if order is not None else None
         return None if row is None or row.dead else version_of(key, head, row)
+
+    def version_documents(self, version_owner_uid: bytes, version: Version) -> dict[str, bytes]:
+        """Documents of a version changed since it was written (b"": removed); costs next to nothing in a bucket
+        that has none.
+        """
+        uid = version_owner_uid
+        if not self._cached("documented", uid, lambda: has_version_documents(self.transaction, uid)):
+            return {}
+        return read_version_documents(self.transaction, uid, version)
 
     def scan_heads(self, uid: bytes, start: bytes = b"") -> HeadWalk:
         """Current objects of a bucket, by key."""

@@ -25,6 +25,7 @@ from gateway.store.errors import ChunkGone, ChunkUnavailable
 from gateway.store.item_format import bucket_uid
 from gateway.store.object_format import REFS_DIRECT_MAX, ObjectRecord
 from gateway.store.ports import Bucket, Content, Head, Version
+from gateway.store.version_document_format import check_version_document
 from gateway.store.version_ids import NULL, VersionId, encode_order, make_vid
 from replication.change_format import REF_DATA, REF_PAGE, Ref
 from replication.clock import tick
@@ -50,6 +51,7 @@ class State:
     sorted: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
     uploads: dict[str, UploadRecord] = field(default_factory=dict)
     parts: dict[tuple[str, int], PartRecord] = field(default_factory=dict)
+    version_documents: dict[tuple[bytes, bytes, bytes], dict[str, bytes]] = field(default_factory=dict)
 
     def copy(self) -> State:
         """A snapshot that can be changed without touching this one."""
@@ -108,6 +110,9 @@ class MemoryView:
 
     def version(self, uid: bytes, key: bytes, version_id: VersionId) -> Version | None:
         return next((row for row in self._rows(uid, key) if row.id == version_id), None)
+
+    def version_documents(self, version_owner_uid: bytes, version: Version) -> dict[str, bytes]:
+        return dict(self._state.version_documents.get((version_owner_uid, version.key, version.order), {}))
 
     def scan_heads(self, uid: bytes, start: bytes = b"") -> HeadScan:
         return HeadScan(self, self._state, uid, start)
@@ -182,6 +187,14 @@ class MemoryView:
         if found is not None:
             self._set_rows(uid, key, [row for row in self._rows(uid, key) if row.id != version_id])
         return found
+
+    def put_version_document(self, uid: bytes, version: Version, name: str, body: bytes | None) -> None:
+        check_version_document(name, body or b"")
+        if version.order not in [row.order for row in self._rows(uid, version.key)]:
+            raise KeyError(version.id.text)
+        owner = (uid, version.key, version.order)
+        found = self._state.version_documents.get(owner, {})
+        self._state.version_documents[owner] = {**found, name: body or b""}
 
     def put_bucket(self, record: BucketRecord) -> Bucket:
         uid = bucket_uid(record.name, record.owner)

@@ -69,17 +69,28 @@ RECORDS = [
     UserRecord(id="u", name="Ursula", canonical_id="f" * 64, email="u@x", admin=True, disabled=True, created_ms=2),
     AccessKeyRecord(id="AK", secret="s", user="u", created_ms=3),
     UploadRecord(id="up", uid=b"u" * 16, key=b"k", owner="u", initiated_ms=4, headers={"a": "b"}),
-    PartRecord(number=3, size=9, etag="e", modified_ms=5, content=(Ref(0, b"c" * 32, 9),), checksums={"SHA1": "x"}),
+    PartRecord(
+        number=3,
+        size=9,
+        etag="e",
+        modified_ms=5,
+        content=(Ref(0, b"c" * 32, 9),),
+        checksums={"SHA1": "x"},
+        extra={"k": b"v"},
+    ),
 ]
 
 
 def test_golden_bytes_of_version_1():
     golden = (GOLDEN / "records_1.hex").read_text().split()
+    part_without_extra = golden.pop(5)  # as parts were written before they had it
     encoded = [encode_object(OBJECT), *map(encode_record, RECORDS)]
     assert [data.hex() for data in encoded] == golden
     assert decode_object(bytes.fromhex(golden[0])) == OBJECT
     for record, data in zip(RECORDS, golden[1:], strict=True):
         assert decode_record(type(record), bytes.fromhex(data)) == record
+    older = decode_record(PartRecord, bytes.fromhex(part_without_extra))
+    assert msgspec.structs.replace(older, extra=RECORDS[-1].extra) == RECORDS[-1]
 
 
 def test_missing_fields_at_the_end_take_their_defaults():

@@ -211,7 +211,9 @@ def state_of(site: IndexSite):
         seen["buckets"] = view.buckets()
         seen["users"], seen["keys"] = view.users(), view.access_keys("u")
         for bucket in view.buckets():
-            seen[bucket.uid] = list(view.scan_versions(bucket.uid)), list(view.scan_heads(bucket.uid))
+            versions = list(view.scan_versions(bucket.uid))
+            documents = [view.version_documents(bucket.uid, version) for version in versions]
+            seen[bucket.uid] = versions, documents, list(view.scan_heads(bucket.uid))
         seen["conflicts"] = count_conflicts(view).conflicts
     for table, key, value in logical_dump(site.index, site.open_pages):
         if table in ("items", "counts", "names"):

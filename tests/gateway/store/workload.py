@@ -8,6 +8,7 @@ import random
 from gateway.store.document_format import AccessKeyRecord, BucketRecord, PartRecord, UploadRecord, UserRecord
 from gateway.store.object_format import Condition, ObjectRecord
 from gateway.store.replica import Replica
+from gateway.store.version_document_format import HOLD_OFF, HOLD_ON, Retention, encode_retention
 from gateway.store.version_ids import NULL
 from replication.frame_format import FrameName
 from replication.ports import FrameLocation, LogPosition, PulledBatch
@@ -31,7 +32,15 @@ class Workload:
         self.bodies: list[bytes] = []
 
     def run(self, steps: int) -> None:
-        weights = {self.put: 12, self.remove: 6, self.upload: 6, self.bucket: 2, self.configure: 3, self.ship: 2}
+        weights = {
+            self.put: 12,
+            self.remove: 6,
+            self.upload: 6,
+            self.bucket: 2,
+            self.configure: 3,
+            self.ship: 2,
+            self.describe: 4,
+        }
         for step in self.rng.choices(list(weights), list(weights.values()), k=steps):
             step()
 
@@ -77,6 +86,20 @@ class Workload:
             found = [(version.key, version.id) for version in view.scan_versions(uid)]
         key, version_id = rng.choice(found) if found and rng.random() < 0.8 else (rng.choice(self.keys), NULL)
         self.site.commit(lambda view: view.remove_version(uid, key, version_id))
+
+    def describe(self) -> None:
+        """Change a document of some version, loser or marker."""
+        uid, rng = self.uid(), self.rng
+        if uid is None:
+            return
+        with self.site.view() as view:
+            found = list(view.scan_versions(uid))
+        if found:
+            version, name = rng.choice(found), rng.choice(["tags", "hold", "retention"])
+            bodies = {"tags": b"%d" % rng.randrange(99), "hold": rng.choice([HOLD_ON, HOLD_OFF])}
+            body = bodies.get(name) or encode_retention(Retention(rng.randrange(3), rng.randrange(99)))
+            body = body if rng.random() < 0.8 else None
+            self.site.commit(lambda view: view.put_version_document(uid, version, name, body))
 
     def upload(self) -> None:
         uid, rng, site = self.uid(), self.rng, self.site
