@@ -192,8 +192,9 @@ HEADERS = st.dictionaries(st.sampled_from([
 @given(query=QUERY, headers=HEADERS)
 def test_any_parameters_are_parsed_or_a_typed_error(query, headers):
     for parse in (
-        list_requests.parse_list_v1, requests.parse_list_v2, requests.parse_list_versions, requests.parse_list_uploads,
-        list_requests.parse_list_parts, requests.parse_list_buckets, requests.parse_abort,
+        list_requests.parse_list_v1, list_requests.parse_list_v2, list_requests.parse_list_versions,
+        list_requests.parse_list_uploads,
+        list_requests.parse_list_parts, list_requests.parse_list_buckets, requests.parse_abort,
     ):  # fmt: skip
         with suppress(S3Error):
             parse(query)
