@@ -68,8 +68,9 @@ class Site:
 
     @property
     def endpoint(self) -> str:
-        """The S3 endpoint."""
-        return f"http://127.0.0.1:{self.port}"
+        """The S3 endpoint; ``https`` if the settings name a certificate."""
+        scheme = "https" if "tls_certificate_file" in self.settings.get("server", {}) else "http"
+        return f"{scheme}://127.0.0.1:{self.port}"
 
     @property
     def config(self) -> Path:
@@ -179,8 +180,11 @@ class Site:
     def __exit__(self, *exc: object) -> None:
         self.kill() if exc[0] else self.stop()
 
-    def client(self, **config: Any) -> Any:
-        """A boto3 S3 client of the site's first user, SDK defaults but path addressing; ``config`` goes to botocore."""
+    def client(self, verify: str | None = None, **config: Any) -> Any:
+        """A boto3 S3 client of the site's first user, SDK defaults but path addressing; ``config`` goes to botocore.
+
+        ``verify``: a PEM file with the root to trust.
+        """
         config.setdefault("s3", {"addressing_style": "path"})
         config.setdefault("retries", {"max_attempts": 1})
         config.setdefault("max_pool_connections", 64)
@@ -190,6 +194,7 @@ class Site:
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             region_name="us-east-1",
+            verify=verify,
             config=Config(**config),
         )
 

@@ -1,4 +1,8 @@
-"""A real server for real clients: one site for the session, two workers, no cloud; a fresh bucket for each test."""
+"""A real server for real clients: one site for the session, two workers, no cloud; a fresh bucket for each test.
+
+The same again over TLS, with a root that no machine trusts. Outcomes of tests that say what they show (``proves``) make
+the table, see ``table.py``.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +16,74 @@ from typing import Any
 
 import pytest
 
+from tests.compat.clients.drivers import Driver, run_driver
+from tests.compat.clients.sdk import Checked, SdkRun
+from tests.compat.clients.table import Table
 from tests.compat.clients.trees import Runner
+from tests.support.authority import Authority, make_authority
 from tests.support.site import Site
 
 WRITTEN_S = 1_700_000_000
 """Long ago: S3 tells times in whole seconds, and a sync within the second of writing would see newer files."""
+DOMAIN = "s3.localhost"
+"""Buckets are its subdomains; nothing has to resolve it: clients are told to dial loopback."""
+TABLE = Table()
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with Site(tmp_path_factory.mktemp("compat"), "compat", workers=2) as site:
+    settings = {"server": {"domains": [DOMAIN]}}
+    with Site(tmp_path_factory.mktemp("compat"), "compat", workers=2, settings=settings) as site:
         yield site
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return make_authority(tmp_path_factory.mktemp("authority"), DOMAIN)
+
+
+@pytest.fixture(scope="session")
+def tls_site(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Site]:
+    files = {"tls_certificate_file": str(authority.chain), "tls_key_file": str(authority.key)}
+    settings = {"server": {"domains": [DOMAIN], **files}}
+    with Site(tmp_path_factory.mktemp("compat-tls"), "compat-tls", workers=2, settings=settings) as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def sdk_run(request: pytest.FixtureRequest) -> SdkRun:
+    """Runs a driver at most once over each scheme; which sites are started depends on the schemes asked for."""
+    done: dict[tuple[Driver, str], Checked] = {}
+
+    def run(driver: Driver, scheme: str) -> Checked:
+        if (driver, scheme) not in done:
+            site: Site = request.getfixturevalue("tls_site" if scheme == "https" else "site")
+            trusted = request.getfixturevalue("authority").root if scheme == "https" else None
+            vhost = f"{scheme}://{DOMAIN}:{site.port}"
+            done[driver, scheme] = Checked(run_driver(driver, site, vhost, trusted))
+        return done[driver, scheme]
+
+    return run
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
+    """Note the outcome for the table: of the test itself, or of the preparation it could not do without."""
+    outcome = yield
+    report = outcome.get_result()
+    shown = tuple(feature for mark in item.iter_markers("proves") for feature in mark.args)
+    client = getattr(getattr(item, "module", None), "CLIENT", None)
+    if shown and client and (report.when == "call" or not report.passed):
+        TABLE.add(client, shown, report.outcome)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the table, and write it where asked."""
+    path = os.environ.get("SKERRY_COMPAT_TABLE")
+    if path and TABLE.cells:
+        TABLE.write(Path(path))
+        terminalreporter.section("client × feature")
+        terminalreporter.write(TABLE.render())
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,110 @@
+"""Programs in other languages that drive their AWS SDK: built once, run once per endpoint, one JSON line a check.
+
+A driver gets everything from its environment (``COMPAT_*``) and prints ``{"check": name, "ok": bool, "detail": text}``.
+What is built lies outside the tree, in ``$SKERRY_COMPAT_CACHE`` or ``~/.cache/skerry-compat``. A toolchain or a registry
+that is not there skips the driver's tests and says why; a program that does not compile fails them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.compat.clients.features import DOT_KEYS, ODD_KEYS
+from tests.support.site import Site
+
+SOURCES = Path(__file__).resolve().parents[1] / "drivers"
+BUILD_TIMEOUT_S = 1500
+RUN_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True)
+class Driver:
+    """One program. ``fetch`` gets dependencies (a failure skips), ``build`` compiles (a failure fails)."""
+
+    name: str
+    tools: tuple[str, ...]
+    fetch: tuple[str, ...]
+    build: tuple[str, ...]
+    command: Callable[[Path], tuple[str, ...]]
+    environment: Callable[[Path], dict[str, str]] = lambda _: {}
+    keys: tuple[str, ...] = ODD_KEYS + DOT_KEYS
+
+
+def cache_directory(name: str) -> Path:
+    """Where the driver called ``name`` is built; kept between runs."""
+    root = Path(os.environ.get("SKERRY_COMPAT_CACHE") or Path.home() / ".cache" / "skerry-compat")
+    made = root / name
+    made.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+@cache
+def built(driver: Driver) -> tuple[str, ...]:
+    """The command line of the driver, built from its locked sources; skips if it cannot be."""
+    for tool in driver.tools:
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    place = cache_directory(driver.name)
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        source = place / "source"
+        shutil.copytree(SOURCES / driver.name, source, dirs_exist_ok=True)
+        environment = os.environ | driver.environment(place)
+        for step, words in (("fetch", driver.fetch), ("build", driver.build)):
+            if not words:
+                continue
+            done = subprocess.run(
+                words, cwd=source, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S
+            )
+            said = f"{' '.join(words)} exited {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}"
+            if done.returncode and step == "fetch":
+                pytest.skip(f"the dependencies of the {driver.name} driver cannot be had: {said}")
+            assert done.returncode == 0, said
+    return driver.command(place)
+
+
+def run_driver(driver: Driver, site: Site, vhost_endpoint: str, trusted: Path | None) -> dict[str, dict[str, Any]]:
+    """Run every check of the driver against ``site``: check → its JSON line. ``trusted``: the root to trust."""
+    command = built(driver)
+    client = site.client(**({"verify": str(trusted)} if trusted else {}))
+    bucket, versioned = (f"{driver.name}-{uuid.uuid4().hex[:10]}" for _ in range(2))
+    client.create_bucket(Bucket=bucket)
+    client.create_bucket(Bucket=versioned)
+    client.put_object(Bucket=bucket, Key="from-boto3", Body=b"written by boto3")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_") and not k.upper().endswith("_PROXY")}
+    environment |= driver.environment(cache_directory(driver.name)) | {
+        "COMPAT_ENDPOINT": site.endpoint,
+        "COMPAT_VHOST_ENDPOINT": vhost_endpoint,
+        "COMPAT_ACCESS_KEY": site.access_key,
+        "COMPAT_SECRET_KEY": site.secret_key,
+        "COMPAT_BUCKET": bucket,
+        "COMPAT_VERSIONED_BUCKET": versioned,
+        "COMPAT_KEYS": json.dumps(driver.keys),
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    if trusted:  # each runtime has a variable of its own for roots to trust
+        environment |= {"SSL_CERT_FILE": str(trusted), "NODE_EXTRA_CA_CERTS": str(trusted), "COMPAT_ROOT": str(trusted)}
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=RUN_TIMEOUT_S
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    results = {line["check"]: line for line in lines}
+    results["exit"] = {"ok": done.returncode == 0, "detail": f"{done.returncode}\n{done.stderr[-4000:]}"}
+    if results.get("cross", {}).get("ok"):
+        body = client.get_object(Bucket=bucket, Key="for-boto3")["Body"].read()
+        assert body == b"written by the driver"
+    return results
