@@ -27,7 +27,10 @@ class BucketRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class UserRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A user: id, name (display name), canonical id (64 hex), e-mail, whether admin (root) and whether disabled."""
+    """A user: id, name (display name), canonical id (64 hex), e-mail, whether admin (root) and whether disabled.
+
+    ``account``: the user id of the account it was made in; empty: it is an account of its own. ``path``: as in IAM.
+    """
 
     version: int = DOCUMENT_VERSION
     id: str = ""
@@ -38,6 +41,9 @@ class UserRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
     disabled: bool = False
     created_ms: int = 0
     extra: dict[str, bytes] = {}
+    account: str = ""
+    path: str = "/"
+    tags: dict[str, str] = {}
 
 
 class AccessKeyRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
