@@ -1,8 +1,8 @@
 """Programs in other languages that drive their AWS SDK: built once, run once per endpoint, one JSON line a check.
 
-A driver gets everything from its environment (``COMPAT_*``) and prints ``{"check": name, "ok": bool, "detail": text}``.
-What is built lies outside the tree, in ``$SKERRY_COMPAT_CACHE`` or ``~/.cache/skerry-compat``. A toolchain or a registry
-that is not there skips the driver's tests and says why; a program that does not compile fails them.
+A driver gets everything from its environment (``COMPAT_*``) and prints ``{"check": …, "ok": …, "detail": …}``. What is
+built lies outside the tree, in ``$SKERRY_COMPAT_CACHE`` or ``~/.cache/skerry-compat``. A toolchain or a registry that is
+not there skips the driver's tests and says why; a program that does not compile fails them.
 """
 
 from __future__ import annotations
@@ -50,29 +50,37 @@ def cache_directory(name: str) -> Path:
     return made
 
 
-@cache
 def built(driver: Driver) -> tuple[str, ...]:
     """The command line of the driver, built from its locked sources; skips if it cannot be."""
-    for tool in driver.tools:
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed")
+    command, missing = _build(driver)
+    if missing:
+        pytest.skip(missing)
+    return command
+
+
+@cache
+def _build(driver: Driver) -> tuple[tuple[str, ...], str]:
+    """The command line, and what is missing for it; tried once a session."""
+    absent = [tool for tool in driver.tools if shutil.which(tool) is None]
+    if absent:
+        return (), f"{' and '.join(absent)} not installed"
     place = cache_directory(driver.name)
     with (place / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         source = place / "source"
         shutil.copytree(SOURCES / driver.name, source, dirs_exist_ok=True)
         environment = os.environ | driver.environment(place)
-        for step, words in (("fetch", driver.fetch), ("build", driver.build)):
+        for words in (driver.fetch, driver.build):
             if not words:
                 continue
             done = subprocess.run(
                 words, cwd=source, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S
             )
-            said = f"{' '.join(words)} exited {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}"
-            if done.returncode and step == "fetch":
-                pytest.skip(f"the dependencies of the {driver.name} driver cannot be had: {said}")
+            said = f"{' '.join(words)} exited {done.returncode}: {(done.stdout + done.stderr).strip()[-3000:]}"
+            if done.returncode and words == driver.fetch:
+                return (), f"dependencies of the {driver.name} driver cannot be had: {said}"
             assert done.returncode == 0, said
-    return driver.command(place)
+    return driver.command(place), ""
 
 
 def run_driver(driver: Driver, site: Site, vhost_endpoint: str, trusted: Path | None) -> dict[str, dict[str, Any]]:

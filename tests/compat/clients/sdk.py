@@ -1,4 +1,4 @@
-"""One test a check for the drivers of foreign SDKs: over http and over https, each driver run once for all its checks."""
+"""One test a check for the drivers of foreign SDKs, over http and over https; a driver runs once for all its checks."""
 
 from __future__ import annotations
 
