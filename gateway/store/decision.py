@@ -27,6 +27,7 @@ from gateway.store.item_format import (
     FAMILY_ACCESS_KEY,
     FAMILY_BUCKET,
     FAMILY_DOCUMENT,
+    FAMILY_IDENTITY,
     FAMILY_NULL_SLOT,
     FAMILY_USER,
     FAMILY_VERSION,
@@ -217,6 +218,10 @@ class Decision(View):
     def delete_access_key(self, access_key_id: str) -> None:
         """Remove an access key. No effect if there is none."""
         self._set_item(FAMILY_ACCESS_KEY, access_key_id.encode(), None)
+
+    def put_identity(self, name: str, body: bytes | None) -> None:
+        """Set an identity item; None removes it."""
+        self._set_item(FAMILY_IDENTITY, name.encode(), body)
 
     def _set_item(self, family: int, item: bytes, body: bytes | None) -> None:
         if body is not None:

@@ -10,6 +10,7 @@
     6 ACCESS_KEY   access key id
     7 VERSION_DOCUMENT  bucket uid 16 | version id 16 (zeros: null) | S3 key length u16 big endian | S3 key | name
                                                               tags, ACL, lock of one version: version_document_format
+    8 IDENTITY     kind | "/" | … (UTF-8)                     roles, groups, policies, who has them: identity_format
 
 Numbers are never reused. Replication treats all of it as opaque bytes.
 """
@@ -27,6 +28,7 @@ FAMILY_DOCUMENT: Final = 4
 FAMILY_USER: Final = 5
 FAMILY_ACCESS_KEY: Final = 6
 FAMILY_VERSION_DOCUMENT: Final = 7
+FAMILY_IDENTITY: Final = 8
 
 UID_SIZE: Final = 16
 VID_SIZE: Final = 16

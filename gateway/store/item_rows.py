@@ -6,7 +6,8 @@ Stands between ``apply`` and the tables ``items`` and ``names``. The stored entr
 * bucket: observed-remove: live if any sibling is, or if anything visible is left in it (concurrent writes revive it);
   two owners' buckets of one name: the earlier keeps the name, others are called ``<name>--<8 hex of uid>``;
 * document: the greatest order; but ``versioning``: Enabled wins among siblings;
-* user, access key: deleted wins, disabled wins.
+* user, access key: deleted wins, disabled wins;
+* identity (roles, groups, policies, memberships …): deleted wins, else the greatest order.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from typing import Final, NamedTuple
 import msgspec
 
 from gateway.store.document_format import AccessKeyRecord, BucketRecord, UserRecord, decode_record
+from gateway.store.identity_format import check_identity_item
 from gateway.store.index import Transaction
 from gateway.store.index_format import encode_dot
 from gateway.store.item_format import (
     FAMILY_ACCESS_KEY,
     FAMILY_BUCKET,
     FAMILY_DOCUMENT,
+    FAMILY_IDENTITY,
     FAMILY_NULL_SLOT,
     FAMILY_USER,
     FAMILY_VERSION,
@@ -37,7 +40,9 @@ from gateway.store.version_document_format import check_version_document_item
 from replication.change_format import Change, ChangeInvalid, ChangeTooNew
 from replication.crdt import Dot, Entry, Write, is_removed, merge, winner
 
-CONFIGURATION_FAMILIES: Final = frozenset((FAMILY_BUCKET, FAMILY_DOCUMENT, FAMILY_USER, FAMILY_ACCESS_KEY))
+CONFIGURATION_FAMILIES: Final = frozenset(
+    (FAMILY_BUCKET, FAMILY_DOCUMENT, FAMILY_USER, FAMILY_ACCESS_KEY, FAMILY_IDENTITY)
+)
 _FAMILIES: Final = CONFIGURATION_FAMILIES | {FAMILY_NULL_SLOT, FAMILY_VERSION, FAMILY_VERSION_DOCUMENT}
 VERSIONING: Final = "versioning"
 _BUCKET_NAME_MAX: Final = 63
@@ -83,6 +88,8 @@ def check_value(change: Change) -> None:
             check_version_document_item(change.item, change.body, dead=change.dead)
         except ValueError as error:  # UnicodeDecodeError among them
             raise ChangeInvalid(f"change {change.dot.seq} is no document of a version: {error}") from error
+    elif change.family == FAMILY_IDENTITY:
+        check_identity_item(change.item, change.body, dead=change.dead)
     elif change.dead:
         return
     elif change.family in (FAMILY_NULL_SLOT, FAMILY_VERSION):
@@ -167,6 +174,20 @@ def scan_access_keys(transaction: Transaction) -> list[AccessKeyRecord]:
     return [key for key in found if key is not None]
 
 
+def read_identity(transaction: Transaction, name: str) -> bytes | None:
+    """The body of an identity item that was not deleted."""
+    return _identity_of(read_entry(transaction, FAMILY_IDENTITY, name.encode()))
+
+
+def scan_identities(transaction: Transaction, prefix: str) -> list[tuple[str, bytes]]:
+    """(name, body) of the identity items whose names begin with ``prefix``, by name."""
+    found = [
+        (item.decode(), _identity_of(entry))
+        for item, entry in scan_entries(transaction, FAMILY_IDENTITY, prefix.encode())
+    ]
+    return [(name, body) for name, body in found if body is not None]
+
+
 def derived_name(name: str, uid: bytes) -> str:
     """What a bucket is called where an earlier one of another owner has its name."""
     suffix = _SUFFIX + uid.hex()[:_SUFFIX_HEX]
@@ -223,6 +244,10 @@ def _access_key_of(entry: Entry) -> AccessKeyRecord | None:
     records = [decode_record(AccessKeyRecord, write.body) for write in entry.live]
     disabled = any(record.disabled for record in records)
     return msgspec.structs.replace(records[0], disabled=disabled) if disabled else records[0]
+
+
+def _identity_of(entry: Entry) -> bytes | None:
+    return None if not entry.live or is_removed(entry) else entry.live[0].body
 
 
 def _decode_entry(data: bytes) -> Entry:

@@ -91,6 +91,12 @@ class ReadView(Protocol):
     def users(self) -> list[UserRecord]: ...
     def access_key(self, access_key_id: str) -> AccessKeyRecord | None: ...
     def access_keys(self, user_id: str) -> list[AccessKeyRecord]: ...
+    def identity(self, name: str) -> bytes | None:
+        """The body of an identity item (``identity_format``): a role, a policy, a membership …; None if there is none."""
+
+    def identities(self, prefix: str) -> list[tuple[str, bytes]]:
+        """(name, body) of the identity items whose names begin with ``prefix``, by name."""
+
     def current(self, uid: bytes, key: bytes) -> Version | None:
         """The current version, which may be a delete marker; None if the key has none (an unversioned delete)."""
 
@@ -154,6 +160,9 @@ class WriteView(ReadView, Protocol):
     def delete_user(self, user_id: str) -> None: ...
     def put_access_key(self, record: AccessKeyRecord) -> None: ...
     def delete_access_key(self, access_key_id: str) -> None: ...
+    def put_identity(self, name: str, body: bytes | None) -> None:
+        """Set an identity item; None removes it."""
+
     def open_upload(self, record: UploadRecord) -> None: ...
     def put_part(self, upload_id: str, record: PartRecord) -> None:
         """Store or replace a part. The upload must be open."""
@@ -217,4 +226,19 @@ class Store(Protocol):
         """One content out of the refs of several (multipart Complete), paged when they are many. Durable as a writer's.
 
         The refs must stay referenced by something visible until the commit that uses the result.
+        """
+
+    async def evict(self, refs: Sequence[Ref]) -> int:
+        """Give up the local copy of a content that the cloud is verified to have: bytes that are dead space now.
+
+        ``refs``: the contents of the versions that are to be in the cloud only, together (``record.content`` of each;
+        leave a part table here). A chunk stays if anything else needs it on this site: another version, an open
+        upload, a patch against it; or if the cloud is not known to have it. 0 is no error. The versions stay as they
+        are: reading fetches what is not here, and keeps it.
+        """
+
+    async def fetch_local(self, refs: Sequence[Ref]) -> int:
+        """Have all of a content on this site again, until it is evicted: plaintext bytes that had to be fetched.
+
+        Raises ``ChunkUnavailable``, ``Damaged``, ``DiskFull``, ``ReadOnlyStore``.
         """

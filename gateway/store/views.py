@@ -117,6 +117,16 @@ class View:
         found = self._cached("keys", None, lambda: item_rows.scan_access_keys(self.transaction))
         return [key for key in found if key.user == user_id]
 
+    def identity(self, name: str) -> bytes | None:
+        """The body of an identity item."""
+        return self._cached("identity", name, lambda: item_rows.read_identity(self.transaction, name))
+
+    def identities(self, prefix: str) -> list[tuple[str, bytes]]:
+        """(name, body) of identity items, by name."""
+        return list(
+            self._cached("identities", prefix, lambda: item_rows.scan_identities(self.transaction, prefix))
+        )
+
     # objects
 
     def current(self, uid: bytes, key: bytes) -> Version | None:

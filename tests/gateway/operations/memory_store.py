@@ -22,6 +22,7 @@ import msgspec
 
 from gateway.store.document_format import AccessKeyRecord, BucketRecord, PartRecord, UploadRecord, UserRecord
 from gateway.store.errors import ChunkGone, ChunkUnavailable
+from gateway.store.identity_format import check_identity_item
 from gateway.store.item_format import bucket_uid
 from gateway.store.object_format import REFS_DIRECT_MAX, ObjectRecord
 from gateway.store.ports import Bucket, Content, Head, Version
@@ -52,6 +53,7 @@ class State:
     uploads: dict[str, UploadRecord] = field(default_factory=dict)
     parts: dict[tuple[str, int], PartRecord] = field(default_factory=dict)
     version_documents: dict[tuple[bytes, bytes, bytes], dict[str, bytes]] = field(default_factory=dict)
+    identities: dict[str, bytes] = field(default_factory=dict)
 
     def copy(self) -> State:
         """A snapshot that can be changed without touching this one."""
@@ -101,6 +103,12 @@ class MemoryView:
 
     def access_keys(self, user_id: str) -> list[AccessKeyRecord]:
         return [key for key in self._state.keys.values() if key.user == user_id]
+
+    def identity(self, name: str) -> bytes | None:
+        return self._state.identities.get(name)
+
+    def identities(self, prefix: str) -> list[tuple[str, bytes]]:
+        return sorted((name, body) for name, body in self._state.identities.items() if name.startswith(prefix))
 
     def _rows(self, uid: bytes, key: bytes) -> tuple[Version, ...]:
         return self._state.rows.get(uid, {}).get(key, ())
@@ -231,6 +239,14 @@ class MemoryView:
         self._state.generation += 1
         del self._state.keys[access_key_id]
 
+    def put_identity(self, name: str, body: bytes | None) -> None:
+        check_identity_item(name.encode(), body or b"", dead=body is None)
+        self._state.generation += 1
+        if body is None:
+            self._state.identities.pop(name, None)
+        else:
+            self._state.identities[name] = body
+
     def open_upload(self, record: UploadRecord) -> None:
         self._state.uploads[record.id] = record
 
@@ -333,6 +349,7 @@ class MemoryStore:
         self.state = State()
         self.chunks: dict[bytes, bytes] = {}
         self.replicated: set[bytes] = set()
+        self.evicted: set[bytes] = set()
         self.site, self.incarnation = os.urandom(16), os.urandom(8)
         self.fail_next_commit: BaseException | None = None
         self.fail_writes: BaseException | None = None
@@ -396,6 +413,18 @@ class MemoryStore:
                 yield piece
             if not left:
                 return
+
+    async def evict(self, refs: Sequence[Ref]) -> int:
+        fresh = {ref.id: ref.size for ref in refs if ref.id not in self.evicted}
+        self.evicted.update(fresh)
+        return sum(fresh.values())
+
+    async def fetch_local(self, refs: Sequence[Ref]) -> int:
+        if self.unavailable:
+            raise ChunkUnavailable("the cloud cannot be reached")
+        absent = {ref.id: ref.size for ref in refs if ref.id in self.evicted}
+        self.evicted.difference_update(absent)
+        return sum(absent.values())
 
     async def splice(self, refs: Sequence[Ref]) -> Content:
         return Content(self.page(refs), sum(ref.size for ref in refs))

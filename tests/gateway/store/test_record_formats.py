@@ -66,7 +66,18 @@ OBJECT = ObjectRecord(
 )
 RECORDS = [
     BucketRecord(name="bk", owner="root", created_ms=1, region="eu"),
-    UserRecord(id="u", name="Ursula", canonical_id="f" * 64, email="u@x", admin=True, disabled=True, created_ms=2),
+    UserRecord(
+        id="u",
+        name="Ursula",
+        canonical_id="f" * 64,
+        email="u@x",
+        admin=True,
+        disabled=True,
+        created_ms=2,
+        account="acct",
+        path="/ops/",
+        tags={"k": "v"},
+    ),
     AccessKeyRecord(id="AK", secret="s", user="u", created_ms=3),
     UploadRecord(id="up", uid=b"u" * 16, key=b"k", owner="u", initiated_ms=4, headers={"a": "b"}),
     PartRecord(
@@ -84,11 +95,15 @@ RECORDS = [
 def test_golden_bytes_of_version_1():
     golden = (GOLDEN / "records_1.hex").read_text().split()
     part_without_extra = golden.pop(5)  # as parts were written before they had it
+    golden.insert(2, golden.pop())
+    user_without_account = golden.pop(3)  # likewise
     encoded = [encode_object(OBJECT), *map(encode_record, RECORDS)]
     assert [data.hex() for data in encoded] == golden
     assert decode_object(bytes.fromhex(golden[0])) == OBJECT
     for record, data in zip(RECORDS, golden[1:], strict=True):
         assert decode_record(type(record), bytes.fromhex(data)) == record
+    user = decode_record(UserRecord, bytes.fromhex(user_without_account))
+    assert msgspec.structs.replace(user, account="acct", path="/ops/", tags={"k": "v"}) == RECORDS[1]
     older = decode_record(PartRecord, bytes.fromhex(part_without_extra))
     assert msgspec.structs.replace(older, extra=RECORDS[-1].extra) == RECORDS[-1]
 
