@@ -25,6 +25,7 @@ from gateway.store.item_format import (
     split_version,
 )
 from gateway.store.log_format import (
+    Evicted,
     Imported,
     Incarnation,
     Own,
@@ -114,6 +115,9 @@ class Applier:
             upload_rows.close_upload(self.transaction, self.state, record.upload_id)
         elif isinstance(record, Incarnation):
             self._apply_incarnation(record)
+        elif isinstance(record, Evicted):
+            for chunk_id, size in record.chunks:
+                self.chunks.evict(chunk_id, size)
 
     def place_logged(self, header: FrameHeader, kind: int, number: int, offset: int) -> None:
         """Replay: the log says that the frame became its chunk's local one; ``relocate`` knows where it lies now."""

@@ -22,6 +22,7 @@ from gateway.store.index import Transaction
 from gateway.store.index_format import (
     CHUNK_CONDEMNED,
     CHUNK_COUNTED,
+    CHUNK_EVICTED,
     CHUNK_HOLDS,
     CHUNK_LOCAL,
     CLOUD_FIXED,
@@ -39,9 +40,11 @@ from gateway.store.index_format import (
 from gateway.store.local_frames import FrameAbsent
 from gateway.store.segment_format import SEGMENT_HEADER_SIZE
 from replication.change_format import Ref
-from replication.frame_format import CODEC_PATCH, KIND_PAGE, FrameHeader, FrameName, decode_header
+from replication.frame_format import CODEC_PATCH, KIND_DATA, KIND_PAGE, FrameHeader, FrameName, decode_header
 from replication.ports import FrameLocation
 
+_OF_THE_FRAME = CHUNK_LOCAL | CHUNK_CONDEMNED | CHUNK_COUNTED | CHUNK_EVICTED
+"""Flags that tell of a chunk's local frame, not of the chunk: another frame begins without them."""
 RELEASE_CHUNK = b"c"
 RELEASE_UPLOAD = b"u"
 
@@ -97,7 +100,7 @@ class ChunkRows:
             if row.local:
                 row = self.take_away(header.chunk_id, row)
             # The new frame was counted into no backlog yet, whatever was of the one before it.
-            refcount, flags = row.refcount, row.flags & ~(CHUNK_LOCAL | CHUNK_CONDEMNED | CHUNK_COUNTED)
+            refcount, flags = row.refcount, row.flags & ~_OF_THE_FRAME
         placed = placed_chunk(header, kind, number, offset, refcount, flags)
         self._add_live(placed, 1)
         self.put(header.chunk_id, placed)
@@ -128,6 +131,15 @@ class ChunkRows:
             self.dereference(base.chunk_id)
         return bare
 
+    def evict(self, chunk_id: bytes, raw_size: int) -> None:
+        """The chunk's local frame is given up (the caller made sure that the cloud has the chunk)."""
+        row = self.get(chunk_id) or absent_chunk(KIND_DATA, raw_size)
+        if row.local:
+            row = self.take_away(chunk_id, row)
+        self.put(chunk_id, row._replace(flags=row.flags | CHUNK_EVICTED))
+        if not row.refcount:  # a rebuild knows who needs it only when it has opened all pages
+            self._transaction.put(self._tables.release, RELEASE_CHUNK + chunk_id, b"")
+
     # references
 
     def reference(self, chunk_id: bytes, frame_kind: int, size: int) -> None:
@@ -154,7 +166,8 @@ class ChunkRows:
         row = self.get(chunk_id)
         if row is None or not row.refcount:
             raise Damaged(f"a reference to chunk {chunk_id.hex()} is let go that nothing held: rebuild the index")
-        self.put(chunk_id, row._replace(refcount=row.refcount - 1))
+        flags = row.flags if row.refcount > 1 else row.flags & ~CHUNK_EVICTED
+        self.put(chunk_id, row._replace(refcount=row.refcount - 1, flags=flags))
         if row.refcount == 1:
             self._transaction.put(self._tables.release, RELEASE_CHUNK + chunk_id, b"")
 
@@ -324,6 +337,15 @@ def is_whole_in_cloud(transaction: Transaction, chunk_id: bytes) -> bool:
     """Whether some full frame of the chunk lies in the cloud."""
     location = locate_chunk(transaction, chunk_id)
     return location is not None and decode_header(location.header).codec != CODEC_PATCH
+
+
+def is_readable_in_cloud(transaction: Transaction, chunk_id: bytes) -> bool:
+    """Whether the cloud is known to have the chunk with all it takes to open it."""
+    location = locate_chunk(transaction, chunk_id)
+    if location is None:
+        return False
+    bases = decode_header(location.header).bases
+    return all(locate_frame(transaction, base) or is_whole_in_cloud(transaction, base.chunk_id) for base in bases)
 
 
 def locate_chunk(transaction: Transaction, chunk_id: bytes) -> FrameLocation | None:

@@ -21,11 +21,12 @@ from gateway.store.content import SyncGate
 from gateway.store.decision import Decision
 from gateway.store.errors import ChunkUnavailable, Damaged, DiskFull, ReadOnlyStore
 from gateway.store.frames import SealedFrame
+from gateway.store.index_format import CHUNK_EVICTED
 from gateway.store.local_frames import FrameAbsent
 from gateway.store.segment_format import KIND_DATA
 from gateway.store.segments import write_error
 from gateway.store.shared import Shared
-from replication.frame_format import FrameHeader, FrameInvalid, FrameName, decode_header
+from replication.frame_format import FrameHeader, FrameInvalid, FrameName, decode_header, encode_header
 from replication.ports import ChunkFetcher, CloudError, CloudMissing, Frame, FrameLocation
 
 
@@ -226,6 +227,8 @@ def install_frame(
         if (row.number, row.offset) != damaged:
             return False
         chunks.take_away(header.chunk_id, row)
+    if row.flags & CHUNK_EVICTED:  # the log said that it is not here: it must also say that it is again
+        decision.placed.append((number, offset, encode_header(header)))
     chunks.place(header, KIND_DATA, number, offset)
     return True
 

@@ -25,6 +25,7 @@ defaults; tags are never reused. A tag this reader does not know is ``FormatTooN
     5 UploadOpened   record        6 PartStored  upload id, record        7 UploadClosed  upload id
     8 Incarnation    site, incarnation
     9 Placed         [[segment number, offset, header], …]     frames of data segments referenced from here on
+   10 Evicted        [[chunk id, plaintext size], …]           their frames are given up: the cloud has them
 
 A batch is whole if its checksum, its frames' hash and its envelope hold. What lies behind the last whole batch of a
 segment is a torn tail (or was never acknowledged).
@@ -135,7 +136,13 @@ class Placed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=9):
     frames: tuple[tuple[int, int, bytes], ...]
 
 
-Record = Own | Imported | Pulled | Shipped | UploadOpened | PartStored | UploadClosed | Incarnation | Placed
+class Evicted(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=10):
+    """Chunks whose local frames are given up, because the cloud was verified to have them: (id, plaintext size)."""
+
+    chunks: tuple[tuple[bytes, int], ...]
+
+
+Record = Own | Imported | Pulled | Shipped | UploadOpened | PartStored | UploadClosed | Incarnation | Placed | Evicted
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Record])
 _tags_decoder = msgspec.msgpack.Decoder(list[list[object]])
@@ -232,7 +239,7 @@ def open_records(keyring: Keyring, segment_id: bytes, number: int, envelope: byt
             tags = {record[0] for record in _tags_decoder.decode(plaintext)}
         except (msgspec.MsgspecError, IndexError):
             raise Damaged(f"log batch {number} holds no records: {error}") from error
-        unknown = [tag for tag in tags if not isinstance(tag, int) or not 1 <= tag <= 9]
+        unknown = [tag for tag in tags if not isinstance(tag, int) or not 1 <= tag <= 10]
         if unknown:
             raise FormatTooNew(f"log batch {number} holds records of kind {unknown[0]}: upgrade this site") from error
         raise Damaged(f"log batch {number} holds a broken record: {error}") from error

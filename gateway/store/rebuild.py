@@ -6,10 +6,10 @@ rebuild leaves nothing half done. No other process may have the store open.
 
 Frames are placed where they lie now, by their names: the log says which frame became a chunk's local one, and frames
 that are gone by now (collected) are passed over; what was hydrated, or moved out of a log segment whose frames were
-given back, which no log tells, is found afterwards. Of two copies of a frame the newer counts if it is whole (a crash
-may have left half a copy). A gap or
-damage in the log is ``Damaged``. If the log's end is torn and no index vouches for it, what was cut may have been
-shipped: the site takes a new incarnation at once and issues anew what was not.
+given back, which no log tells, is found afterwards; what was evicted stays away. Of two copies of a frame the newer
+counts if it is whole (a crash may have left half a copy). A gap or damage in the log is ``Damaged``. If the log's end
+is torn and no index vouches for it, what was cut may have been shipped: the site takes a new incarnation at once and
+issues anew what was not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gateway.store.decision import Decision
 from gateway.store.errors import Damaged
 from gateway.store.found_frames import BrokenStretch, Findings, find_log, scan_frames
 from gateway.store.index import MAP_SIZE_DEFAULT, Index, IndexUnreadable, Transaction
-from gateway.store.index_format import CHUNK_HOLDS, SegmentRow, decode_chunk
+from gateway.store.index_format import CHUNK_EVICTED, CHUNK_HOLDS, SegmentRow, decode_chunk
 from gateway.store.layout import DataDirectory
 from gateway.store.log import FoundBatch, Log
 from gateway.store.log_rows import read_batch_row
@@ -203,8 +203,27 @@ class _Rebuild:
         while True:
             while self._settle_once():
                 pass
-            if not self._take_away_unreadable():  # only now: a base may be among what was just placed
+            # Only now: a base may be among what was just placed, or be needed although it was evicted.
+            if not self._bring_bases() and not self._take_away_unreadable():
                 return
+
+    def _bring_bases(self) -> bool:
+        """Place what local patches lack and some segment still holds: whether there was any."""
+        changed = False
+        with self._index.begin_write() as transaction:
+            applier = Applier(transaction, self._directory.site, transaction.load_state(), self._open_pages)
+            tables, after = transaction.tables, b""
+            while found := transaction.first(tables.chunks, after):
+                after = found[0] + b"\0"
+                row = decode_chunk(found[1])
+                if row.refcount and row.local:
+                    missing = [base for base in row.bases if not _is_whole_here(applier.chunks, base)]
+                    brought = [self._bring_base(transaction, applier.chunks, base) for base in missing]
+                    changed = changed or any(brought)
+            applier.chunks.flush_segments()
+            transaction.save_state(applier.state)
+            transaction.commit()
+        return changed
 
     def _take_away_unreadable(self) -> bool:
         """Patches of a former life of their chunk, whose bases were collected, are not here: whether there were any."""
@@ -233,7 +252,7 @@ class _Rebuild:
                 chunk_id, data = found
                 after = chunk_id + b"\0"
                 row = decode_chunk(data)
-                if row.refcount and not row.local:
+                if row.refcount and not row.local and not row.flags & CHUNK_EVICTED:
                     changed = self._place_found(transaction, applier.chunks, chunk_id) or changed
                 elif row.refcount and row.frame_kind == KIND_PAGE and not row.flags & CHUNK_HOLDS:
                     changed = applier.chunks.hold_children(chunk_id) or changed

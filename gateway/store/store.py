@@ -24,6 +24,7 @@ from gateway.store.collect import Collector, CollectSetup, collect_forever
 from gateway.store.commit import Committer
 from gateway.store.content import BodyWriter, SyncGate, WriterSetup
 from gateway.store.errors import BadDataDirectory, StoreError
+from gateway.store.evict import Evictor, EvictSetup
 from gateway.store.frames import FrameMaker
 from gateway.store.hydration import HydrationSetup, Hydrator
 from gateway.store.index import MAP_SIZE_DEFAULT, Index, IndexUnreadable
@@ -115,6 +116,12 @@ class SiteStore:
         self.hydrator = Hydrator(hydration, fetcher)
         self.reader = Reader(self.local, self.find_chunk, parts.cache, shared, self._readers, self.hydrator)
         self._splicer = Splicer(self._setup, self.reader)
+        self.evictor = Evictor(
+            EvictSetup(
+                *(self.find_chunk, self.local, self.reader, self.hydrator, shared, self.reserve, self._readers),
+                self.committer.commit,
+            )
+        )
         self._housekeeping = ThreadPoolExecutor(1, "skerry-collect")
         self.collector = Collector(
             CollectSetup(
@@ -155,6 +162,14 @@ class SiteStore:
     async def splice(self, refs: Sequence[Ref]) -> Content:
         """One content out of the refs of several; see ``ports.Store.splice``."""
         return await self._splicer.splice(refs)
+
+    async def evict(self, refs: Sequence[Ref]) -> int:
+        """Give up the local copy of what only these refs need; see ``ports.Store.evict``."""
+        return await self.evictor.evict(refs)
+
+    async def fetch_local(self, refs: Sequence[Ref]) -> int:
+        """Have all of it on this site again; see ``ports.Store.fetch_local``."""
+        return await self.evictor.fetch_local(refs)
 
     def find_chunk(self, chunk_id: bytes) -> ChunkPlace | None:
         """A chunk's row in a snapshot of now."""
