@@ -2,31 +2,70 @@
 
 Fails closed: an unknown key, a disabled key, a key whose user is gone or disabled are all None, and the caller answers
 as if the key did not exist. The cache holds only keys that exist, so nobody can fill it with invented ones.
+
+What authorization needs of a principal is in it, filled here once a generation (``find_principal``), never per request:
+
+* ``user`` the user, or for a role's session a ``UserRecord`` made of the role (id: the role's unique id, name: its name);
+* ``account`` the user id of the account it lives in (``arns.account_of``): what buckets and objects name as their owner;
+* ``policies`` the identity's policies, parsed (``gateway.s3.policy_document.parse_policy(text, with_principal=False)``):
+  its own, its groups', its role's. They count only for principals that are not an account's own user, which may do all;
+* ``session`` the policies a session was narrowed with (None: it was not; all of them are one set, of which one must
+  allow). They also narrow an account's own user;
+* ``role_path``, ``session_name`` of an assumed role's session, else empty.
+
+Whoever makes temporary credentials builds a ``Principal`` with these fields; ``access_key`` is then one with their secret.
 """
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from gateway.identity.arns import account_of, role_arn, session_arn, user_arn
+from gateway.s3.policy_document import Policy
 from gateway.store.document_format import AccessKeyRecord, UserRecord
 from gateway.store.ports import ReadView
 
+ANONYMOUS_ID: Final = "65a011a29cdf8ec533ec3d1ccaae921c"
+"""The canonical id under which AWS shows what nobody signed for: the owner of objects written anonymously."""
+
 
 class Principal(NamedTuple):
-    """Who a verified request comes from."""
+    """Who a verified request comes from. Fields: this module's docstring. Defaults: a user that is its own account."""
 
     user: UserRecord
     access_key: AccessKeyRecord
+    account: str = ""  # empty: the user is the account
+    policies: tuple[Policy, ...] = ()
+    session: tuple[Policy, ...] | None = None
+    role_path: str = ""
+    session_name: str = ""
 
     @property
     def id(self) -> str:
-        """The user id: what buckets and objects name as their owner."""
-        return self.user.id
+        """The user id of the account: what buckets and objects name as their owner. Empty for nobody."""
+        return self.account or self.user.id
 
     @property
     def is_anonymous(self) -> bool:
         """Whether nobody signed."""
         return not self.user.id
+
+    @property
+    def is_account(self) -> bool:
+        """Whether this is an account's own user (its root), whatever a session may narrow it to."""
+        return not self.session_name and self.account in ("", self.user.id)
+
+    @property
+    def arn(self) -> str:
+        """Its ARN, as aws:PrincipalArn has it: a session counts as its role. Empty for nobody."""
+        if self.session_name:
+            return role_arn(self.id, self.role_path or "/", self.user.name)
+        return user_arn(self.user) if self.user.id else ""
+
+    @property
+    def caller_arn(self) -> str:
+        """Its ARN, as GetCallerIdentity has it."""
+        return session_arn(self.id, self.user.name, self.session_name) if self.session_name else self.arn
 
 
 ANONYMOUS: Final = Principal(UserRecord(), AccessKeyRecord())
@@ -39,7 +78,7 @@ def find_principal(view: ReadView, access_key_id: str) -> Principal | None:
     if key is None or key.disabled or not key.secret:
         return None
     user = view.user(key.user)
-    return None if user is None or user.disabled else Principal(user, key)
+    return None if user is None or user.disabled else Principal(user, key, account_of(user))
 
 
 class PrincipalCache:
