@@ -1,8 +1,8 @@
 """Programs in other languages that drive their AWS SDK: built once, run once per endpoint, one JSON line a check.
 
-A driver gets everything from its environment (``COMPAT_*``) and prints ``{"check": …, "ok": …, "detail": …}``. What is
-built lies outside the tree, in ``$SKERRY_COMPAT_CACHE`` or ``~/.cache/skerry-compat``. A toolchain or a registry that is
-not there skips the driver's tests and says why; a program that does not compile fails them.
+A driver gets everything from its environment (``COMPAT_*``) and prints ``{"check": …, "ok": …, "detail": …}``. What
+is built lies outside the tree, in ``$SKERRY_COMPAT_CACHE`` or ``~/.cache/skerry-compat``. A toolchain or a registry
+that is not there skips the driver's tests and says why; a program that does not compile fails them.
 """
 
 from __future__ import annotations
