@@ -29,6 +29,8 @@ class OperationSettings(NamedTuple):
     buckets_per_user_max: int = 1000
     delete_keys_max: int = 1000
     list_keys_max: int = 1000
+    kms_create_keys: bool = True  # a KMS key that is named and does not exist is made
+    customer_keys: bool = True  # SSE-C is taken on this listener
 
 
 class Context(NamedTuple):

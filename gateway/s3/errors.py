@@ -169,6 +169,9 @@ InvalidTargetBucketForLogging = _define(
 InvalidURI = _define("InvalidURI", 400, "Couldn't parse the specified URI.")
 KeyTooLongError = _define("KeyTooLongError", 400, "Your key is too long")
 KMSDisabledException = _define("KMS.DisabledException", 400, "The KMS key is disabled.", "KMSDisabledException")
+KMSInvalidStateException = _define(
+    "KMS.KMSInvalidStateException", 400, "The KMS key is not in a state for this.", "KMSInvalidStateException"
+)
 KMSNotFoundException = _define("KMS.NotFoundException", 400, "The KMS key does not exist.", "KMSNotFoundException")
 MalformedACLError = _define(
     "MalformedACLError",

@@ -42,11 +42,15 @@ class Condition(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class PartEntry(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One part of a completed multipart object: its number, plaintext size and checksum (base64; empty if none)."""
+    """One part of a completed multipart object: its number, plaintext size and checksum (base64; empty if none).
+
+    ``nonce``: 12 bytes where the object has an encryption layer of its own, else empty.
+    """
 
     number: int
     size: int
     checksum: str = ""
+    nonce: bytes = b""
 
 
 class ObjectRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):

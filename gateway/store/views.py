@@ -100,6 +100,11 @@ class View:
         """A bucket's document; None if there is none."""
         return self._cached("document", (uid, name), lambda: item_rows.read_document(self.transaction, uid, name))
 
+    def document_names(self, uid: bytes) -> list[str]:
+        """Names of a bucket's documents, ascending."""
+        names = self._cached("documents", uid, lambda: item_rows.document_names(self.transaction, uid))
+        return [name for name in names if self.document(uid, name) is not None]
+
     def user(self, user_id: str) -> UserRecord | None:
         """A user by id."""
         return self._cached("user", user_id, lambda: item_rows.read_user(self.transaction, user_id))

@@ -89,6 +89,9 @@ class MemoryView:
     def is_bucket_empty(self, uid: bytes) -> bool:
         return not self._state.rows.get(uid) and not any(u.uid == uid for u in self._state.uploads.values())
 
+    def document_names(self, uid: bytes) -> list[str]:
+        return sorted(name for owner, name in self._state.documents if owner == uid)
+
     def document(self, uid: bytes, name: str) -> bytes | None:
         return self._state.documents.get((uid, name))
 
