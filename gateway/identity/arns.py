@@ -3,8 +3,8 @@
     account   A user that lives in no other user's account is an account of its own. Its account id is 12 decimal digits:
               the user's id if that is 12 digits, else the number BLAKE3(user id) modulo 10^12.
     user      ``arn:aws:iam::<account id>:root`` for the account's own user, which may do all in it;
-              ``arn:aws:iam::<account id>:user/<path><name>`` for one that lives in it (``UserRecord.extra["account"]``
-              is the account user's id, ``extra["path"]`` its path: "/" or "/division/")
+              ``arn:aws:iam::<account id>:user/<path><name>`` for one that lives in it (``UserRecord.account``
+              is the account user's id, ``path`` its path: "/" or "/division/")
     role      ``arn:aws:iam::<account id>:role/<path><name>``
     session   ``arn:aws:sts::<account id>:assumed-role/<role name>/<session name>``
 
@@ -16,16 +16,9 @@ Where AWS takes an account id, a user id or canonical id is taken too: those are
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
-
 import blake3
 
 from gateway.store.document_format import UserRecord
-
-ACCOUNT: Final = "account"
-"""``UserRecord.extra``: the user id of the account that a user lives in (UTF-8); absent: it is one itself."""
-PATH: Final = "path"
-"""``UserRecord.extra``: the path of an IAM user (UTF-8), "/" if absent."""
 
 
 @lru_cache(maxsize=4096)
@@ -40,13 +33,12 @@ def account_id(user_id: str) -> str:
 
 def account_of(user: UserRecord) -> str:
     """The user id of the account that ``user`` lives in: its own, unless it was made inside another's."""
-    inside = user.extra.get(ACCOUNT)
-    return inside.decode() if inside else user.id
+    return user.account or user.id
 
 
 def path_of(user: UserRecord) -> str:
     """The path of an IAM user, "/" at both ends."""
-    return user.extra.get(PATH, b"/").decode() or "/"
+    return user.path or "/"
 
 
 def user_arn(user: UserRecord) -> str:
