@@ -16,6 +16,7 @@ Where AWS takes an account id, a user id or canonical id is taken too: those are
 from __future__ import annotations
 
 from functools import lru_cache
+
 import blake3
 
 from gateway.store.document_format import UserRecord
