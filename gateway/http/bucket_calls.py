@@ -15,6 +15,7 @@ from gateway.s3.acl import render_default_acl
 from gateway.s3.bodies import parse_create_bucket, parse_versioning
 from gateway.s3.documents import body_bytes_max
 from gateway.s3.listing import encode_token
+from gateway.s3.object_lock import parse_lock_enabled
 from gateway.s3.rendering import (
     render_list_buckets,
     render_list_v1,
@@ -29,7 +30,8 @@ from gateway.s3.routing import Operation
 async def create_bucket(call: Call) -> web.StreamResponse:
     """CreateBucket."""
     location = parse_create_bucket(await call.read_document(body_bytes_max("CreateBucketConfiguration")))
-    bucket = await buckets.create_bucket(call.context, call.bucket, location)
+    lock = parse_lock_enabled(call.headers)
+    bucket = await buckets.create_bucket(call.context, call.bucket, location, object_lock=lock)
     return call.answer(headers={"Location": "/" + bucket.name})
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from gateway.identity.authorize import authorize
 from gateway.operations.bucket_documents import VERSIONING
 from gateway.operations.context import Context, Owner, find_bucket, find_owner
+from gateway.operations.object_lock import check_versioning, enable_lock
 from gateway.s3.errors import (
     BucketAlreadyExists,
     BucketAlreadyOwnedByYou,
@@ -33,10 +34,11 @@ class BucketPage(NamedTuple):
     next_after: str
 
 
-async def create_bucket(context: Context, name: str, location: str = "") -> Bucket:
+async def create_bucket(context: Context, name: str, location: str = "", *, object_lock: bool = False) -> Bucket:
     """Create a bucket owned by the caller; one's own again is ``BucketAlreadyOwnedByYou``, in us-east-1 a success.
 
-    ``location`` is the LocationConstraint asked for: empty or this site's region. Raises ``InvalidBucketName``,
+    ``location`` is the LocationConstraint asked for: empty or this site's region; ``object_lock``: with Object Lock
+    (and versioning) from the start. Raises ``InvalidBucketName``,
     ``IllegalLocationConstraintException``, ``BucketAlreadyExists``, ``TooManyBuckets``.
     """
     authorize(context.principal, "CreateBucket", None)
@@ -58,9 +60,12 @@ async def create_bucket(context: Context, name: str, location: str = "") -> Buck
             return known
         if len(view.buckets(context.principal.id)) >= context.settings.buckets_per_user_max:
             raise TooManyBuckets
-        return view.put_bucket(
+        made = view.put_bucket(
             BucketRecord(name=name, owner=context.principal.id, created_ms=view.now_ms, region=location)
         )
+        if object_lock:
+            enable_lock(view, made.uid)
+        return made
 
     return await context.store.commit(decide)
 
@@ -132,6 +137,7 @@ async def put_versioning(context: Context, name: str, status: str, mfa_delete: s
 
     def decide(view: WriteView) -> None:
         bucket = find_bucket(context, view, name, "PutBucketVersioning")
+        check_versioning(view, bucket.uid, status)
         if bucket.versioning != status:
             view.put_document(bucket.uid, VERSIONING, status.encode())
 

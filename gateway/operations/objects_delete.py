@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from gateway.operations.conditions import check_delete
 from gateway.operations.context import Context, find_bucket, read_version_id
+from gateway.operations.object_lock import check_lock
 from gateway.s3.conditions import NO_DELETE_CONDITIONS, DeleteConditions
 from gateway.s3.errors import S3Error
 from gateway.store.object_format import ObjectRecord
@@ -26,6 +27,7 @@ class Deletion(NamedTuple):
     key: bytes
     version_id: str | None = None
     conditions: DeleteConditions = NO_DELETE_CONDITIONS
+    bypass: bool = False  # of governance retention, if the caller may
 
 
 class Deleted(NamedTuple):
@@ -52,6 +54,9 @@ def _remove(
     if deletion.conditions is not NO_DELETE_CONDITIONS:
         check_delete(deletion.conditions, view.current(bucket.uid, deletion.key))
     if version is not None:
+        doomed = view.version(bucket.uid, deletion.key, version)
+        if doomed is not None:
+            check_lock(context, view, bucket, doomed, bypass=deletion.bypass)
         gone = view.remove_version(bucket.uid, deletion.key, version)
         return Deleted(version.text, gone is not None and gone.record.marker)
     if not bucket.versioning:

@@ -40,6 +40,7 @@ class ChecksumClaim(NamedTuple):
 
 
 NO_CHECKSUM: Final = ChecksumClaim()
+_NO_CHECKSUM: Final = "Missing required header for this request: Content-MD5"
 
 
 def decode_header_text(value: str) -> str:
@@ -133,6 +134,14 @@ def parse_checksum(headers: Mapping[str, str], *, with_type: bool = False) -> Ch
             "were found."
         )
     return NO_CHECKSUM
+
+
+def require_checksum(headers: Mapping[str, str], message: str = _NO_CHECKSUM) -> None:
+    """``InvalidRequest`` unless Content-MD5 or a checksum vouches for the body, where AWS demands one."""
+    if "content-md5" in headers or any(name in BY_HEADER for name in headers):
+        return
+    if not parse_checksum(headers).in_trailer:
+        raise InvalidRequest(message)
 
 
 def _check_value(header: str, value: str, size: int, with_type: bool) -> str:
