@@ -137,6 +137,7 @@ class Gateway:
         if handler is None:
             raise refuse(call.operation)
         call.headers, call.payload, call.principals = call.raw_headers, UNSIGNED, self._principals
+        call.verified = None
         call.context = self.make_context(call, ANONYMOUS)
         return handler
 

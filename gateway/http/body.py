@@ -13,7 +13,8 @@ what was written until then is the writer's to forget.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from hmac import compare_digest
 from typing import Final
 
@@ -86,7 +87,7 @@ class RequestBody:
         request: web.BaseRequest,
         headers: dict[str, str],
         payload: Payload,
-        verified: Verified,
+        verified: Verified | None,
         budget: WindowBudget,
         settings: HttpSettings,
     ) -> None:
@@ -208,10 +209,7 @@ class RequestBody:
         self._begin()
         decoder = ChunkedDecoder(self._payload, self._verified) if self._payload.mode.is_chunked else None
         signed = self._payload.mode.has_signed_chunks
-        granted = length > INLINE_MAX and self._budget.take(2 * _WINDOW)
-        if granted:
-            self._request.content.set_read_chunk_size(_WINDOW)
-        try:
+        with self._window(length):
             while data := await self._read():
                 if decoder is None:
                     yield data
@@ -224,6 +222,25 @@ class RequestBody:
                     yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
             if decoder is not None:
                 trailers.update(decoder.finish())
+
+    async def raw_pieces(self, bytes_max: int) -> AsyncIterator[bytes]:
+        """The body as it comes, for who parses it on the way. 411 without a length, ``EntityTooLarge`` above
+        ``bytes_max``; nothing that is claimed of it is verified.
+        """
+        length = parse_content_length(self._headers, bytes_max=bytes_max)
+        self._begin()
+        with self._window(length):
+            while data := await self._read():
+                yield data
+
+    @contextmanager
+    def _window(self, length: int) -> Iterator[None]:
+        """A large read window for a body of ``length`` bytes, if it is worth one and the budget has one."""
+        granted = length > INLINE_MAX and self._budget.take(2 * _WINDOW)
+        if granted:
+            self._request.content.set_read_chunk_size(_WINDOW)
+        try:
+            yield
         finally:
             if granted:
                 self._budget.give(2 * _WINDOW)
@@ -236,13 +253,14 @@ class RequestBody:
                 ClientComputedContentSHA256=self._payload.sha256,
                 S3ComputedContentSHA256=digests.sha256,
             )
-        if self._content_md5 is not None and digests.md5 != self._content_md5.hex():
-            raise BadDigest(None, ExpectedDigest=self._content_md5.hex(), CalculatedDigest=digests.md5)
         claim = self._claim
-        if not claim.algorithm:
-            return
-        claimed = claim.value
-        if claim.in_trailer:
-            claimed = trailers.get(ALGORITHMS[claim.algorithm].header, "")
-        if digests.checksums[claim.algorithm] != claimed:
-            raise BadDigest(f"The {claim.algorithm} you specified did not match the calculated checksum.")
+        claimed = trailers.get(ALGORITHMS[claim.algorithm].header, "") if claim.in_trailer else claim.value
+        check_claims(digests, self._content_md5, claim.algorithm, claimed)
+
+
+def check_claims(digests: Digests, content_md5: bytes | None, algorithm: str, claimed: str) -> None:
+    """``BadDigest`` unless what was computed is what was claimed: Content-MD5 (None: not), a checksum ("": none)."""
+    if content_md5 is not None and digests.md5 != content_md5.hex():
+        raise BadDigest(None, ExpectedDigest=content_md5.hex(), CalculatedDigest=digests.md5)
+    if algorithm and digests.checksums[algorithm] != claimed:
+        raise BadDigest(f"The {algorithm} you specified did not match the calculated checksum.")

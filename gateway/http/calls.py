@@ -68,7 +68,7 @@ class Call:
     query: Query
     raw_headers: dict[str, str]
     target: Target
-    verified: Verified
+    verified: Verified | None
 
     def __init__(
         self,

@@ -149,6 +149,9 @@ AmbiguousGrantByEmailAddress = _define(
     "AmbiguousGrantByEmailAddress", 400, "The email address you provided is associated with more than one account."
 )
 AccessControlListNotSupported = _define("AccessControlListNotSupported", 400, "The bucket does not allow ACLs")
+IncorrectNumberOfFilesInPostRequest = _define(
+    "IncorrectNumberOfFilesInPostRequest", 400, "POST requires exactly one file upload per request."
+)
 InvalidArgument = _define("InvalidArgument", 400, "Invalid Argument")
 InvalidBucketAclWithObjectOwnership = _define(
     "InvalidBucketAclWithObjectOwnership", 400, "Bucket cannot have ACLs set with ObjectOwnership's setting"

@@ -133,7 +133,7 @@ def _parse_header_claim(authorization: str, headers: Mapping[str, str]) -> Claim
             raise AccessDenied("AWS authentication requires a valid Date or x-amz-date header")
         timestamp = format_basic(time_s)
     assert timestamp is not None
-    access_key, date, region, service = _parse_credential(credential, presigned=False)
+    access_key, date, region, service = parse_credential(credential, presigned=False)
     if date != timestamp[:8]:
         raise _malformed(
             f'Invalid credential date "{date}". This date is not the same as X-Amz-Date: "{timestamp[:8]}"'
@@ -171,7 +171,7 @@ def _parse_query_claim(query: Query) -> Claim:
         raise AuthorizationQueryParametersError(
             "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\""
         )
-    access_key, date, region, service = _parse_credential(params["X-Amz-Credential"], presigned=True)
+    access_key, date, region, service = parse_credential(params["X-Amz-Credential"], presigned=True)
     if date != timestamp[:8]:
         raise AuthorizationQueryParametersError(
             f'Invalid credential date "{date}". This date is not the same as X-Amz-Date: "{timestamp[:8]}".'
@@ -207,7 +207,7 @@ def _parse_expires(text: str) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _parse_credential(text: str, *, presigned: bool) -> tuple[str, str, str, str]:
+def parse_credential(text: str, *, presigned: bool) -> tuple[str, str, str, str]:
     """(access key, date, region, service) of a credential; its form and its last two words are checked."""
     words = text.rsplit("/", 4)
     problem = ""
