@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.http import bucket_calls, multipart_calls, object_reads, object_writes
+from gateway.http import (
+    attributes_calls,
+    bucket_calls,
+    lock_calls,
+    multipart_calls,
+    object_reads,
+    object_writes,
+    tagging_calls,
+)
 from gateway.http.calls import CallHandler
 from gateway.s3.routing import Operation as Op
 
 _FAMILIES: Final = (
+    attributes_calls.HANDLERS,
     bucket_calls.HANDLERS,
+    lock_calls.HANDLERS,
     multipart_calls.HANDLERS,
     object_reads.HANDLERS,
     object_writes.HANDLERS,
+    tagging_calls.HANDLERS,
 )
 HANDLERS: Final[dict[Op, CallHandler]] = {operation: call for family in _FAMILIES for operation, call in family.items()}
 assert len(HANDLERS) == sum(len(family) for family in _FAMILIES), "an operation is handled twice"

@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.http.calls import Call, CallHandler
-from gateway.http.object_writes import copy_source
+from gateway.http.object_writes import copy_source, describe_written
 from gateway.operations.context import Owner
 from gateway.operations.listings import UploadsWanted, list_uploads
 from gateway.operations.multipart import (
@@ -120,7 +120,8 @@ async def complete_one(call: Call) -> web.StreamResponse:
     scheme = "https" if call.request.secure else "http"
     location = f"{scheme}://{call.headers.get('host', '')}{call.target.raw_path}"
     body = render_complete_upload(location, call.bucket, call.key, record.etag, record.checksums, record.checksum_type)
-    headers = {"x-amz-version-id": written.version_id} if written.version_id else None
+    headers = {"x-amz-version-id": written.version_id} if written.version_id else {}
+    describe_written(written, headers)
     return call.answer(headers=headers, body=body)
 
 

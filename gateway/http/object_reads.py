@@ -9,7 +9,7 @@ that the client sees a short body and never a wrong one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from aiohttp import web
@@ -17,13 +17,18 @@ from aiohttp import web
 from gateway.http.answers import ReadyAnswer
 from gateway.http.calls import Call, CallHandler
 from gateway.http.failures import ClientGone, log
+from gateway.operations.object_encryption import shown_encryption
 from gateway.operations.objects_get import Located, Selection, get_object_owner, locate_in, select_part
+from gateway.operations.opened_reads import open_small, read_plain
+from gateway.operations.read_facts import NO_FACTS
 from gateway.s3.acl import render_default_acl
 from gateway.s3.checksums import ALGORITHMS, COMPOSITE
 from gateway.s3.object_headers import DEFAULT_CONTENT_TYPE
+from gateway.s3.object_lock import lock_headers
 from gateway.s3.ranges import parse_range
 from gateway.s3.requests import GetParameters, parse_get, parse_version_id
 from gateway.s3.routing import Operation
+from gateway.s3.sse_customer import KEY_MD5, parse_customer_key
 from gateway.s3.times import format_http_date
 from gateway.store.ports import ReadView
 
@@ -38,6 +43,28 @@ _WIRE_NAMES: Final = {
     "content-language": "Content-Language",
     "expires": "Expires",
 }
+
+
+ReadDescriber = Callable[[Call, Located, dict[str, str]], None]
+"""Adds what one feature tells of an object to the headers of a GET or HEAD (also of a 304)."""
+
+
+def _describe_tags(call: Call, located: Located, headers: dict[str, str]) -> None:
+    if located.tag_count:
+        headers["x-amz-tagging-count"] = str(located.tag_count)
+
+
+def _describe_encryption(call: Call, located: Located, headers: dict[str, str]) -> None:
+    key_md5 = call.headers.get(KEY_MD5, "")
+    headers.update(shown_encryption(call.context.settings.region, located.version.record.extra, key_md5))
+
+
+def _describe_facts(call: Call, located: Located, headers: dict[str, str]) -> None:
+    if located.facts is not NO_FACTS:
+        headers.update(lock_headers(located.facts.retention, located.facts.hold))
+
+
+READ_DESCRIBERS: Final[tuple[ReadDescriber, ...]] = (_describe_tags, _describe_encryption, _describe_facts)
 
 
 class _Streamed(web.StreamResponse):
@@ -58,13 +85,15 @@ def find_read(call: Call, view: ReadView) -> tuple[GetParameters, Located]:
         parameters.version_id,
         parameters.conditions,
         replication=head,
+        customer=parse_customer_key(call.headers),
+        content=not head,
     )
     return parameters, located
 
 
 def object_headers(call: Call, located: Located, parameters: GetParameters) -> dict[str, str]:
     """The headers that GET and HEAD have in common, but for length, range and checksums."""
-    bucket, version, replicated, _ = located
+    bucket, version, replicated = located[:3]
     record = version.record
     headers = {
         "x-amz-request-id": call.request_id,
@@ -83,6 +112,8 @@ def object_headers(call: Call, located: Located, parameters: GetParameters) -> d
         headers["x-amz-storage-class"] = record.storage_class
     if replicated is not None:
         headers["x-amz-replication-status"] = "COMPLETED" if replicated else "PENDING"
+    for describe in READ_DESCRIBERS:
+        describe(call, located, headers)
     if parameters.overrides:
         headers.update(parameters.overrides)
     return headers
@@ -186,9 +217,11 @@ async def _send(call: Call, located: Located, parameters: GetParameters) -> web.
         return _ready(call, status, headers)
     start = 0 if selection is None else selection.start
     small = store.read_small(record.content) if len(record.content) == 1 else None
+    if small is not None and located.opening is not None:
+        small = open_small(record, located.opening, small)
     if small is not None:
         return _ready(call, status, headers, small if selection is None else small[start : start + length])
-    pieces = store.read(record.content, start, length)
+    pieces = read_plain(store, record, located.opening, start, length)
     first = await anext(pieces)
     if len(first) == length and length <= _ONE_WRITE_MAX:
         await _close(pieces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -12,13 +13,31 @@ from gateway.operations.objects_delete import Deletion, delete_object, delete_ob
 from gateway.operations.objects_put import PutRequest, Written, put_object
 from gateway.s3 import requests
 from gateway.s3.bodies import parse_delete_objects
-from gateway.s3.checksums import ALGORITHMS, BY_HEADER
+from gateway.s3.checksums import ALGORITHMS
 from gateway.s3.documents import body_bytes_max
-from gateway.s3.errors import InvalidRequest, S3Error
+from gateway.s3.errors import S3Error
 from gateway.s3.names import check_key
-from gateway.s3.object_headers import parse_checksum
+from gateway.s3.object_headers import require_checksum
+from gateway.s3.object_lock import parse_bypass
 from gateway.s3.rendering import Deleted, render_copy, render_delete_objects
 from gateway.s3.routing import Operation
+
+
+WriteDescriber = Callable[[Written, dict[str, str]], None]
+"""Adds what one feature tells of an object that was just written to the answer's headers."""
+
+def _describe_encryption(written: Written, headers: dict[str, str]) -> None:
+    headers.update(written.encryption)
+
+
+WRITE_DESCRIBERS: Final[tuple[WriteDescriber, ...]] = (_describe_encryption,)
+
+
+def describe_written(written: Written, headers: dict[str, str]) -> dict[str, str]:
+    """``headers`` with what the features add: the part that all writes (put, copy, complete) have in common."""
+    for describe in WRITE_DESCRIBERS:
+        describe(written, headers)
+    return headers
 
 
 def written_headers(written: Written) -> dict[str, str]:
@@ -31,7 +50,7 @@ def written_headers(written: Written) -> dict[str, str]:
         headers[ALGORITHMS[name].header] = value
     if record.checksum_type:
         headers["x-amz-checksum-type"] = record.checksum_type
-    return headers
+    return describe_written(written, headers)
 
 
 async def put_one(call: Call) -> web.StreamResponse:
@@ -75,13 +94,20 @@ async def copy_one(call: Call) -> web.StreamResponse:
     )
     copied = await copy_object(
         call.context,
-        CopyRequest(copy_source(parameters.source), target, parameters.replace, parameters.checksum.algorithm),
+        CopyRequest(
+            copy_source(parameters.source),
+            target,
+            parameters.replace,
+            parameters.checksum.algorithm,
+            parameters.replace_tags,
+        ),
     )
     headers = {}
     if copied.written.version_id:
         headers["x-amz-version-id"] = copied.written.version_id
     if copied.source_version_id:
         headers["x-amz-copy-source-version-id"] = copied.source_version_id
+    describe_written(copied.written, headers)
     record = copied.written.record
     body = render_copy(record.etag, record.modified_ms, record.checksums, record.checksum_type)
     return call.answer(headers=headers, body=body)
@@ -90,7 +116,7 @@ async def copy_one(call: Call) -> web.StreamResponse:
 async def delete_one(call: Call) -> web.StreamResponse:
     """DeleteObject."""
     parameters = requests.parse_delete(call.query.params, call.headers)
-    deletion = Deletion(call.key, parameters.version_id, parameters.conditions)
+    deletion = Deletion(call.key, parameters.version_id, parameters.conditions, parse_bypass(call.headers))
     deleted = await delete_object(call.context, call.bucket, deletion)
     headers = {}
     if deleted.version_id:
@@ -102,19 +128,14 @@ async def delete_one(call: Call) -> web.StreamResponse:
 
 async def delete_many(call: Call) -> web.StreamResponse:
     """DeleteObjects. The document must be vouched for by Content-MD5 or a checksum, as AWS demands."""
-    claim = parse_checksum(call.headers)
-    if (
-        "content-md5" not in call.headers
-        and not any(name in BY_HEADER for name in call.headers)
-        and not claim.in_trailer
-    ):
-        raise InvalidRequest("Missing required header for this request: Content-MD5")
+    require_checksum(call.headers)
+    bypass = parse_bypass(call.headers)
     document = parse_delete_objects(await call.read_document(body_bytes_max("Delete")))
     failed: list[tuple[str, str | None, S3Error]] = []
     deletions: list[Deletion] = []
     for entry in document.entries:
         try:
-            deletions.append(Deletion(check_key(entry.key).encode(), entry.version_id, entry.conditions))
+            deletions.append(Deletion(check_key(entry.key).encode(), entry.version_id, entry.conditions, bypass))
         except S3Error as error:
             failed.append((entry.key, entry.version_id, error))
     deleted: list[Deleted] = []

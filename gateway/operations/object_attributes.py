@@ -12,20 +12,23 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from gateway.operations.context import Context
+from gateway.operations.object_lock import settle_lock
+from gateway.operations.written_tags import settle_tags
 from gateway.s3.attributes import Attributes
-from gateway.store.ports import Bucket, ReadView, Version
+from gateway.store.object_format import ObjectRecord
+from gateway.store.ports import Bucket, ReadView, Version, WriteView
 
-Settler = Callable[[Context, ReadView, Bucket, bytes, Attributes, Mapping[str, bytes]], Mapping[str, bytes]]
+Settler = Callable[[Context, WriteView, Bucket, bytes, Attributes, Mapping[str, bytes]], Mapping[str, bytes]]
 """(context, view, bucket, key, what was asked, what is settled) → what one feature adds to the record's ``extra``; may
 raise S3 errors (not permitted, not allowed by the bucket's settings). What is settled already stays: a completed upload
 brings what was settled when it was created.
 """
 
-SETTLERS: Final[tuple[Settler, ...]] = ()
+SETTLERS: Final[tuple[Settler, ...]] = (settle_tags, settle_lock)
 
 
 def settle_attributes(
-    context: Context, view: ReadView, bucket: Bucket, key: bytes, asked: Attributes, extra: dict[str, bytes]
+    context: Context, view: WriteView, bucket: Bucket, key: bytes, asked: Attributes, extra: dict[str, bytes]
 ) -> dict[str, bytes]:
     """The ``extra`` map of a version about to be written: ``extra`` and what every feature adds."""
     settled = dict(extra)
@@ -36,6 +39,10 @@ def settle_attributes(
 
 def find_attribute(view: ReadView, bucket: Bucket, version: Version, name: str) -> bytes | None:
     """The value in force: the version's document if there is one (b"" was removed: None), else its record's."""
-    documents = view.version_documents(bucket.uid, version)
-    found = documents[name] if name in documents else version.record.extra.get(name)
+    return attribute_of(view.version_documents(bucket.uid, version), version.record, name)
+
+
+def attribute_of(documents: Mapping[str, bytes], record: ObjectRecord, name: str) -> bytes | None:
+    """``find_attribute`` where the version's documents are at hand."""
+    found = documents[name] if name in documents else record.extra.get(name)
     return found or None

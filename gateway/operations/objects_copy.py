@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from gateway.identity.authorize import authorize
 from gateway.operations.context import Context, find_bucket, shown_version_id
 from gateway.operations.digests import Digester
+from gateway.operations.object_attributes import find_attribute
 from gateway.operations.objects_get import locate_version
 from gateway.operations.objects_put import PutRequest, Written, place_record
+from gateway.operations.written_tags import TAGS
 from gateway.s3.checksums import FULL_OBJECT
 from gateway.s3.conditions import NO_CONDITIONS, Conditions, evaluate_copy_source
 from gateway.s3.errors import InvalidRequest, MethodNotAllowed, NoSuchKey, OperationAborted
@@ -40,7 +43,8 @@ class CopySource(NamedTuple):
 
 
 class CopyRequest(NamedTuple):
-    """A copy. With ``replace_metadata`` the target's headers and metadata are the request's, else the source's.
+    """A copy. With ``replace_metadata`` the target's headers and metadata are the request's, else the source's; so are
+    its tags with ``replace_tags``.
 
     ``target.storage_class`` empty: none asked for. ``algorithm``: the checksum the copy is to have; empty: as the
     source.
@@ -50,6 +54,7 @@ class CopyRequest(NamedTuple):
     target: PutRequest
     replace_metadata: bool = False
     algorithm: str = ""
+    replace_tags: bool = False
 
 
 class Copied(NamedTuple):
@@ -104,7 +109,8 @@ async def copy_object(context: Context, request: CopyRequest) -> Copied:
             now = locate_source(context, view, request.source)
             if checksums is not None and now.version.order != seen:
                 return None
-            record = _copied_record(context, request, now.version.record, checksums)
+            extra = {} if request.replace_tags else _copied_tags(context, view, now, bucket, request.target.key)
+            record = _copied_record(context, request, now.version.record, checksums, extra)
             written = place_record(context, view, bucket, request.target, record, "PutObject")
             return Copied(written, shown_version_id(now.bucket, now.version.id))
 
@@ -135,8 +141,24 @@ async def _new_checksums(context: Context, record: ObjectRecord, algorithm: str)
     return (await digester.finish()).checksums
 
 
+def _copied_tags(
+    context: Context, view: ReadView, source: Source, target: Bucket, target_key: bytes
+) -> dict[str, bytes]:
+    """The source's tags in force, for the target's record; taking them along is reading them there and putting here."""
+    tags = find_attribute(view, source.bucket, source.version, TAGS)
+    if tags is None:
+        return {}
+    authorize(context.principal, "GetObjectTagging", source.bucket, source.version.key)
+    authorize(context.principal, "PutObjectTagging", target, target_key)
+    return {TAGS: tags}
+
+
 def _copied_record(
-    context: Context, request: CopyRequest, source: ObjectRecord, checksums: dict[str, str] | None
+    context: Context,
+    request: CopyRequest,
+    source: ObjectRecord,
+    checksums: dict[str, str] | None,
+    extra: dict[str, bytes],
 ) -> ObjectRecord:
     """The target's record: the source's bytes; its headers and metadata, or the request's."""
     target = request.target
@@ -158,4 +180,5 @@ def _copied_record(
         part_count=source.part_count,
         parts=source.parts,
         storage_class=target.storage_class or "STANDARD",
+        extra=extra,
     )

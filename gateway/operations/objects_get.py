@@ -6,23 +6,47 @@ number needs another read (the part table is a chunk of its own); byte ranges ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+from gateway.identity.authorize import authorize
 from gateway.operations.context import Context, Owner, find_bucket, find_owner, read_version_id
+from gateway.operations.object_attributes import attribute_of
+from gateway.operations.object_encryption import Opening, open_layer
+from gateway.operations.read_facts import NO_FACTS, ReadFacts, find_read_facts
+from gateway.operations.written_tags import TAGS
 from gateway.s3.conditions import NO_CONDITIONS, Conditions, evaluate_read
-from gateway.s3.errors import InvalidPartNumber, MethodNotAllowed, NoSuchKey, NoSuchVersion, NotModified
+from gateway.s3.errors import (
+    AccessDenied,
+    InvalidPartNumber,
+    MethodNotAllowed,
+    NoSuchKey,
+    NoSuchVersion,
+    NotModified,
+)
+from gateway.s3.sse_customer import CustomerKey
+from gateway.s3.tagging import decode_tags
 from gateway.s3.times import format_http_date
 from gateway.store.object_format import ObjectRecord, PartEntry, decode_parts
 from gateway.store.ports import Bucket, ReadView, Store, Version
 
 
 class Located(NamedTuple):
-    """The version a read is of. ``replicated``: None unless asked for; ``not_modified``: the answer is a 304."""
+    """The version a read is of. ``replicated``: None unless asked for; ``not_modified``: the answer is a 304.
+
+    ``documents``: what was changed of the version's attributes since it was written (``attribute_of`` reads them);
+    ``tag_count``: of its tags, 0 also for who may not read them; ``opening``: the keys to its bytes, where it has an
+    encryption layer of its own (``opened_reads`` reads them); ``facts``: lock, expiry, archive.
+    """
 
     bucket: Bucket
     version: Version
     replicated: bool | None = None
     not_modified: bool = False
+    documents: Mapping[str, bytes] = {}
+    tag_count: int = 0
+    opening: Opening | None = None
+    facts: ReadFacts = NO_FACTS
 
 
 class Selection(NamedTuple):
@@ -34,9 +58,15 @@ class Selection(NamedTuple):
 
 
 def locate_version(
-    context: Context, view: ReadView, name: str, key: bytes, version_id: str | None, operation: str
+    context: Context,
+    view: ReadView,
+    name: str,
+    key: bytes,
+    version_id: str | None,
+    operation: str,
+    method: str = "GET",
 ) -> tuple[Bucket, Version]:
-    """The version a key (and version id, as text) names, never a delete marker.
+    """The version a key (and version id, as text) names, never a delete marker. ``method``: for the error's words.
 
     Raises ``NoSuchBucket``, ``AccessDenied``, ``NoSuchKey`` (with ``x-amz-delete-marker`` if a marker is current),
     ``NoSuchVersion``, ``MethodNotAllowed`` for a marker named by its id, ``InvalidArgument`` for an impossible id.
@@ -60,7 +90,7 @@ def locate_version(
             "x-amz-delete-marker": "true",
             "x-amz-version-id": version.id.text,
         }
-        raise MethodNotAllowed(None, headers=headers, Method="GET", ResourceType="DeleteMarker")
+        raise MethodNotAllowed(None, headers=headers, Method=method, ResourceType="DeleteMarker")
     return bucket, version
 
 
@@ -74,18 +104,40 @@ def locate_in(
     operation: str = "GetObject",
     *,
     replication: bool = False,
+    customer: CustomerKey | None = None,
+    content: bool = True,
 ) -> Located:
     """``locate_version`` with the request's preconditions evaluated; ``replication``: tell of that, too.
+
+    ``customer``: the key that came with the request; ``content`` False: its bytes will not be read.
 
     A condition that asks for a 304 is a value (``not_modified``), since that answer carries the object's headers.
     """
     bucket, version = locate_version(context, view, name, key, version_id, operation)
     replicated = view.is_replicated(version) if replication else None
+    opening = open_layer(context, view, version.record, customer, content=content)
+    documents = view.version_documents(bucket.uid, version)
+    tag_count = 0
+    if documents or version.record.extra:
+        tag_count = _count_tags(context, bucket, version, documents)
+    facts = find_read_facts(context, view, bucket, version, documents)
     try:
         evaluate_read(conditions, version.record.etag, version.record.modified_ms // 1000)
     except NotModified:
-        return Located(bucket, version, replicated, not_modified=True)
-    return Located(bucket, version, replicated)
+        return Located(bucket, version, replicated, True, documents, tag_count, opening, facts)
+    return Located(bucket, version, replicated, False, documents, tag_count, opening, facts)
+
+
+def _count_tags(context: Context, bucket: Bucket, version: Version, documents: Mapping[str, bytes]) -> int:
+    """How many tags an answer tells of."""
+    value = attribute_of(documents, version.record, TAGS)
+    if value is None:
+        return 0
+    try:
+        authorize(context.principal, "GetObjectTagging", bucket, version.key)
+    except AccessDenied:
+        return 0
+    return len(decode_tags(value))
 
 
 async def read_part_table(store: Store, record: ObjectRecord) -> list[PartEntry]:
@@ -118,11 +170,24 @@ class AttributesPage(NamedTuple):
 
 
 async def get_attributes(
-    context: Context, name: str, key: bytes, version_id: str | None, *, after: int = 0, count_max: int = 1000
+    context: Context,
+    name: str,
+    key: bytes,
+    version_id: str | None,
+    *,
+    after: int = 0,
+    count_max: int = 1000,
+    with_parts: bool = True,
 ) -> AttributesPage:
-    """GetObjectAttributes: the version and its parts behind part number ``after``."""
+    """GetObjectAttributes: the version and (unless they are not wanted) its parts behind part number ``after``.
+
+    Who asks must be allowed to read the object, too, as AWS has it.
+    """
     with context.store.view() as view:
         located = locate_in(context, view, name, key, version_id, operation="GetObjectAttributes")
+        authorize(context.principal, "GetObject", located.bucket, key)
+    if not with_parts:
+        return AttributesPage(located, [], 0, False)
     parts = [part for part in await read_part_table(context.store, located.version.record) if part.number > after]
     page = parts[:count_max]
     return AttributesPage(located, page, page[-1].number if page else after, len(parts) > len(page))

@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from gateway.s3.encryption import SseRequest, parse_sse
+from gateway.s3.object_lock import LockRequest, parse_lock_headers
+from gateway.s3.tagging import parse_tagging_header
+
 
 class AclRequest(NamedTuple):
     """An ACL by headers: a canned one, or grants as (permission, grantee type, grantee), never both."""
@@ -18,22 +22,13 @@ class AclRequest(NamedTuple):
     grants: tuple[tuple[str, str, str], ...] = ()
 
 
-class LockRequest(NamedTuple):
-    """Object Lock by headers. ``mode``: GOVERNANCE, COMPLIANCE or empty; ``until_ms``: unix ms; ``hold``: ON, OFF or
-    empty.
-    """
-
-    mode: str = ""
-    until_ms: int = 0
-    hold: str = ""
-
-
 class Attributes(NamedTuple):
     """Everything asked for; None: not asked. ``tags`` by name, in the order sent."""
 
     tags: dict[str, str] | None = None
     acl: AclRequest | None = None
     lock: LockRequest | None = None
+    sse: SseRequest | None = None
 
 
 NO_ATTRIBUTES = Attributes()
@@ -41,4 +36,5 @@ NO_ATTRIBUTES = Attributes()
 
 def parse_attributes(headers: Mapping[str, str]) -> Attributes:
     """What ``headers`` (folded) ask for; each part's errors are those of its own parser."""
-    return NO_ATTRIBUTES
+    found = Attributes(tags=parse_tagging_header(headers), lock=parse_lock_headers(headers), sse=parse_sse(headers))
+    return NO_ATTRIBUTES if found == NO_ATTRIBUTES else found

@@ -40,6 +40,7 @@ _TAGS_MAX: Final = {
     "LifecycleConfiguration": 100_000,
     "NotificationConfiguration": 20_000,
     "ReplicationConfiguration": 100_000,
+    "Tagging": 4_000,
     "WebsiteConfiguration": 2_000,
 }
 _TAGS_DEFAULT_MAX: Final = 400

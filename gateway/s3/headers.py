@@ -12,8 +12,10 @@ from functools import lru_cache
 from typing import Final
 
 from gateway.s3.checksums import BY_HEADER
+from gateway.s3.encryption import COPY_HEADERS, READ_HEADERS, SSE, WRITE_HEADERS, refuse_on_reads
 from gateway.s3.errors import not_implemented_header
 from gateway.s3.routing import Operation as Op
+from gateway.s3.sse_customer import SOURCE_HEADERS
 from gateway.s3.uri import Query
 
 CHECKSUM_PREFIX: Final = "x-amz-checksum-"
@@ -85,7 +87,11 @@ _ALWAYS: Final = frozenset(
     }
 )
 _BODY: Final = _CHECKSUMS | {"x-amz-trailer", "x-amz-decoded-content-length"}
-_STORED: Final = frozenset({"x-amz-storage-class", "x-amz-website-redirect-location", "x-amz-acl"})
+_STORED: Final = frozenset({"x-amz-storage-class", "x-amz-website-redirect-location", "x-amz-acl", "x-amz-tagging"})
+_LOCK: Final = frozenset(
+    {"x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date", "x-amz-object-lock-legal-hold"}
+)
+_BYPASS: Final = frozenset({"x-amz-bypass-governance-retention"})
 _COPY_SOURCE: Final = frozenset(
     {
         "x-amz-copy-source",
@@ -98,22 +104,31 @@ _COPY_SOURCE: Final = frozenset(
 )
 _LISTING: Final = frozenset({"x-amz-optional-object-attributes"})
 _KNOWN: Final[dict[Op, frozenset[str]]] = {
-    Op.PutObject: _BODY | _STORED,
-    Op.UploadPart: _BODY,
-    Op.CopyObject: _COPY_SOURCE
+    Op.PutObject: WRITE_HEADERS | _BODY | _STORED | _LOCK,
+    Op.UploadPart: READ_HEADERS | _BODY,
+    Op.CopyObject: COPY_HEADERS
+    | _COPY_SOURCE
     | _STORED
+    | _LOCK
     | {"x-amz-metadata-directive", "x-amz-tagging-directive", "x-amz-checksum-algorithm"},
-    Op.UploadPartCopy: _COPY_SOURCE | {"x-amz-copy-source-range"},
-    Op.CreateMultipartUpload: _STORED | {"x-amz-checksum-algorithm", "x-amz-checksum-type"},
-    Op.CompleteMultipartUpload: _CHECKSUMS | {"x-amz-checksum-type", "x-amz-mp-object-size"},
+    Op.UploadPartCopy: READ_HEADERS | _COPY_SOURCE | frozenset(SOURCE_HEADERS) | {"x-amz-copy-source-range"},
+    Op.CreateMultipartUpload: WRITE_HEADERS | _STORED | _LOCK | {"x-amz-checksum-algorithm", "x-amz-checksum-type"},
+    Op.CompleteMultipartUpload: READ_HEADERS | _CHECKSUMS | {"x-amz-checksum-type", "x-amz-mp-object-size"},
     Op.AbortMultipartUpload: frozenset({"x-amz-if-match-initiated-time"}),
-    Op.GetObject: frozenset({"x-amz-checksum-mode"}),
-    Op.HeadObject: frozenset({"x-amz-checksum-mode"}),
-    Op.GetObjectAttributes: frozenset({"x-amz-object-attributes", "x-amz-max-parts", "x-amz-part-number-marker"}),
-    Op.DeleteObject: frozenset({"x-amz-if-match-last-modified-time", "x-amz-if-match-size"}),
-    Op.DeleteObjects: _CHECKSUMS,
+    Op.GetObject: READ_HEADERS | {"x-amz-checksum-mode"},
+    Op.HeadObject: READ_HEADERS | {"x-amz-checksum-mode"},
+    Op.GetObjectAttributes: READ_HEADERS
+    | {"x-amz-object-attributes", "x-amz-max-parts", "x-amz-part-number-marker"},
+    Op.ListParts: READ_HEADERS,
+    Op.DeleteObject: _BYPASS | {"x-amz-if-match-last-modified-time", "x-amz-if-match-size"},
+    Op.DeleteObjects: _CHECKSUMS | _BYPASS,
     Op.CreateBucket: frozenset({"x-amz-acl", "x-amz-object-ownership", "x-amz-bucket-object-lock-enabled"}),
+    Op.PutBucketTagging: _CHECKSUMS,
     Op.PutBucketVersioning: _CHECKSUMS,
+    Op.PutObjectLegalHold: _CHECKSUMS,
+    Op.PutObjectLockConfiguration: _CHECKSUMS,
+    Op.PutObjectRetention: _CHECKSUMS | _BYPASS,
+    Op.PutObjectTagging: _CHECKSUMS,
     Op.ListObjects: _LISTING,
     Op.ListObjectsV2: _LISTING,
     Op.ListObjectVersions: _LISTING,
@@ -126,8 +141,6 @@ _VALUES: Final[dict[str, frozenset[str]]] = {
     "x-amz-storage-class": frozenset({"STANDARD"}),
     "x-amz-request-payer": frozenset({"requester"}),
     "x-amz-object-ownership": frozenset({"BucketOwnerEnforced"}),
-    "x-amz-bucket-object-lock-enabled": frozenset({"false", "False"}),
-    "x-amz-tagging-directive": frozenset({"COPY"}),
 }
 
 
@@ -147,4 +160,6 @@ def refuse_unknown(operation: Op, headers: Mapping[str, str]) -> None:
             raise not_implemented_header(name, headers[name])
         if name.startswith(METADATA_PREFIX) and operation in _METADATA:
             continue
+        if name.startswith(SSE):
+            raise refuse_on_reads(name, headers[name])
         raise not_implemented_header(name)

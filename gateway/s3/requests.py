@@ -30,6 +30,7 @@ from gateway.s3.object_headers import (
     parse_system_headers,
     parse_upload_checksum,
 )
+from gateway.s3.tagging import parse_tagging_directive
 from gateway.s3.uri import decode_percent
 
 OBJECT_BYTES_MAX: Final = 5 * 1024**4
@@ -96,7 +97,9 @@ class CopySource(NamedTuple):
 
 
 class CopyParameters(NamedTuple):
-    """CopyObject. ``replace``: take ``stored`` instead of the source's headers and metadata."""
+    """CopyObject. ``replace``: headers and metadata are those of ``stored``, not the source's; ``replace_tags``: so are
+    the tags.
+    """
 
     source: CopySource
     stored: ObjectHeaders
@@ -104,6 +107,7 @@ class CopyParameters(NamedTuple):
     conditions: Conditions
     checksum: ChecksumClaim
     storage_class_given: bool
+    replace_tags: bool = False
 
 
 class PartCopyParameters(NamedTuple):
@@ -272,13 +276,18 @@ def parse_copy(headers: Mapping[str, str]) -> CopyParameters:
     directive = headers.get("x-amz-metadata-directive", "COPY")
     if directive not in ("COPY", "REPLACE"):
         raise invalid_argument("Unknown metadata directive.", "x-amz-metadata-directive", directive)
+    replace_tags = parse_tagging_directive(headers)
+    stored = parse_stored_headers(headers)
+    if not replace_tags and stored.attributes.tags is not None:  # AWS passes them over, as it does metadata
+        stored = stored._replace(attributes=stored.attributes._replace(tags=None))
     return CopyParameters(
         parse_copy_source(headers),
-        parse_stored_headers(headers),
+        stored,
         directive == "REPLACE",
         parse_conditions(headers),
         parse_upload_checksum(headers),
         "x-amz-storage-class" in headers,
+        replace_tags,
     )
 
 

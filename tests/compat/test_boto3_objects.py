@@ -235,7 +235,6 @@ def test_any_region_signs(server, bucket):
 def test_storage_class_and_what_is_not_there_yet(s3, bucket, refused):
     s3.put_object(Bucket=bucket, Key="k", Body=b"", StorageClass="STANDARD")
     refused("NotImplemented", 501, s3.put_object, Bucket=bucket, Key="k", Body=b"", ServerSideEncryption="aws:kms")
-    refused("NotImplemented", 501, s3.put_object, Bucket=bucket, Key="k", Body=b"", Tagging="a=b")
     refused("NotImplemented", 501, s3.put_object, Bucket=bucket, Key="k", Body=b"", ACL="public-read")
     response = refused("NotImplemented", 501, s3.get_object_tagging, Bucket=bucket, Key="k")
     assert "GetObjectTagging" in response["Error"]["Message"]
