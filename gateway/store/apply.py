@@ -116,8 +116,8 @@ class Applier:
         elif isinstance(record, Incarnation):
             self._apply_incarnation(record)
         elif isinstance(record, Evicted):
-            for chunk_id, size in record.chunks:
-                self.chunks.evict(chunk_id, size)
+            for chunk_id, segment, slot, size in record.frames:
+                self.chunks.evict(FrameName(chunk_id, segment, slot), size)
 
     def place_logged(self, header: FrameHeader, kind: int, number: int, offset: int) -> None:
         """Replay: the log says that the frame became its chunk's local one; ``relocate`` knows where it lies now."""

@@ -131,14 +131,17 @@ class ChunkRows:
             self.dereference(base.chunk_id)
         return bare
 
-    def evict(self, chunk_id: bytes, raw_size: int) -> None:
-        """The chunk's local frame is given up (the caller made sure that the cloud has the chunk)."""
-        row = self.get(chunk_id) or absent_chunk(KIND_DATA, raw_size)
+    def evict(self, name: FrameName, raw_size: int) -> None:
+        """A chunk's local frame is given up (the caller made sure that the cloud has the chunk): its row remembers
+        which.
+        """
+        row = self.get(name.chunk_id) or absent_chunk(KIND_DATA, raw_size)
         if row.local:
-            row = self.take_away(chunk_id, row)
-        self.put(chunk_id, row._replace(flags=row.flags | CHUNK_EVICTED))
+            row = self.take_away(name.chunk_id, row)
+        row = row._replace(segment=name.segment, slot=name.slot, flags=row.flags | CHUNK_EVICTED)
+        self.put(name.chunk_id, row)
         if not row.refcount:  # a rebuild knows who needs it only when it has opened all pages
-            self._transaction.put(self._tables.release, RELEASE_CHUNK + chunk_id, b"")
+            self._transaction.put(self._tables.release, RELEASE_CHUNK + name.chunk_id, b"")
 
     # references
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import islice
@@ -86,9 +86,12 @@ class Evictor:
         token = self._setup.shared.enter()
         try:
             absent: list[Ref] = []
-            async for leaf in self._leaves(refs):
-                if not self._is_here(leaf.ref):
-                    absent.append(leaf.ref)
+            walk = LeafWalk(refs)
+            while (found := walk.advance()) is not None:
+                if not isinstance(found, Leaf):
+                    walk.descend(await self._setup.reader.load_page(found))
+                elif not self._is_here(found.ref):
+                    absent.append(found.ref)
                     if len(absent) == FETCHED_AT_ONCE or sum([ref.size for ref in absent]) >= FETCHED_BYTES:
                         fetched += await self._fetch(absent)
                         absent = []
@@ -117,14 +120,6 @@ class Evictor:
 
     # fetching
 
-    async def _leaves(self, refs: Sequence[Ref]) -> AsyncIterator[Leaf]:
-        walk = LeafWalk(refs)
-        while (found := walk.advance()) is not None:
-            if isinstance(found, Leaf):
-                yield found
-            else:
-                walk.descend(await self._setup.reader.load_page(found))
-
     async def _fetch(self, refs: Sequence[Ref]) -> int:
         """Fetch chunks until they are kept; why not, if they cannot be."""
         setup, waiting = self._setup, list({ref.id: ref for ref in refs}.values())
@@ -149,14 +144,14 @@ class Evictor:
 def evict_chunks(decision: Decision, wanted: Sequence[tuple[bytes, int]]) -> int:
     """Inside a decision: give up those of these chunks that have exactly so many needs and are safe in the cloud."""
     chunks = decision.edit_index().chunks
-    evicted: list[tuple[bytes, int]] = []
+    evicted: list[tuple[bytes, bytes, int, int]] = []
     freed = 0
     for chunk_id, needs in wanted:
         row = chunks.get(chunk_id)
         if row is None or not row.local or row.refcount != needs or row.frame_kind == KIND_PAGE:
             continue
         if is_readable_in_cloud(decision.transaction, chunk_id):
-            evicted.append((chunk_id, row.raw_size))
+            evicted.append((chunk_id, row.segment, row.slot, row.raw_size))
             freed += row.header_size + row.stored_size
     if evicted:
         decision.stage_record(Evicted(tuple(evicted)))

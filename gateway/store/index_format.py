@@ -170,7 +170,7 @@ CHUNK_LOCAL: Final = 1  # a frame of it is on this site, at number/offset
 CHUNK_CONDEMNED: Final = 2  # being collected: deduplication ignores it
 CHUNK_HOLDS: Final = 4  # a page whose children it references
 CHUNK_COUNTED: Final = 8  # its frame was counted into the backlog of some own change
-CHUNK_EVICTED: Final = 16  # its frame was given up on purpose: a rebuild must not place what is left of it
+CHUNK_EVICTED: Final = 16  # not local on purpose: segment and slot name the frame that a rebuild must not place
 _CHUNK: Final = struct.Struct("<IBBBBBBIQII24sI")
 _BASE: Final = struct.Struct("<32s24sI")
 assert _BASE.size == BASE_SIZE

@@ -25,7 +25,7 @@ defaults; tags are never reused. A tag this reader does not know is ``FormatTooN
     5 UploadOpened   record        6 PartStored  upload id, record        7 UploadClosed  upload id
     8 Incarnation    site, incarnation
     9 Placed         [[segment number, offset, header], …]     frames of data segments referenced from here on
-   10 Evicted        [[chunk id, plaintext size], …]           their frames are given up: the cloud has them
+   10 Evicted        [[chunk id, birth segment, slot, size], …]   these frames are given up: the cloud has the chunks
 
 A batch is whole if its checksum, its frames' hash and its envelope hold. What lies behind the last whole batch of a
 segment is a torn tail (or was never acknowledged).
@@ -137,9 +137,9 @@ class Placed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=9):
 
 
 class Evicted(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=10):
-    """Chunks whose local frames are given up, because the cloud was verified to have them: (id, plaintext size)."""
+    """Frames given up, because the cloud was verified to have their chunks: (chunk id, birth, plaintext size)."""
 
-    chunks: tuple[tuple[bytes, int], ...]
+    frames: tuple[tuple[bytes, bytes, int, int], ...]
 
 
 Record = Own | Imported | Pulled | Shipped | UploadOpened | PartStored | UploadClosed | Incarnation | Placed | Evicted

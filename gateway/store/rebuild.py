@@ -23,7 +23,7 @@ from gateway.store.decision import Decision
 from gateway.store.errors import Damaged
 from gateway.store.found_frames import BrokenStretch, Findings, find_log, scan_frames
 from gateway.store.index import MAP_SIZE_DEFAULT, Index, IndexUnreadable, Transaction
-from gateway.store.index_format import CHUNK_EVICTED, CHUNK_HOLDS, SegmentRow, decode_chunk
+from gateway.store.index_format import CHUNK_EVICTED, CHUNK_HOLDS, ChunkPlace, SegmentRow, decode_chunk
 from gateway.store.layout import DataDirectory
 from gateway.store.log import FoundBatch, Log
 from gateway.store.log_rows import read_batch_row
@@ -252,8 +252,8 @@ class _Rebuild:
                 chunk_id, data = found
                 after = chunk_id + b"\0"
                 row = decode_chunk(data)
-                if row.refcount and not row.local and not row.flags & CHUNK_EVICTED:
-                    changed = self._place_found(transaction, applier.chunks, chunk_id) or changed
+                if row.refcount and not row.local:
+                    changed = self._place_found(transaction, applier.chunks, chunk_id, row) or changed
                 elif row.refcount and row.frame_kind == KIND_PAGE and not row.flags & CHUNK_HOLDS:
                     changed = applier.chunks.hold_children(chunk_id) or changed
             applier.chunks.flush_segments()
@@ -274,11 +274,13 @@ class _Rebuild:
                 transaction.save_state(applier.state)
                 transaction.commit()
 
-    def _place_found(self, transaction: Transaction, chunks: ChunkRows, chunk_id: bytes) -> bool:
-        """Make the newest usable frame of a chunk its local one: whether there was any."""
+    def _place_found(self, transaction: Transaction, chunks: ChunkRows, chunk_id: bytes, row: ChunkPlace) -> bool:
+        """Make the newest usable frame of a chunk its local one: whether there was any. Not one that was evicted."""
         places = sorted(self._findings.frames_of(transaction, chunk_id), key=lambda place: place[1:], reverse=True)
         for kind, number, offset in places:
             header = self._read_header(kind, number, offset)
+            if row.flags & CHUNK_EVICTED and header.name[1:] == (row.segment, row.slot):
+                continue
             if not all(self._bring_base(transaction, chunks, base) for base in header.bases):
                 continue
             if len(places) > 1 and not self._is_whole(header, kind, number, offset):

@@ -16,6 +16,7 @@ from gateway.store.index_format import CHUNK_EVICTED
 from gateway.store.logical_dump import logical_dump
 from gateway.store.object_format import ObjectRecord
 from gateway.store.page_format import leaves
+from gateway.store.segment_format import KIND_DATA
 from gateway.store.store import rebuild_store_index
 from gateway.store.version_ids import NULL
 from replication.change_format import Ref
@@ -305,6 +306,22 @@ async def test_a_rebuild_keeps_patches_whose_base_came_back_from_the_cloud(tmp_p
     async with StoreSite(path, fetcher=cloud) as site:
         assert dump(site) == live
         assert await site.get(b"k") == changed
+
+
+async def test_a_rebuild_finds_what_was_written_again_and_moved_out_of_the_log(tmp_path, cloud):
+    path = tmp_path / "d"
+    async with StoreSite(path, fetcher=cloud, segment_size=256 << 10) as site:
+        await site.put(b"k", noise(0, 9000))
+        await cloud.ship(site)
+        await site.store.evict(site.content(b"k"))
+        again = await site.put(b"again", noise(0, 9000))
+        for number in range(1, 60):
+            await site.put(b"filler", noise(number, 9000))
+        site.collect_all()
+        assert site.store.find_chunk(again.record.content[0].id).kind == KIND_DATA
+    rebuild_store_index(site.directory, KEYRING, SETTINGS)
+    async with StoreSite(path) as site:
+        assert await site.get(b"k") == noise(0, 9000)
 
 
 async def test_a_crash_between_log_and_index_evicts_all_the_same(tmp_path, cloud, monkeypatch):

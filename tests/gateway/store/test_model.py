@@ -24,6 +24,7 @@ from gateway.store.object_format import ObjectRecord
 from gateway.store.store import rebuild_store_index
 from gateway.store.version_ids import NULL, NULL_VID, VersionId
 from replication.cloud_memory import MemoryCloud
+from replication.hydrate import CloudFetcher
 from replication.offload import run_at_once
 from replication.settings import ReplicationSettings, ShipLimits
 from replication.shipper import Shipper
@@ -75,7 +76,7 @@ class StoreMachine(RuleBasedStateMachine):
         return self.loop.run_until_complete(coroutine)
 
     def open(self) -> None:
-        self.site = StoreSite(self.path / "d", segment_size=SEGMENT_SIZE)
+        self.site = StoreSite(self.path / "d", segment_size=SEGMENT_SIZE, fetcher=CloudFetcher(self.cloud))
         self.shipper = Shipper(
             *(self.site.store.replica, self.site.store.replica, self.cloud, lambda: KEYRING),
             ReplicationSettings(limits=ShipLimits(changes_max=7, frames_max=9, inline_bytes_max=30_000)),
@@ -275,6 +276,14 @@ class StoreMachine(RuleBasedStateMachine):
                 assert (backlog.changes, backlog.bytes, backlog.oldest_ms) == (0, 0, None)
                 return
         assert replica.backlog().bytes >= 0
+
+    @rule(keys=st.lists(KEYS, min_size=1, max_size=4, unique=True), back=st.booleans())
+    def evict(self, keys: list[bytes], back: bool) -> None:
+        """Leave contents to the cloud, or bring them back for good."""
+        with self.site.store.view() as view:
+            found = [view.current(self.site.uid, key) for key in keys]
+        refs = [ref for version in found if version is not None for ref in version.record.content]
+        self.run(self.site.store.fetch_local(refs) if back else self.site.store.evict(refs))
 
     @rule()
     def reopen(self) -> None:
