@@ -5,6 +5,7 @@
 #   make install   only .venv/bin/skerry
 #   make bench     the figures of the README against bare aiohttp, in one run
 #   make demo      two sites, a cloud, a cut link
+#   make fuzz      every parser against a coverage-guided fuzzer; SECONDS_EACH=n for longer
 #   make locks     resolve the dependencies anew (writes requirements*.lock)
 #   make clean     remove the virtual environment and caches; never ./data
 
@@ -17,7 +18,7 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE = CUSTOM_COMPILE_COMMAND="make locks" $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes \
           --strip-extras --no-emit-index-url --no-emit-find-links
 
-.PHONY: run test install lint bench demo soak locks clean
+.PHONY: run test install lint bench demo soak fuzz locks clean
 
 run: install
 	$(BIN)/skerry serve --data $(DATA) --listen $(LISTEN)
@@ -49,6 +50,11 @@ soak: $(VENV)/.developed
 	$(BIN)/python -m tests.e2e.soak
 endif
 
+# Coverage-guided, SECONDS for each parser; what it finds is kept in tests/fuzz/findings.
+fuzz: $(VENV)/.developed
+	$(PIP) install --require-hashes -r requirements-fuzz.lock
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS_EACH),10)
+
 # Stamps: a second `make run` starts at once. Hashes are required, so what runs is what was locked.
 $(VENV)/.created:
 	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
@@ -74,6 +80,7 @@ locks: $(VENV)/.developed
 	  | $(COMPILE) --upgrade --output-file requirements-dev.lock pyproject.toml -
 	$(COMPILE) --upgrade --build-deps-for editable --build-deps-for wheel --constraint requirements-dev.lock \
 	  --output-file requirements.lock pyproject.toml
+	echo atheris | $(COMPILE) --upgrade --no-annotate --output-file requirements-fuzz.lock -
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

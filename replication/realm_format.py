@@ -151,22 +151,26 @@ def unwrap_key(realm: bytes, wrapping: bytes, key_id: bytes, data: bytes) -> Key
     return KeyRecord(key_id, kind, created, key)
 
 
+class KeyTextInvalid(ValueError):
+    """A line that is no realm or recovery key: says why, never what it held."""
+
+
 def encode_key_text(label: str, key: bytes) -> str:
     """A key as people keep it: label, hex, checksum."""
     return f"{label} {key.hex()} {_checksum(label, key)}"
 
 
 def decode_key_text(text: str) -> bytes:
-    """The 32-byte key in one line of text (realm or recovery key); ``ValueError`` that does not repeat it."""
+    """The 32-byte key in one line of text (realm or recovery key); ``KeyTextInvalid``, which does not repeat it."""
     words = text.split()
     if len(words) != 3 or words[0] not in (REALM_KEY_LABEL, RECOVERY_KEY_LABEL):
-        raise ValueError(f"not a key text: it should read '{REALM_KEY_LABEL} <64 hex digits> <checksum>'")
+        raise KeyTextInvalid(f"not a key text: it should read '{REALM_KEY_LABEL} <64 hex digits> <checksum>'")
     try:
         key = bytes.fromhex(words[1])
     except ValueError:
-        raise ValueError("a key text whose key is not hexadecimal") from None
+        raise KeyTextInvalid("a key text whose key is not hexadecimal") from None
     if len(key) != KEY_SIZE or words[2] != _checksum(words[0], key):
-        raise ValueError("a key text whose checksum does not hold: mistyped or cut off")
+        raise KeyTextInvalid("a key text whose checksum does not hold: mistyped or cut off")
     return key
 
 
