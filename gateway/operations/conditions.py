@@ -13,9 +13,9 @@ from gateway.s3.conditions import (
     Conditions,
     DeleteConditions,
     evaluate_delete,
+    evaluate_delete_of_nothing,
     evaluate_write,
 )
-from gateway.s3.errors import PreconditionFailed
 from gateway.store.object_format import Condition
 from gateway.store.ports import Version
 
@@ -43,6 +43,7 @@ def check_delete(conditions: DeleteConditions, current: Version | None) -> None:
     if conditions is NO_DELETE_CONDITIONS or conditions == NO_DELETE_CONDITIONS:
         return
     if current is None or current.record.marker:
-        raise PreconditionFailed(None, Condition="If-Match")
+        evaluate_delete_of_nothing(conditions)
+        return
     record = current.record
     evaluate_delete(conditions, record.etag, record.modified_ms // 1000, record.size)

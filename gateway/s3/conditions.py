@@ -126,9 +126,13 @@ def evaluate_copy_source(conditions: Conditions, etag: str, modified_s: int) -> 
 
 
 def refuse_unsupported_write(headers: Mapping[str, str]) -> None:
-    """A write under If-Modified-Since has no meaning (RFC 9110: GET and HEAD only): refused, not ignored."""
+    """Preconditions that a write cannot have are refused, not ignored: If-Modified-Since has no meaning (RFC 9110: GET
+    and HEAD only), and If-None-Match takes only ``*``, as AWS has it.
+    """
     if "if-modified-since" in headers:
         raise not_implemented_header("If-Modified-Since")
+    if headers.get("if-none-match", "*").strip() != "*":
+        raise not_implemented_header("If-None-Match", headers["if-none-match"])
 
 
 def evaluate_write(conditions: Conditions, etag: str | None, modified_s: int = 0) -> None:
@@ -150,8 +154,35 @@ def evaluate_write(conditions: Conditions, etag: str | None, modified_s: int = 0
         raise _failed(conditions, "If-None-Match")
 
 
+def evaluate_rename_target(conditions: Conditions, etag: str | None, modified_s: int = 0) -> None:
+    """Whether RenameObject may put its object where ``etag`` is (None: nothing there); ``PreconditionFailed`` if not.
+
+    If-Match and If-Modified-Since demand that something is there (API reference, "RenameObject").
+    """
+    since_s, until_s = conditions.if_modified_since_s, conditions.if_unmodified_since_s
+    if conditions.if_match is not None and (etag is None or not matches_etag(conditions.if_match, etag)):
+        raise _failed(conditions, "If-Match")
+    if conditions.if_none_match is not None and etag is not None and matches_etag(conditions.if_none_match, etag):
+        raise _failed(conditions, "If-None-Match")
+    if since_s is not None and (etag is None or modified_s <= since_s):
+        raise _failed(conditions, "If-Modified-Since")
+    if until_s is not None and etag is not None and modified_s > until_s:
+        raise _failed(conditions, "If-Unmodified-Since")
+
+
+def evaluate_delete_of_nothing(conditions: DeleteConditions) -> None:
+    """A conditional delete of what is not there: fine for time and size, ``PreconditionFailed`` for If-Match ``*``, and
+    ``NoSuchKey`` for If-Match with an ETag (API reference, "DeleteObject"; User Guide, "Conditional deletes").
+    """
+    if conditions.if_match is None:
+        return
+    if conditions.if_match.strip() == "*":
+        raise PreconditionFailed(None, Condition="If-Match")
+    raise NoSuchKey
+
+
 def evaluate_delete(conditions: DeleteConditions, etag: str, modified_s: int, size: int) -> None:
-    """Whether a delete may remove the object it names. The caller decides what an absent object means."""
+    """Whether a delete may remove the object it names; see ``evaluate_delete_of_nothing`` where there is none."""
     if conditions.if_match is not None and not matches_etag(conditions.if_match, etag):
         raise PreconditionFailed(None, Condition="If-Match")
     if conditions.modified_s is not None and conditions.modified_s != modified_s:

@@ -10,7 +10,9 @@ from gateway.s3.conditions import (
     DeleteConditions,
     evaluate_copy_source,
     evaluate_delete,
+    evaluate_delete_of_nothing,
     evaluate_read,
+    evaluate_rename_target,
     evaluate_write,
     matches_etag,
     parse_conditions,
@@ -106,9 +108,51 @@ def test_nothing_asked():
     assert parse_delete_conditions({}) == NO_DELETE_CONDITIONS
 
 
-def test_a_write_under_if_modified_since_is_refused_not_ignored():
+@pytest.mark.parametrize("headers", [{"if-modified-since": SAME}, {"if-none-match": YES}, {"if-none-match": ""}])
+def test_what_a_write_cannot_be_conditional_on_is_refused_not_ignored(headers):
     with pytest.raises(S3NotImplemented):
-        refuse_unsupported_write({"if-modified-since": SAME})
+        refuse_unsupported_write(headers)
+
+
+def test_what_a_write_can_be_conditional_on():
+    refuse_unsupported_write({"if-none-match": "*", "if-match": YES, "if-unmodified-since": SAME})
+
+
+@pytest.mark.parametrize(
+    ("headers", "etag", "holds"),
+    [
+        ({}, None, True),
+        ({}, ETAG, True),
+        ({"if-match": YES}, ETAG, True),
+        ({"if-match": NO}, ETAG, False),
+        ({"if-match": YES}, None, False),
+        ({"if-none-match": "*"}, None, True),
+        ({"if-none-match": "*"}, ETAG, False),
+        ({"if-none-match": NO}, ETAG, True),
+        ({"if-modified-since": OLDER}, ETAG, True),
+        ({"if-modified-since": SAME}, ETAG, False),
+        ({"if-modified-since": OLDER}, None, False),
+        ({"if-unmodified-since": OLDER}, ETAG, False),
+        ({"if-unmodified-since": SAME}, ETAG, True),
+        ({"if-unmodified-since": OLDER}, None, True),
+        ({"if-match": YES, "if-unmodified-since": OLDER}, ETAG, False),
+    ],
+)
+def test_the_target_of_a_rename(headers, etag, holds):
+    conditions = parse_conditions(headers)
+    if holds:
+        evaluate_rename_target(conditions, etag, MODIFIED_S)
+    else:
+        with pytest.raises(PreconditionFailed):
+            evaluate_rename_target(conditions, etag, MODIFIED_S)
+
+
+def test_deletes_of_nothing():
+    evaluate_delete_of_nothing(DeleteConditions(None, MODIFIED_S, 7))
+    with pytest.raises(PreconditionFailed):
+        evaluate_delete_of_nothing(DeleteConditions("*"))
+    with pytest.raises(NoSuchKey):
+        evaluate_delete_of_nothing(DeleteConditions(YES, MODIFIED_S))
 
 
 def test_deletes():
