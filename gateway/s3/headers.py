@@ -115,7 +115,7 @@ _KNOWN: Final[dict[Op, frozenset[str]]] = {
     Op.CreateMultipartUpload: WRITE_HEADERS | _STORED | _LOCK | {"x-amz-checksum-algorithm", "x-amz-checksum-type"},
     Op.CompleteMultipartUpload: READ_HEADERS | _CHECKSUMS | {"x-amz-checksum-type", "x-amz-mp-object-size"},
     Op.AbortMultipartUpload: frozenset({"x-amz-if-match-initiated-time"}),
-    Op.GetObject: READ_HEADERS | {"x-amz-checksum-mode"},
+    Op.GetObject: READ_HEADERS | _CHECKSUMS | {"x-amz-checksum-mode"},  # Java sends the checksum of its empty body
     Op.HeadObject: READ_HEADERS | {"x-amz-checksum-mode"},
     Op.GetObjectAttributes: READ_HEADERS
     | {"x-amz-object-attributes", "x-amz-max-parts", "x-amz-part-number-marker"},
