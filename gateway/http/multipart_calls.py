@@ -17,6 +17,7 @@ from gateway.operations.multipart import (
     begin_part,
     create_upload,
     list_parts,
+    upload_encryption,
     upload_part,
     upload_part_copy,
 )
@@ -37,6 +38,7 @@ from gateway.s3.rendering import (
     render_list_uploads,
 )
 from gateway.s3.routing import Operation
+from gateway.s3.sse_customer import parse_customer_key
 from gateway.s3.times import parse_http_date, parse_iso_ms
 from gateway.store.document_format import UploadRecord
 
@@ -63,7 +65,8 @@ async def create_one(call: Call) -> web.StreamResponse:
             stored.attributes,
         ),
     )
-    headers = {}
+    asked = stored.attributes.sse
+    headers = dict(upload_encryption(call.context, upload, asked.customer if asked is not None else None, written=True))
     if checksum.algorithm:
         headers["x-amz-checksum-algorithm"] = checksum.algorithm
         headers["x-amz-checksum-type"] = upload.checksum_type
@@ -79,8 +82,9 @@ async def put_part(call: Call) -> web.StreamResponse:
     call.body.expect(
         parameters.content_md5, parameters.checksum, call.context.settings.part_bytes_max, compute=algorithm
     )
-    part = await upload_part(call.context, name, parameters.number, call.body)
-    headers = {"ETag": f'"{part.etag}"'}
+    customer = parse_customer_key(call.headers)
+    part, encryption = await upload_part(call.context, name, parameters.number, call.body, customer)
+    headers = {"ETag": f'"{part.etag}"', **encryption}
     headers.update({ALGORITHMS[algorithm].header: value for algorithm, value in part.checksums.items()})
     return call.answer(headers=headers)
 
@@ -91,10 +95,17 @@ async def copy_part(call: Call) -> web.StreamResponse:
     parameters = requests.parse_upload_part_copy(call.query.params, call.headers)
     name = UploadName(call.bucket, call.key, parameters.upload_id)
     copied = await upload_part_copy(
-        call.context, name, parameters.number, copy_source(parameters.source), parameters.range
+        call.context,
+        name,
+        parameters.number,
+        copy_source(parameters.source),
+        parameters.range,
+        parse_customer_key(call.headers),
     )
     part = copied.part
-    headers = {"x-amz-copy-source-version-id": copied.source_version_id} if copied.source_version_id else None
+    headers = dict(copied.encryption)
+    if copied.source_version_id:
+        headers["x-amz-copy-source-version-id"] = copied.source_version_id
     return call.answer(headers=headers, body=render_copy(part.etag, part.modified_ms, part.checksums, "", part=True))
 
 

@@ -26,6 +26,7 @@ from gateway.s3.routing import Operation
 WriteDescriber = Callable[[Written, dict[str, str]], None]
 """Adds what one feature tells of an object that was just written to the answer's headers."""
 
+
 def _describe_encryption(written: Written, headers: dict[str, str]) -> None:
     headers.update(written.encryption)
 
@@ -74,7 +75,12 @@ async def put_one(call: Call) -> web.StreamResponse:
 def copy_source(source: requests.CopySource) -> CopySource:
     """The source of a copy as the operations take it."""
     return CopySource(
-        source.bucket, source.key.encode(), source.version_id, source.conditions, source.expected_owner or ""
+        source.bucket,
+        source.key.encode(),
+        source.version_id,
+        source.conditions,
+        source.expected_owner or "",
+        source.customer,
     )
 
 

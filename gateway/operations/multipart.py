@@ -7,21 +7,31 @@ answers; replacing a part is one more commit. Limits and orders are AWS's ("Mult
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
 from gateway.operations.bodies import Body, Received
 from gateway.operations.context import Context, Owner, find_bucket, find_owner, shown_version_id
-from gateway.operations.digests import Digester
 from gateway.operations.object_attributes import settle_attributes
+from gateway.operations.object_encryption import (
+    Sealing,
+    continue_sealing,
+    find_wanted,
+    make_sealing,
+    open_layer,
+    pour_sealed,
+    shown_encryption,
+)
 from gateway.operations.objects_copy import CopySource, locate_source
+from gateway.operations.opened_reads import StoredBody
 from gateway.s3.attributes import NO_ATTRIBUTES, Attributes
 from gateway.s3.checksums import default_type
 from gateway.s3.errors import InvalidRequest, NoSuchUpload, PreconditionFailed, invalid_argument
 from gateway.s3.ranges import parse_copy_range
+from gateway.s3.sse_customer import CustomerKey
 from gateway.store.document_format import PartRecord, UploadRecord
-from gateway.store.ports import Bucket, ContentWriter, ReadView, Store, WriteView
+from gateway.store.ports import Bucket, ContentWriter, ReadView, WriteView
 from replication.change_format import Ref
 
 DEFAULT_ALGORITHM: Final = "CRC64NVME"
@@ -63,6 +73,14 @@ class CopiedPart(NamedTuple):
 
     part: PartRecord
     source_version_id: str
+    encryption: Mapping[str, str] = {}
+
+
+class StoredPart(NamedTuple):
+    """What UploadPart answers: the part, and the headers that tell of its encryption."""
+
+    part: PartRecord
+    encryption: Mapping[str, str]
 
 
 def check_part_number(context: Context, number: int) -> int:
@@ -89,6 +107,12 @@ async def create_upload(context: Context, request: CreateRequest) -> UploadRecor
     """Open an upload. Durable when it returns."""
     algorithm = request.algorithm
     checksum_type = request.checksum_type or default_type(algorithm or DEFAULT_ALGORITHM)
+    asked = request.attributes.sse
+    with context.store.view() as view:
+        bucket = find_bucket(context, view, request.bucket, "CreateMultipartUpload", request.key)
+        wanted = find_wanted(context, view, bucket, asked)
+    sealing = await make_sealing(context, wanted)
+    extra = sealing.extra if sealing is not None else {}
 
     def decide(view: WriteView) -> UploadRecord:
         bucket = find_bucket(context, view, request.bucket, "CreateMultipartUpload", request.key)
@@ -103,7 +127,7 @@ async def create_upload(context: Context, request: CreateRequest) -> UploadRecor
             checksum_algorithm=algorithm,
             checksum_type=checksum_type,
             storage_class=request.storage_class,
-            extra=settle_attributes(context, view, bucket, request.key, request.attributes, {}),
+            extra=settle_attributes(context, view, bucket, request.key, request.attributes, extra),
         )
         view.open_upload(upload)
         return upload
@@ -132,15 +156,27 @@ def begin_part(context: Context, name: UploadName, number: int, claimed: Sequenc
     return upload_algorithm(upload)
 
 
-async def upload_part(context: Context, name: UploadName, number: int, body: Body) -> PartRecord:
+def upload_encryption(
+    context: Context, upload: UploadRecord, customer: CustomerKey | None, *, written: bool = False
+) -> Mapping[str, str]:
+    """The headers that tell of an upload's encryption. ``customer``: the key that came with the request."""
+    key_md5 = customer.md5 if customer is not None else ""
+    return shown_encryption(context.settings.region, upload.extra, key_md5, written=written)
+
+
+async def upload_part(
+    context: Context, name: UploadName, number: int, body: Body, customer: CustomerKey | None = None
+) -> StoredPart:
     """Store one part from a body. Durable when it returns; a part of that number is replaced."""
     check_part_number(context, number)
     with context.store.view() as view:
         bucket, upload = find_upload(context, view, name, "UploadPart")
-        replaces, offset = _predecessor(view, bucket, upload, number)
+        sealing = continue_sealing(context, view, upload, customer)
+        replaces, offset = _predecessor(view, bucket, upload, number) if sealing is None else ((), 0)
     async with context.store.writer(replaces=replaces, offset_hint=offset) as writer:
-        received = await body.pour(writer)
-        return await _keep_part(context, name, number, received, writer)
+        received = await pour_sealed(body, writer, sealing)
+        part = await _keep_part(context, name, number, received, writer, sealing)
+    return StoredPart(part, upload_encryption(context, upload, customer))
 
 
 def _predecessor(view: ReadView, bucket: Bucket, upload: UploadRecord, number: int) -> tuple[tuple[Ref, ...], int]:
@@ -154,7 +190,7 @@ def _predecessor(view: ReadView, bucket: Bucket, upload: UploadRecord, number: i
 
 
 async def _keep_part(
-    context: Context, name: UploadName, number: int, received: Received, writer: ContentWriter
+    context: Context, name: UploadName, number: int, received: Received, writer: ContentWriter, sealing: Sealing | None
 ) -> PartRecord:
     """Commit a part whose bytes are written."""
     content = await writer.finish()
@@ -168,6 +204,7 @@ async def _keep_part(
             modified_ms=view.now_ms,
             content=content.refs,
             checksums=received.checksums,
+            extra=sealing.part_extra if sealing is not None else {},
         )
         view.put_part(upload.id, part)
         return part
@@ -175,42 +212,33 @@ async def _keep_part(
     return await context.store.commit(decide)
 
 
-class _CopyBody:
-    """A range of stored bytes as a ``Body``: read back, hashed and written again (deduplication finds most of it)."""
-
-    def __init__(self, store: Store, refs: Sequence[Ref], start: int, length: int, algorithm: str) -> None:
-        # The read is open from here on, in the same step as the source was looked up: that keeps it from collection.
-        self._pieces = store.read(refs, start, length)
-        self._length = length
-        self._algorithm = algorithm
-
-    async def pour(self, writer: ContentWriter) -> Received:
-        digester = Digester((self._algorithm,))
-        async for piece in self._pieces:
-            await digester.update(piece)
-            await writer.write(piece)
-        digests = await digester.finish()
-        return Received(self._length, digests.md5, digests.checksums)
-
-
 async def upload_part_copy(
-    context: Context, name: UploadName, number: int, source: CopySource, byte_range: str | None = None
+    context: Context,
+    name: UploadName,
+    number: int,
+    source: CopySource,
+    byte_range: str | None = None,
+    customer: CustomerKey | None = None,
 ) -> CopiedPart:
     """Store one part from an object, or from a range of it (``bytes=first-last``, within the source)."""
     check_part_number(context, number)
     with context.store.view() as view:
         bucket, upload = find_upload(context, view, name, "UploadPart")
         found = locate_source(context, view, source)
-        replaces, offset = _predecessor(view, bucket, upload, number)
+        opening = open_layer(context, view, found.version.record, source.customer)
+        sealing = continue_sealing(context, view, upload, customer)
+        replaces, offset = _predecessor(view, bucket, upload, number) if sealing is None else ((), 0)
     record = found.version.record
     start, length = 0, record.size
     if byte_range is not None:
         start, last = parse_copy_range(byte_range, record.size)
         length = last - start + 1
-    body = _CopyBody(context.store, record.content, start, length, upload_algorithm(upload))
+    body = StoredBody(context.store, record, opening, start, length, upload_algorithm(upload))
     async with context.store.writer(replaces=replaces, offset_hint=offset) as writer:
-        part = await _keep_part(context, name, number, await body.pour(writer), writer)
-    return CopiedPart(part, shown_version_id(found.bucket, found.version.id))
+        received = await pour_sealed(body, writer, sealing)
+        part = await _keep_part(context, name, number, received, writer, sealing)
+    shown = upload_encryption(context, upload, customer)
+    return CopiedPart(part, shown_version_id(found.bucket, found.version.id), shown)
 
 
 async def abort_upload(context: Context, name: UploadName, initiated_s: int | None = None) -> None:

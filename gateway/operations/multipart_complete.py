@@ -14,9 +14,11 @@ from typing import Final, NamedTuple
 
 from gateway.operations.context import Context, find_bucket, shown_version_id
 from gateway.operations.multipart import UploadName, find_upload, upload_algorithm
+from gateway.operations.object_encryption import shown_encryption
 from gateway.operations.objects_put import PutRequest, Written, check_target, place_record
 from gateway.s3.checksums import COMPOSITE, combine_checksums, compose_checksums, compose_etag
 from gateway.s3.conditions import NO_CONDITIONS, Conditions
+from gateway.s3.encryption import SEAL_EXTRA
 from gateway.s3.errors import (
     BadDigest,
     EntityTooLarge,
@@ -139,7 +141,8 @@ def _find_completed(context: Context, view: ReadView, request: CompleteRequest) 
         return None
     if etag != current.record.etag:
         return None
-    return Written(current.record, shown_version_id(bucket, current.id))
+    shown = shown_encryption(context.settings.region, current.record.extra, written=True)
+    return Written(current.record, shown_version_id(bucket, current.id), shown)
 
 
 def _match_parts(
@@ -217,4 +220,6 @@ def _describe(
 
 def _part_table(upload: UploadRecord, parts: list[PartRecord]) -> list[PartEntry]:
     algorithm = upload_algorithm(upload)
-    return [PartEntry(part.number, part.size, part.checksums[algorithm]) for part in parts]
+    return [
+        PartEntry(part.number, part.size, part.checksums[algorithm], part.extra.get(SEAL_EXTRA, b"")) for part in parts
+    ]

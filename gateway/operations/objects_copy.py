@@ -4,28 +4,36 @@ The decision reads the source and writes the destination in one transaction, so 
 its chunks are referenced before anyone could let them go. Only a copy that asks for another checksum algorithm reads
 the bytes first (to hash them, not to write them); if the source changed meanwhile it is read again.
 
-The ETag stays the source's, a multipart one too (with its part table): it names the same bytes.
+The ETag stays the source's, a multipart one too (with its part table): it names the same bytes. Only where source or
+target has an encryption layer of its own are the bytes read, ciphered and written again.
 """
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from msgspec import structs
+
 from gateway.identity.authorize import authorize
 from gateway.operations.context import Context, find_bucket, shown_version_id
 from gateway.operations.digests import Digester
 from gateway.operations.object_attributes import find_attribute
+from gateway.operations.object_encryption import Opening, Wanted, find_wanted, make_sealing, open_layer, pour_sealed
 from gateway.operations.objects_get import locate_version
 from gateway.operations.objects_put import PutRequest, Written, place_record
+from gateway.operations.opened_reads import StoredBody
 from gateway.operations.written_tags import TAGS
 from gateway.s3.checksums import FULL_OBJECT
 from gateway.s3.conditions import NO_CONDITIONS, Conditions, evaluate_copy_source
+from gateway.s3.encryption import SEAL_EXTRA
 from gateway.s3.errors import InvalidRequest, MethodNotAllowed, NoSuchKey, OperationAborted
+from gateway.s3.sse_customer import CustomerKey
 from gateway.store.errors import ChunkGone
 from gateway.store.object_format import ObjectRecord
 from gateway.store.ports import Bucket, ReadView, Version, WriteView
 
 ATTEMPTS_MAX: Final = 5
+DEFAULT_ALGORITHM: Final = "CRC64NVME"
 _SELF_COPY: Final = (
     "This copy request is illegal because it is trying to copy an object to itself without changing the object's "
     "metadata, storage class, website redirect location or encryption attributes."
@@ -33,13 +41,16 @@ _SELF_COPY: Final = (
 
 
 class CopySource(NamedTuple):
-    """What to copy, and the preconditions on it (``x-amz-copy-source-if-*``). ``expected_owner``: of its bucket."""
+    """What to copy, and the preconditions on it (``x-amz-copy-source-if-*``). ``expected_owner``: of its bucket;
+    ``customer``: the key it is encrypted with.
+    """
 
     bucket: str
     key: bytes
     version_id: str | None = None
     conditions: Conditions = NO_CONDITIONS
     expected_owner: str = ""
+    customer: CustomerKey | None = None
 
 
 class CopyRequest(NamedTuple):
@@ -98,6 +109,12 @@ async def copy_object(context: Context, request: CopyRequest) -> Copied:
         with context.store.view() as view:
             bucket = find_bucket(context, view, request.target.bucket, "PutObject", request.target.key)
             source = locate_source(context, view, request.source)
+            opening = open_layer(context, view, source.version.record, request.source.customer)
+            wanted = find_wanted(context, view, bucket, request.target.attributes.sse)
+            if opening is not None or wanted is not None:
+                body = _stored_body(context, source.version.record, opening, request.algorithm)
+        if opening is not None or wanted is not None:
+            return await _copy_anew(context, request, bucket, source, body, wanted)
         checksums = await _new_checksums(context, source.version.record, request.algorithm)
 
         def decide(
@@ -107,7 +124,7 @@ async def copy_object(context: Context, request: CopyRequest) -> Copied:
             checksums: dict[str, str] | None = checksums,
         ) -> Copied | None:
             now = locate_source(context, view, request.source)
-            if checksums is not None and now.version.order != seen:
+            if now.version.order != seen and (checksums is not None or SEAL_EXTRA in now.version.record.extra):
                 return None
             extra = {} if request.replace_tags else _copied_tags(context, view, now, bucket, request.target.key)
             record = _copied_record(context, request, now.version.record, checksums, extra)
@@ -123,9 +140,41 @@ async def copy_object(context: Context, request: CopyRequest) -> Copied:
     raise OperationAborted
 
 
+def _stored_body(context: Context, record: ObjectRecord, opening: Opening | None, algorithm: str) -> StoredBody:
+    """The source's plaintext, to be written again under another layer (or none)."""
+    algorithm = algorithm or next(iter(record.checksums), DEFAULT_ALGORITHM)
+    return StoredBody(context.store, record, opening, 0, record.size, algorithm)
+
+
+async def _copy_anew(
+    context: Context, request: CopyRequest, bucket: Bucket, source: Source, body: StoredBody, wanted: Wanted | None
+) -> Copied:
+    """A copy whose bytes change, since source or target has an encryption layer of its own: read, cipher, write.
+
+    What is copied is the source as it was found; its parts become one.
+    """
+    sealing = await make_sealing(context, wanted)
+    async with context.store.writer() as writer:
+        received = await pour_sealed(body, writer, sealing)
+        content = await writer.finish()
+
+        def decide(view: WriteView) -> Copied:
+            target = (bucket, request.target.key)
+            extra = {} if request.replace_tags else _copied_tags(context, view, source, *target)
+            if sealing is not None:
+                extra = {**extra, **sealing.extra}
+            copied = _copied_record(context, request, source.version.record, received.checksums, extra)
+            record = structs.replace(copied, etag=received.md5, content=content.refs, part_count=0, parts=None)
+            written = place_record(context, view, bucket, request.target, record, "PutObject")
+            return Copied(written, shown_version_id(source.bucket, source.version.id))
+
+        return await context.store.commit(decide)
+
+
 def _refuse_self_copy(request: CopyRequest) -> None:
     source, target = request.source, request.target
     changes = request.replace_metadata or target.storage_class or "x-amz-website-redirect-location" in target.headers
+    changes = changes or target.attributes.sse is not None
     same = (source.bucket, source.key) == (target.bucket, target.key) and source.version_id is None
     if same and not changes:
         raise InvalidRequest(_SELF_COPY)

@@ -7,12 +7,14 @@ counts. Nothing is stored if any of it fails: an uncommitted writer's chunks are
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from gateway.operations.bodies import Body, Received
 from gateway.operations.conditions import check_write
 from gateway.operations.context import Context, find_bucket, shown_version_id
 from gateway.operations.object_attributes import settle_attributes
+from gateway.operations.object_encryption import find_wanted, make_sealing, pour_sealed, shown_encryption
 from gateway.s3.attributes import NO_ATTRIBUTES, Attributes
 from gateway.s3.checksums import FULL_OBJECT
 from gateway.s3.conditions import NO_CONDITIONS, Conditions
@@ -35,10 +37,14 @@ class PutRequest(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What a write answers: the record as stored and its version id as shown (empty without versioning)."""
+    """What a write answers: the record as stored and its version id as shown (empty without versioning).
+
+    ``encryption``: the headers that tell of it.
+    """
 
     record: ObjectRecord
     version_id: str
+    encryption: Mapping[str, str] = {}
 
 
 def check_target(
@@ -82,11 +88,19 @@ def place_record(
         extra=settle_attributes(context, view, now, request.key, request.attributes, record.extra),
     )
     version: Version = view.put_object(bucket.uid, request.key, final, versioned=now.versioning == "Enabled")
-    return Written(final, shown_version_id(now, version.id))
+    return Written(final, shown_version_id(now, version.id), _shown(context, request, final))
 
 
-def record_of(context: Context, request: PutRequest, received: Received, content: Content) -> ObjectRecord:
-    """The record of an object put in one piece."""
+def _shown(context: Context, request: PutRequest, record: ObjectRecord) -> Mapping[str, str]:
+    asked = request.attributes.sse
+    key_md5 = asked.customer.md5 if asked is not None and asked.customer is not None else ""
+    return shown_encryption(context.settings.region, record.extra, key_md5, written=True)
+
+
+def record_of(
+    context: Context, request: PutRequest, received: Received, content: Content, extra: dict[str, bytes]
+) -> ObjectRecord:
+    """The record of an object put in one piece; ``extra``: what its encryption keeps."""
     return ObjectRecord(
         size=received.size,
         etag=received.md5,
@@ -97,6 +111,7 @@ def record_of(context: Context, request: PutRequest, received: Received, content
         checksum_type=FULL_OBJECT if received.checksums else "",
         owner=context.principal.id,
         storage_class=request.storage_class,
+        extra=extra,
     )
 
 
@@ -104,9 +119,12 @@ async def put_object(context: Context, request: PutRequest, body: Body) -> Writt
     """Store one object. Durable when it returns. Raises S3 errors and the store's; then nothing is stored."""
     with context.store.view() as view:
         bucket, replaces = check_target(context, view, request.bucket, request.key, request.conditions, "PutObject")
-    async with context.store.writer(replaces=replaces) as writer:
-        received = await body.pour(writer)
-        record = record_of(context, request, received, await writer.finish())
+        wanted = find_wanted(context, view, bucket, request.attributes.sse)
+    sealing = await make_sealing(context, wanted) if wanted is not None else None
+    async with context.store.writer(replaces=replaces if sealing is None else ()) as writer:
+        received = await pour_sealed(body, writer, sealing)
+        extra = sealing.extra if sealing is not None else {}
+        record = record_of(context, request, received, await writer.finish(), extra)
         return await context.store.commit(
             lambda view: place_record(context, view, bucket, request, record, "PutObject")
         )

@@ -30,6 +30,7 @@ from gateway.s3.object_headers import (
     parse_system_headers,
     parse_upload_checksum,
 )
+from gateway.s3.sse_customer import CustomerKey, parse_customer_key
 from gateway.s3.tagging import parse_tagging_directive
 from gateway.s3.uri import decode_percent
 
@@ -87,13 +88,16 @@ class PartParameters(NamedTuple):
 
 
 class CopySource(NamedTuple):
-    """Where a copy comes from; ``version_id`` None for the current version; ``conditions`` on the source."""
+    """Where a copy comes from; ``version_id`` None for the current version; ``conditions`` on the source; ``customer``:
+    the key it is encrypted with.
+    """
 
     bucket: str
     key: str
     version_id: str | None
     conditions: Conditions
     expected_owner: str | None
+    customer: CustomerKey | None = None
 
 
 class CopyParameters(NamedTuple):
@@ -261,6 +265,7 @@ def parse_copy_source(headers: Mapping[str, str]) -> CopySource:
         version_id,
         parse_conditions(headers, "x-amz-copy-source-"),
         headers.get("x-amz-source-expected-bucket-owner"),
+        parse_customer_key(headers, source=True),
     )
 
 
