@@ -192,10 +192,9 @@ MalformedXML = _define(
 )
 MaxMessageLengthExceeded = _define("MaxMessageLengthExceeded", 400, "Your request was too big.")
 MaxPostPreDataLengthExceeded = _define(
-    "MaxPostPreDataLengthExceededError",
+    "MaxPostPreDataLengthExceeded",  # as AWS answers; its table of errors has it with "Error"
     400,
     "Your POST request fields preceding the upload file were too large.",
-    "MaxPostPreDataLengthExceeded",
 )
 MetadataTooLarge = _define("MetadataTooLarge", 400, "Your metadata headers exceed the maximum allowed metadata size")
 MissingContentLength = _define("MissingContentLength", 411, "You must provide the Content-Length HTTP header.")

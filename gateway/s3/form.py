@@ -89,9 +89,10 @@ class FormParser:
             self._taken += min(len(data), room)
             while self._advance():
                 pass
+            of_file = len(self._head) if self.has_file else 0
+            if self._taken - of_file > FIELDS_BYTES_MAX:
+                raise MaxPostPreDataLengthExceeded(None, MaxPostPreDataLengthBytes=FIELDS_BYTES_MAX)
             if not self.has_file:
-                if self._taken > FIELDS_BYTES_MAX:
-                    raise MaxPostPreDataLengthExceeded(None, MaxPostPreDataLengthBytes=FIELDS_BYTES_MAX)
                 return []
             data = data[room:]
         return self._feed_file(data)
