@@ -51,9 +51,7 @@ async def put_retention(call: Call) -> web.StreamResponse:
 async def get_hold(call: Call) -> web.StreamResponse:
     """GetObjectLegalHold."""
     version_id = parse_version_id(call.query.params)
-    return call.answer(
-        body=object_lock.render_hold(verbs.get_hold(call.context, call.bucket, call.key, version_id))
-    )
+    return call.answer(body=object_lock.render_hold(verbs.get_hold(call.context, call.bucket, call.key, version_id)))
 
 
 async def put_hold(call: Call) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""The six verbs of Object Lock: a bucket's configuration, a version's retention and legal hold. One transaction each."""
+"""The six verbs of Object Lock: a bucket's configuration, a version's retention and legal hold. One commit each."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _find_locked(
     context: Context, view: ReadView, name: str, key: bytes, version_id: str | None, operation: str
 ) -> tuple[Bucket, Version]:
     """The version named, in a bucket with Object Lock; ``InvalidRequest`` in one without."""
-    bucket = find_bucket(context, view, name, operation, key)
+    bucket = find_bucket(context, view, name, operation, key, version_id, existing=True)
     if find_lock(view, bucket.uid) is None:
         raise InvalidRequest(MISSING)
     return locate_version(context, view, name, key, version_id, operation)

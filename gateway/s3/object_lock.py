@@ -186,9 +186,8 @@ def render_configuration(configuration: LockConfiguration) -> bytes:
     rule = ""
     if configuration.mode:
         unit, count = ("Days", configuration.days) if configuration.days else ("Years", configuration.years)
-        rule = (
-            f"<Rule><DefaultRetention><Mode>{configuration.mode}</Mode><{unit}>{count}</{unit}></DefaultRetention></Rule>"
-        )
+        period = f"<Mode>{configuration.mode}</Mode><{unit}>{count}</{unit}>"
+        rule = f"<Rule><DefaultRetention>{period}</DefaultRetention></Rule>"
     return (
         f"{_HEAD}<ObjectLockConfiguration{_XMLNS}><ObjectLockEnabled>Enabled</ObjectLockEnabled>{rule}"
         "</ObjectLockConfiguration>"
