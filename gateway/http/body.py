@@ -13,7 +13,7 @@ what was written until then is the writer's to forget.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from hmac import compare_digest
 from typing import Final
@@ -223,7 +223,7 @@ class RequestBody:
             if decoder is not None:
                 trailers.update(decoder.finish())
 
-    async def raw_pieces(self, bytes_max: int) -> AsyncIterator[bytes]:
+    async def raw_pieces(self, bytes_max: int) -> AsyncGenerator[bytes, None]:
         """The body as it comes, for who parses it on the way. 411 without a length, ``EntityTooLarge`` above
         ``bytes_max``; nothing that is claimed of it is verified.
         """

@@ -7,6 +7,7 @@ from typing import Final
 from gateway.http import (
     attributes_calls,
     bucket_calls,
+    form_calls,
     lock_calls,
     multipart_calls,
     object_reads,
@@ -19,6 +20,7 @@ from gateway.s3.routing import Operation as Op
 _FAMILIES: Final = (
     attributes_calls.HANDLERS,
     bucket_calls.HANDLERS,
+    form_calls.HANDLERS,
     lock_calls.HANDLERS,
     multipart_calls.HANDLERS,
     object_reads.HANDLERS,

@@ -20,6 +20,7 @@ class HttpSettings:
 
     region: str = "us-east-1"
     domains: tuple[str, ...] = ()  # names under which the bucket is the first label of Host
+    signature_v2_forms: bool = True  # forms whose policy is signed with HMAC-SHA1, as old upload widgets do
     connections_max: int = 4096
     line_bytes_max: int = 32 * KIB  # request line, and any one header
     headers_max: int = 512

@@ -24,6 +24,7 @@ from gateway.s3.errors import (
     InvalidToken,
     SignatureDoesNotMatch,
     UserKeyMustBeSpecified,
+    escape_text,
     invalid_argument,
     not_implemented_header,
 )
@@ -174,11 +175,16 @@ def verify_form(claim: FormClaim, secret: str, *, version_2: bool = True, sessio
         )
 
 
-def parse_form(fields: Mapping[str, str]) -> FormUpload:
-    """What an (expanded, permitted) form asks for. Raises ``UserKeyMustBeSpecified`` and the errors of its values."""
+def parse_form_key(fields: Mapping[str, str]) -> str:
+    """The key an (expanded) form names; ``UserKeyMustBeSpecified`` without one, and the errors of keys."""
     key = fields.get("key", "")
     if not key:
         raise UserKeyMustBeSpecified(None, ArgumentName="key", ArgumentValue="")
+    return check_key(key)
+
+
+def parse_form(fields: Mapping[str, str]) -> FormUpload:
+    """What an (expanded, permitted) form asks for; the errors of its values."""
     headers: dict[str, str] = {}
     for name, value in fields.items():
         header = _RENAMED.get(name, name)
@@ -194,12 +200,12 @@ def parse_form(fields: Mapping[str, str]) -> FormUpload:
             raise invalid_argument("A field may be given only once", name, value)
         headers[header] = value.strip(" ")
     status = fields.get("success_action_status", "").strip()
-    redirect = fields.get("success_action_redirect", "") or fields.get("redirect", "")
+    redirects = [fields.get("success_action_redirect", ""), fields.get("redirect", "")]
     return FormUpload(
-        check_key(key),
+        parse_form_key(fields),
         headers,
         fields.get("tagging", ""),
-        redirect if _is_web_address(redirect) else "",
+        next(filter(_is_web_address, redirects), ""),
         int(status) if status in ("200", "201") else 204,
     )
 
@@ -227,3 +233,10 @@ def render_redirect(url: str, bucket: str, key: str, etag: str) -> str:
     shown = encode_component(f'"{etag}"')
     query = f"bucket={encode_component(bucket)}&key={encode_component(key)}&etag={shown}"
     return f"{head}{joint}{query}{hash_sign}{fragment}"
+
+
+def render_post_response(location: str, bucket: str, key: str, etag: str) -> bytes:
+    """The PostResponse document of a success with status 201."""
+    elements = (("Location", location), ("Bucket", bucket), ("Key", key), ("ETag", f'"{etag}"'))
+    body = "".join(f"<{name}>{escape_text(value)}</{name}>" for name, value in elements)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<PostResponse>{body}</PostResponse>'.encode()

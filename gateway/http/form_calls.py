@@ -1,0 +1,124 @@
+"""PostObject: the upload of a browser's form. Its own door: the form says who signed it.
+
+    fields (at most 20 KB) → claim → access key → signature over the policy → policy over the fields → as PutObject
+
+Nothing of the file is kept before all of that holds. A form without policy is nobody's and may write where everyone
+may. What a PUT would say by headers a form says by fields: the request's own ``x-amz-*`` headers, which nobody signs,
+are refused, its preconditions hold.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from gateway.http.calls import Call, CallHandler
+from gateway.http.form_body import FormBody
+from gateway.http.object_writes import written_headers
+from gateway.operations.context import Context
+from gateway.operations.objects_put import PutRequest, Written, put_object
+from gateway.s3.errors import EntityTooLarge, InvalidAccessKeyId, invalid_argument, not_implemented_header
+from gateway.s3.form import parse_boundary
+from gateway.s3.form_fields import (
+    FormUpload,
+    expand_fields,
+    parse_form,
+    parse_form_claim,
+    parse_form_key,
+    render_post_response,
+    render_redirect,
+    verify_form,
+)
+from gateway.s3.headers import refuse_unknown
+from gateway.s3.post_policy import NO_POLICY, PostPolicy, check_policy, parse_policy
+from gateway.s3.requests import parse_put
+from gateway.s3.routing import Operation
+from gateway.s3.sigv4 import parse_claim
+from gateway.s3.tagging import OBJECT_TAGS_MAX, encode_tags, parse_tagging
+from gateway.s3.uri import encode_component
+
+_PRECONDITIONS: Final = ("if-match", "if-none-match", "if-unmodified-since", "if-modified-since")
+
+
+async def post_object(call: Call) -> web.StreamResponse:
+    """PostObject."""
+    if parse_claim(call.raw_headers, call.query) is not None:
+        raise invalid_argument("Only one auth mechanism allowed: a form is signed by its policy", "Authorization", "")
+    refuse_unknown(Operation.PostObject, call.headers)
+    if "content-md5" in call.headers:
+        raise not_implemented_header("Content-MD5", call.headers["content-md5"])
+    boundary = parse_boundary(call.raw_headers.get("content-type", ""))
+    body = FormBody(call.body, boundary, call.context.settings.put_bytes_max)
+    try:
+        raw_fields, filename = await body.read_fields()
+        fields = expand_fields(raw_fields, filename)
+        parse_form_key(fields)
+        call.context, policy = _admit_form(call, fields)
+        return await _store_file(call, body, parse_form(fields), policy)
+    finally:
+        await body.close()
+
+
+def _admit_form(call: Call, fields: dict[str, str]) -> tuple[Context, PostPolicy]:
+    """Who a form is from, and the policy its fields satisfy. Raises S3 errors."""
+    claim = parse_form_claim(fields)
+    if claim is None:
+        return call.context, NO_POLICY
+    with call.context.store.view() as view:
+        principal = call.principals.find(view, claim.access_key)
+    if principal is None:
+        raise InvalidAccessKeyId(None, AWSAccessKeyId=claim.access_key)
+    verify_form(claim, principal.access_key.secret, version_2=call.settings.signature_v2_forms)
+    policy = parse_policy(claim.policy)
+    check_policy(policy, fields, call.bucket, call.now_s * 1000)
+    return call.context._replace(principal=principal), policy
+
+
+async def _store_file(call: Call, body: FormBody, upload: FormUpload, policy: PostPolicy) -> web.StreamResponse:
+    """Put the form's file, and answer as the form asks."""
+    headers = {name: call.raw_headers[name] for name in _PRECONDITIONS if name in call.raw_headers} | upload.headers
+    if upload.tagging:
+        tags = parse_tagging(upload.tagging.encode(), OBJECT_TAGS_MAX)
+        headers["x-amz-tagging"] = encode_tags(tags).decode()
+    refuse_unknown(Operation.PutObject, headers)
+    parameters = parse_put(headers)
+    bytes_max = call.context.settings.put_bytes_max
+
+    def check_size(size: int) -> None:
+        policy.check_size(size)
+        if size > bytes_max:
+            raise EntityTooLarge(None, ProposedSize=size, MaxSizeAllowed=bytes_max)
+
+    body.expect(parameters.content_md5, parameters.checksum, min(bytes_max, policy.bytes_max), check_size)
+    stored = parameters.stored
+    request = PutRequest(
+        call.bucket,
+        upload.key.encode(),
+        stored.headers,
+        stored.metadata,
+        stored.storage_class,
+        parameters.conditions,
+        stored.attributes,
+    )
+    written = await put_object(call.context, request, body)
+    return _answer(call, upload, written)
+
+
+def _answer(call: Call, upload: FormUpload, written: Written) -> web.StreamResponse:
+    """303 to where the form wants its browser to go, else the status it asks for (201 with a document)."""
+    headers, etag = written_headers(written), written.record.etag
+    if upload.redirect:
+        headers["Location"] = render_redirect(upload.redirect, call.bucket, upload.key, etag)
+        return call.answer(303, headers)
+    bucket = "" if call.target.virtual_host else f"/{encode_component(call.bucket)}"
+    host = call.raw_headers.get("host", "")
+    location = f"{'https' if call.request.secure else 'http'}://{host}{bucket}/{encode_component(upload.key)}"
+    headers["Location"] = location
+    if upload.status != 201:
+        return call.answer(upload.status, headers)
+    return call.answer(201, headers, render_post_response(location, call.bucket, upload.key, etag))
+
+
+HANDLERS: Final[dict[Operation, CallHandler]] = {Operation.PostObject: post_object}
+"""What this file answers."""
