@@ -19,16 +19,12 @@ def source_sse(key=KEY):
     return {"CopySourceSSECustomerAlgorithm": "AES256", "CopySourceSSECustomerKey": key}
 
 
+def b64(data):
+    return base64.b64encode(data).decode()
+
+
 def md5(key):
-    return base64.b64encode(hashlib.md5(key).digest()).decode()
-
-
-@pytest.fixture
-def tls(server):
-    """boto3 refuses to send SSE-C keys over http unless told."""
-    client = server.client()
-    yield client
-    client.close()
+    return b64(hashlib.md5(key).digest())
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -101,8 +97,8 @@ def test_wrong_missing_and_superfluous_keys(s3, bucket, refused):
     [
         {"SSECustomerAlgorithm": "AES128", "SSECustomerKey": KEY},
         {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": KEY[:16]},
-        {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": KEY, "SSECustomerKeyMD5": md5(OTHER)},
-        {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": KEY, "SSECustomerKeyMD5": "nonsense!"},
+        {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b64(KEY), "SSECustomerKeyMD5": md5(OTHER)},
+        {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b64(KEY), "SSECustomerKeyMD5": "nonsense!"},
         {"SSECustomerAlgorithm": "AES256"},
         {"SSECustomerKey": KEY},
         {**sse(), "ServerSideEncryption": "AES256"},
@@ -113,3 +109,107 @@ def test_wrong_missing_and_superfluous_keys(s3, bucket, refused):
 def test_malformed_keys(server, s3, bucket, refused, arguments):
     refused("InvalidArgument", 400, s3.put_object, Bucket=bucket, Key="k", Body=b"x", **arguments)
     assert server.keys(bucket) == []
+
+
+PART = 70_001
+
+
+def upload(s3, bucket, pieces, **arguments):
+    upload_id = s3.create_multipart_upload(Bucket=bucket, Key="k", **arguments)["UploadId"]
+    name = {"Bucket": bucket, "Key": "k", "UploadId": upload_id}
+    parts = [
+        {"PartNumber": n, "ETag": s3.upload_part(**name, PartNumber=n, Body=piece, **arguments)["ETag"]}
+        for n, piece in enumerate(pieces, 1)
+    ]
+    return s3.complete_multipart_upload(**name, MultipartUpload={"Parts": parts})
+
+
+@pytest.mark.parametrize("pick", [(0, None), (PART - 1, PART + 1), (PART + 3, 2 * PART + 5), (5, 3 * PART)])
+def test_an_upload_in_parts(s3, bucket, pick):
+    pieces = [os.urandom(PART), os.urandom(PART), os.urandom(PART), b"end"]
+    data = b"".join(pieces)
+    upload(s3, bucket, pieces, **sse())
+    start, end = pick
+    end = len(data) if end is None else end
+    got = s3.get_object(Bucket=bucket, Key="k", Range=f"bytes={start}-{end - 1}", **sse())
+    assert got["Body"].read() == data[start:end]
+    assert s3.get_object(Bucket=bucket, Key="k", **sse())["Body"].read() == data
+    part = s3.get_object(Bucket=bucket, Key="k", PartNumber=3, **sse())
+    assert part["Body"].read() == pieces[2]
+
+
+def test_a_part_that_is_sent_again_is_ciphered_anew(s3, bucket):
+    name = {"Bucket": bucket, "Key": "k"}
+    name["UploadId"] = s3.create_multipart_upload(**name, **sse())["UploadId"]
+    s3.upload_part(**name, PartNumber=1, Body=b"first" * 100, **sse())
+    etag = s3.upload_part(**name, PartNumber=1, Body=b"second", **sse())["ETag"]
+    s3.complete_multipart_upload(**name, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+    assert s3.get_object(Bucket=bucket, Key="k", **sse())["Body"].read() == b"second"
+
+
+def test_parts_need_the_upload_s_key(s3, bucket, refused):
+    name = {"Bucket": bucket, "Key": "k", "PartNumber": 1, "Body": b"x"}
+    sealed = s3.create_multipart_upload(Bucket=bucket, Key="k", **sse())
+    assert sealed["SSECustomerKeyMD5"] == md5(KEY)
+    plain = s3.create_multipart_upload(Bucket=bucket, Key="k")
+    refused("InvalidRequest", 400, s3.upload_part, **name, UploadId=sealed["UploadId"])
+    refused("InvalidRequest", 400, s3.upload_part, **name, UploadId=sealed["UploadId"], **sse(OTHER))
+    refused("InvalidRequest", 400, s3.upload_part, **name, UploadId=plain["UploadId"], **sse())
+    done = s3.upload_part(**name, UploadId=sealed["UploadId"], **sse())
+    assert done["SSECustomerKeyMD5"] == md5(KEY)
+
+
+COPIES = [({}, sse()), (sse(), {}), (sse(), sse(OTHER)), (sse(), sse()), (sse(), {"ServerSideEncryption": "aws:kms"})]
+
+
+@pytest.mark.parametrize(("source", "target"), COPIES, ids=["in", "out", "rekey", "same", "kms"])
+@pytest.mark.parametrize("size", [0, 100, 300_000])
+def test_copies(s3, bucket, source, target, size):
+    data = os.urandom(size)
+    put = s3.put_object(Bucket=bucket, Key="a", Body=data, Metadata={"m": "1"}, **source)
+    from_key = source_sse() if source else {}
+    copied = s3.copy_object(Bucket=bucket, Key="b", CopySource=f"{bucket}/a", **from_key, **target)
+    if "SSECustomerKey" in target:
+        assert copied["SSECustomerKeyMD5"] == md5(target["SSECustomerKey"])
+    read = target if "SSECustomerKey" in target else {}
+    got = s3.get_object(Bucket=bucket, Key="b", ChecksumMode="ENABLED", **read)
+    assert got["Body"].read() == data
+    assert got["Metadata"] == {"m": "1"}
+    assert got["ChecksumCRC32"] == put["ChecksumCRC32"]
+
+
+def test_a_copy_of_parts_and_parts_of_a_copy(s3, bucket):
+    pieces = [os.urandom(PART), os.urandom(PART), b"end"]
+    data = b"".join(pieces)
+    upload(s3, bucket, pieces, **sse())
+    s3.copy_object(Bucket=bucket, Key="c", CopySource=f"{bucket}/k", **source_sse(), **sse(OTHER))
+    assert s3.get_object(Bucket=bucket, Key="c", **sse(OTHER))["Body"].read() == data
+    name = {"Bucket": bucket, "Key": "d"}
+    name["UploadId"] = s3.create_multipart_upload(**name, **sse(OTHER))["UploadId"]
+    copied = s3.upload_part_copy(
+        **name,
+        PartNumber=1,
+        CopySource=f"{bucket}/k",
+        CopySourceRange=f"bytes=10-{PART + 20}",
+        **source_sse(),
+        **sse(OTHER),
+    )
+    parts = [{"PartNumber": 1, "ETag": copied["CopyPartResult"]["ETag"]}]
+    s3.complete_multipart_upload(**name, MultipartUpload={"Parts": parts})
+    assert s3.get_object(Bucket=bucket, Key="d", **sse(OTHER))["Body"].read() == data[10 : PART + 21]
+
+
+def test_copies_need_the_source_s_key(server, s3, bucket, refused):
+    s3.put_object(Bucket=bucket, Key="a", Body=b"x", **sse())
+    s3.put_object(Bucket=bucket, Key="plain", Body=b"x")
+    copy = {"Bucket": bucket, "Key": "b", "CopySource": f"{bucket}/a"}
+    refused("InvalidRequest", 400, s3.copy_object, **copy)
+    refused("AccessDenied", 403, s3.copy_object, **copy, **source_sse(OTHER))
+    refused("InvalidRequest", 400, s3.copy_object, **{**copy, "CopySource": f"{bucket}/plain"}, **source_sse())
+    assert server.keys(bucket) == ["a", "plain"]
+
+
+def test_a_copy_to_itself_may_change_the_key(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="a", Body=b"x", **sse())
+    s3.copy_object(Bucket=bucket, Key="a", CopySource=f"{bucket}/a", **source_sse(), **sse(OTHER))
+    assert s3.get_object(Bucket=bucket, Key="a", **sse(OTHER))["Body"].read() == b"x"
