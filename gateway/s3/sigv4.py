@@ -86,8 +86,11 @@ class Verified(NamedTuple):
     payload_hash: str
 
 
-def parse_claim(headers: Mapping[str, str], query: Query) -> Claim | None:
-    """The claim of a request, or None if it is anonymous. ``headers``: folded, not merged with the query's."""
+def parse_claim(headers: Mapping[str, str], query: Query, service: str = "s3") -> Claim | None:
+    """The claim of a request, or None if it is anonymous. ``headers``: folded, not merged with the query's.
+
+    ``service``: the one whose credential scope is taken.
+    """
     authorization = headers.get("authorization")
     params = query.params
     by_query = "X-Amz-Signature" in params or "X-Amz-Algorithm" in params or "X-Amz-Credential" in params
@@ -95,7 +98,7 @@ def parse_claim(headers: Mapping[str, str], query: Query) -> Claim | None:
     if authorization is None:
         if version_2:
             raise _unsupported_mechanism()
-        return _parse_query_claim(query) if by_query else None
+        return _parse_query_claim(query, service) if by_query else None
     if by_query or version_2:
         raise invalid_argument(
             "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string "
@@ -103,10 +106,10 @@ def parse_claim(headers: Mapping[str, str], query: Query) -> Claim | None:
             "Authorization",
             authorization.partition(" ")[0],
         )
-    return _parse_header_claim(authorization, headers)
+    return _parse_header_claim(authorization, headers, service)
 
 
-def _parse_header_claim(authorization: str, headers: Mapping[str, str]) -> Claim:
+def _parse_header_claim(authorization: str, headers: Mapping[str, str], service: str) -> Claim:
     """The claim in an Authorization header."""
     algorithm, _, rest = authorization.partition(" ")
     if algorithm != ALGORITHM:
@@ -133,7 +136,7 @@ def _parse_header_claim(authorization: str, headers: Mapping[str, str]) -> Claim
             raise AccessDenied("AWS authentication requires a valid Date or x-amz-date header")
         timestamp = format_basic(time_s)
     assert timestamp is not None
-    access_key, date, region, service = parse_credential(credential, presigned=False)
+    access_key, date, region, service = parse_credential(credential, presigned=False, expected=service)
     if date != timestamp[:8]:
         raise _malformed(
             f'Invalid credential date "{date}". This date is not the same as X-Amz-Date: "{timestamp[:8]}"'
@@ -151,7 +154,7 @@ def _parse_header_claim(authorization: str, headers: Mapping[str, str]) -> Claim
     )
 
 
-def _parse_query_claim(query: Query) -> Claim:
+def _parse_query_claim(query: Query, service: str) -> Claim:
     """The claim of a presigned URL."""
     params = query.params
     names = [name for name, _ in query.pairs if name.startswith("X-Amz-")]
@@ -171,7 +174,9 @@ def _parse_query_claim(query: Query) -> Claim:
         raise AuthorizationQueryParametersError(
             "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\""
         )
-    access_key, date, region, service = parse_credential(params["X-Amz-Credential"], presigned=True)
+    access_key, date, region, service = parse_credential(
+        params["X-Amz-Credential"], presigned=True, expected=service
+    )
     if date != timestamp[:8]:
         raise AuthorizationQueryParametersError(
             f'Invalid credential date "{date}". This date is not the same as X-Amz-Date: "{timestamp[:8]}".'
@@ -207,14 +212,14 @@ def _parse_expires(text: str) -> int:
 
 
 @lru_cache(maxsize=1024)
-def parse_credential(text: str, *, presigned: bool) -> tuple[str, str, str, str]:
+def parse_credential(text: str, *, presigned: bool, expected: str = "s3") -> tuple[str, str, str, str]:
     """(access key, date, region, service) of a credential; its form and its last two words are checked."""
     words = text.rsplit("/", 4)
     problem = ""
     if len(words) != 5 or not words[0] or len(words[1]) != 8 or not words[1].isdecimal() or not words[2]:
         problem = 'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
-    elif words[3] != "s3":
-        problem = f'incorrect service "{words[3]}". This endpoint belongs to "s3".'
+    elif words[3] != expected:
+        problem = f'incorrect service "{words[3]}". This endpoint belongs to "{expected}".'
     elif words[4] != "aws4_request":
         problem = f'incorrect terminal "{words[4]}". This endpoint uses "aws4_request".'
     if problem:
@@ -311,11 +316,13 @@ def verify(
     *,
     region: str | None = None,
     session_token: str | None = None,
+    payload_hash: str = "",
 ) -> Verified:
     """Check a claim against its secret; return what the body's check goes on from, or raise the S3 error.
 
     ``raw_path`` and ``query.raw`` as they arrived; ``headers``: folded, not merged; ``region``: the only one
-    accepted, None accepts any; ``session_token``: the one that belongs to the access key.
+    accepted, None accepts any; ``session_token``: the one that belongs to the access key; ``payload_hash``: what the
+    body was found to hash to, for services whose requests need not name it in a header.
     """
     _check_time(claim, now_s)
     if region is not None and claim.region != region:
@@ -332,7 +339,7 @@ def verify(
         payload_hash = query.params.get("X-Amz-Content-Sha256") or headers.get("x-amz-content-sha256", UNSIGNED_PAYLOAD)
         canonical_query = canonicalise_query(query, without="X-Amz-Signature")
     else:
-        payload_hash = headers.get("x-amz-content-sha256", "")
+        payload_hash = payload_hash or headers.get("x-amz-content-sha256", "")
         if not payload_hash:
             raise InvalidRequest("Missing required header for this request: x-amz-content-sha256")
         canonical_query = canonicalise_query(query)
