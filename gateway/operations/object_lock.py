@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.operations.bucket_documents import OBJECT_LOCK, VERSIONING, find_document
-from gateway.operations.context import Context, find_bucket
+from gateway.operations.context import Context, check_access
 from gateway.s3.attributes import Attributes
 from gateway.s3.errors import AccessDenied, InvalidBucketState, InvalidRequest
 from gateway.s3.object_lock import (
@@ -33,7 +33,7 @@ MISSING_ON_WRITE = "Bucket is missing ObjectLockConfiguration"
 MISSING = "Bucket is missing Object Lock Configuration"
 PROTECTED = "Access Denied because object protected by object lock."
 BYPASS = "BypassGovernanceRetention"
-"""The permission to bypass governance, as ``find_bucket`` takes it: not an operation of its own."""
+"""The permission to bypass governance, as ``check_access`` takes it: not an operation of its own."""
 
 
 def find_lock(view: ReadView, uid: bytes) -> LockConfiguration | None:
@@ -80,10 +80,10 @@ def settle_lock(
     found: dict[str, bytes] = {}
     retention = NO_RETENTION
     if lock is not None and lock.hold:
-        find_bucket(context, view, bucket.name, "PutObjectLegalHold", key)
+        check_access(context, view, bucket, "PutObjectLegalHold", key)
         found[HOLD] = lock.hold.encode()
     if lock is not None and lock.retention.mode:
-        find_bucket(context, view, bucket.name, "PutObjectRetention", key)
+        check_access(context, view, bucket, "PutObjectRetention", key)
         check_future(lock.retention, view.now_ms)
         retention = lock.retention
     elif RETENTION not in settled:
@@ -100,7 +100,7 @@ def check_lock(context: Context, view: WriteView, bucket: Bucket, version: Versi
         return
     if verdict is Verdict.REFUSED or not bypass:
         raise AccessDenied(PROTECTED)
-    find_bucket(context, view, bucket.name, BYPASS, version.key)
+    check_access(context, view, bucket, BYPASS, version.key, version.id.text)
 
 
 def weigh_version(view: WriteView, uid: bytes, version: Version) -> Verdict:

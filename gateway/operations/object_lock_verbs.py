@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.operations.bucket_documents import OBJECT_LOCK
-from gateway.operations.context import Context, find_bucket
+from gateway.operations.context import Context, check_access, find_bucket
 from gateway.operations.object_lock import (
     BYPASS,
     MISSING,
@@ -96,7 +96,7 @@ async def put_retention(
         if verdict is Verdict.REFUSED or (verdict is Verdict.NEEDS_BYPASS and not bypass):
             raise AccessDenied(PROTECTED)
         if verdict is Verdict.NEEDS_BYPASS:
-            find_bucket(context, view, name, BYPASS, key)
+            check_access(context, view, bucket, BYPASS, key, version.id.text)
         view.put_version_document(bucket.uid, version, RETENTION, encode_lock(wanted) if wanted.mode else None)
 
     await context.store.commit(decide)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+import blake3
+
 from gateway.store import item_rows
 from gateway.store.apply import Applier
 from gateway.store.document_format import (
@@ -155,6 +157,28 @@ class Decision(View):
         hlc, dot = self._tick(head.top_hlc)
         self._stage(Change(dot, hlc, family, item, True, replaces, (), body))
         return removed
+
+    def expire_version(self, uid: bytes, version: Version, marker: ObjectRecord | None = None) -> Version | None:
+        """End one version: everything made here stands right above it, whatever the clock, and derives from it."""
+        key = version.key
+        head, found = read_head(self.transaction, uid, key), self.version(uid, key, version.id)
+        if head is None or found is None or found.order != version.order:
+            return None
+        if marker is None and (version.id.order or version.id.vid != NULL_VID):
+            return self.remove_version(uid, key, version.id)
+        above, dot = decode_order(version.order)[0] + 1, self._tick(0)[1]
+        if marker is None:
+            replaces = self._replaced_nulls(head.key_id, head.nulls)
+            self._stage(Change(dot, above, FAMILY_NULL_SLOT, null_slot_item(uid, key), True, replaces))
+            return found
+        attempt = 0
+        while list(rows_of_vid(self.transaction, head.key_id, vid := derive_marker_vid(version, above, attempt))):
+            attempt += 1  # that marker was here and was removed for good
+        self._stage(
+            Change(dot, above, FAMILY_VERSION, version_item(uid, vid, key), False, (), (), encode_object(marker)),
+            marker,
+        )
+        return Version(key, VersionId(vid), encode_order(above, dot), True, marker)
 
     def put_version_document(self, uid: bytes, version: Version, name: str, body: bytes | None) -> None:
         """Set a document of one version; None removes it. ``KeyError`` if the version is not there."""
@@ -314,6 +338,13 @@ class Decision(View):
         else:
             self._chunks.place(header, KIND_DATA, staged.number, staged.offset, queue=False)
             self.placed.append((staged.number, staged.offset, staged.encoded_header))
+
+
+def derive_marker_vid(version: Version, hlc: int, attempt: int = 0) -> bytes:
+    """The id of the marker that expires a version: the same on every site. ``attempt``: after removed ones."""
+    # A version with an id is known by it; one in the null slot by its order, but for what a re-issue changes.
+    known = version.id.vid if version.id.vid != NULL_VID else version.order[:IDENTITY_SIZE]
+    return make_vid(hlc, blake3.blake3(known + attempt.to_bytes(4, "big")).digest()[:8])
 
 
 def _is_usable(row: ChunkPlace | None) -> bool:

@@ -146,6 +146,14 @@ class WriteView(ReadView, Protocol):
     def remove_version(self, uid: bytes, key: bytes, version_id: VersionId) -> Version | None:
         """Remove one version for good (null: a tombstone in its slot; a loser is dropped). None if absent."""
 
+    def expire_version(self, uid: bytes, version: Version, marker: ObjectRecord | None = None) -> Version | None:
+        """End one version so that sites which do the same at once agree, and what they had not seen stays on top.
+
+        With ``marker``: put that delete marker right above the version; its id derives from the version's. Without:
+        remove the version for good; in the null slot, what was written since elsewhere stays. The marker, or what was
+        removed; None if the version is not there as it was seen.
+        """
+
     def put_version_document(self, uid: bytes, version: Version, name: str, body: bytes | None) -> None:
         """Set a document of one version of bucket ``uid`` (tags, ACL, retention, hold …); None removes it, also what
         the version began with. ``KeyError`` if the version is not there (any more), ``ValueError`` for a body that the

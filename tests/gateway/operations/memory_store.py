@@ -199,6 +199,17 @@ class MemoryView:
             self._set_rows(uid, key, [row for row in self._rows(uid, key) if row.id != version_id])
         return found
 
+    def expire_version(self, uid: bytes, version: Version, marker: ObjectRecord | None = None) -> Version | None:
+        found = self.version(uid, version.key, version.id)
+        if found is None or found.order != version.order or marker is None:
+            return self.remove_version(uid, version.key, version.id) if found is not None else None
+        self._state.seq += 1
+        hlc = int.from_bytes(version.order[:8], "big") + 1
+        order = encode_order(hlc, Dot(self._store.site, self._store.incarnation, self._state.seq))
+        made = Version(version.key, VersionId(make_vid(hlc, order[-8:])), order, True, marker)
+        self._set_rows(uid, version.key, [*self._rows(uid, version.key), made])
+        return made
+
     def put_version_document(self, uid: bytes, version: Version, name: str, body: bytes | None) -> None:
         check_version_document(name, body or b"")
         if version.order not in [row.order for row in self._rows(uid, version.key)]:
