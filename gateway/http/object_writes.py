@@ -8,9 +8,11 @@ from typing import Final
 from aiohttp import web
 
 from gateway.http.calls import Call, CallHandler
+from gateway.operations.objects_append import AppendRequest, append_object, find_appended
 from gateway.operations.objects_copy import CopyRequest, CopySource, copy_object
 from gateway.operations.objects_delete import Deletion, delete_object, delete_objects
 from gateway.operations.objects_put import PutRequest, Written, put_object
+from gateway.operations.objects_rename import RenameRequest, rename_object
 from gateway.s3 import requests
 from gateway.s3.bodies import parse_delete_objects
 from gateway.s3.checksums import ALGORITHMS
@@ -19,9 +21,9 @@ from gateway.s3.errors import S3Error
 from gateway.s3.names import check_key
 from gateway.s3.object_headers import require_checksum
 from gateway.s3.object_lock import parse_bypass
+from gateway.s3.rename_requests import parse_rename
 from gateway.s3.rendering import Deleted, render_copy, render_delete_objects
 from gateway.s3.routing import Operation
-
 
 WriteDescriber = Callable[[Written, dict[str, str]], None]
 """Adds what one feature tells of an object that was just written to the answer's headers."""
@@ -55,9 +57,8 @@ def written_headers(written: Written) -> dict[str, str]:
 
 
 async def put_one(call: Call) -> web.StreamResponse:
-    """PutObject."""
+    """PutObject; with a write offset, an append."""
     parameters = requests.parse_put(call.headers)
-    call.body.expect(parameters.content_md5, parameters.checksum, call.context.settings.put_bytes_max)
     stored = parameters.stored
     request = PutRequest(
         call.bucket,
@@ -68,8 +69,34 @@ async def put_one(call: Call) -> web.StreamResponse:
         parameters.conditions,
         stored.attributes,
     )
+    bytes_max = call.context.settings.put_bytes_max
+    if parameters.offset is not None:
+        append = AppendRequest(request, parameters.offset)
+        algorithm = find_appended(call.context, append)
+        call.body.expect(parameters.content_md5, parameters.checksum, bytes_max, compute=algorithm)
+        written = await append_object(call.context, append, call.body)
+        return call.answer(headers={**written_headers(written), "x-amz-object-size": str(written.record.size)})
+    call.body.expect(parameters.content_md5, parameters.checksum, bytes_max)
     written = await put_object(call.context, request, call.body)
     return call.answer(headers=written_headers(written))
+
+
+async def rename_one(call: Call) -> web.StreamResponse:
+    """RenameObject."""
+    call.body.expect_nothing()
+    parameters = parse_rename(call.headers, call.bucket)
+    version_id = await rename_object(
+        call.context,
+        RenameRequest(
+            call.bucket,
+            parameters.source.encode(),
+            call.key,
+            parameters.source_conditions,
+            parameters.target_conditions,
+            parameters.token,
+        ),
+    )
+    return call.answer(headers={"x-amz-version-id": version_id} if version_id else None)
 
 
 def copy_source(source: requests.CopySource) -> CopySource:
@@ -161,5 +188,6 @@ HANDLERS: Final[dict[Operation, CallHandler]] = {
     Operation.DeleteObject: delete_one,
     Operation.DeleteObjects: delete_many,
     Operation.PutObject: put_one,
+    Operation.RenameObject: rename_one,
 }
 """What this file answers."""

@@ -17,12 +17,15 @@ from gateway.operations.written_tags import settle_tags
 from gateway.s3.attributes import Attributes
 from gateway.store.object_format import ObjectRecord
 from gateway.store.ports import Bucket, ReadView, Version, WriteView
+from gateway.store.version_document_format import HOLD, RETENTION
 
 Settler = Callable[[Context, WriteView, Bucket, bytes, Attributes, Mapping[str, bytes]], Mapping[str, bytes]]
 """(context, view, bucket, key, what was asked, what is settled) → what one feature adds to the record's ``extra``; may
 raise S3 errors (not permitted, not allowed by the bucket's settings). What is settled already stays: a completed upload
 brings what was settled when it was created.
 """
+
+_NOT_CARRIED: Final = frozenset({RETENTION, HOLD, "upload", "rename"})
 
 SETTLERS: Final[tuple[Settler, ...]] = (settle_tags, settle_lock)
 
@@ -40,6 +43,14 @@ def settle_attributes(
 def find_attribute(view: ReadView, bucket: Bucket, version: Version, name: str) -> bytes | None:
     """The value in force: the version's document if there is one (b"" was removed: None), else its record's."""
     return attribute_of(view.version_documents(bucket.uid, version), version.record, name)
+
+
+def carried_attributes(view: ReadView, bucket: Bucket, version: Version) -> dict[str, bytes]:
+    """The attributes in force of a version that its content keeps when it is written anew (renamed, appended to): all
+    but its lock, which is the version's own, and the upload it came from.
+    """
+    found = {**version.record.extra, **view.version_documents(bucket.uid, version)}
+    return {name: value for name, value in found.items() if value and name not in _NOT_CARRIED}
 
 
 def attribute_of(documents: Mapping[str, bytes], record: ObjectRecord, name: str) -> bytes | None:

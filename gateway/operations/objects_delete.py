@@ -48,9 +48,10 @@ class DeleteResult(NamedTuple):
     error: S3Error | None
 
 
-def _remove(
+def remove_in(
     context: Context, view: WriteView, bucket: Bucket, deletion: Deletion, version: VersionId | None
 ) -> Deleted:
+    """The decision of every delete, inside the commit, once it is allowed. ``version``: the one to remove for good."""
     if deletion.conditions is not NO_DELETE_CONDITIONS:
         check_delete(deletion.conditions, view.current(bucket.uid, deletion.key))
     if version is not None:
@@ -74,7 +75,7 @@ async def delete_object(context: Context, name: str, deletion: Deletion) -> Dele
 
     def decide(view: WriteView) -> Deleted:
         bucket = find_bucket(context, view, name, operation, deletion.key)
-        return _remove(context, view, bucket, deletion, version)
+        return remove_in(context, view, bucket, deletion, version)
 
     return await context.store.commit(decide)
 
@@ -102,6 +103,6 @@ def _delete_one(context: Context, view: WriteView, name: str, deletion: Deletion
         version = None if deletion.version_id is None else read_version_id(deletion.version_id)
         operation = "DeleteObject" if version is None else "DeleteObjectVersion"
         bucket = find_bucket(context, view, name, operation, deletion.key)
-        return DeleteResult(_remove(context, view, bucket, deletion, version), None)
+        return DeleteResult(remove_in(context, view, bucket, deletion, version), None)
     except S3Error as error:
         return DeleteResult(None, error)

@@ -176,6 +176,16 @@ def combine_checksums(name: str, parts: Iterable[tuple[str, int]]) -> str:
     return encode_digest((total or 0).to_bytes(algorithm.size, "big"))
 
 
+def extend_etag(etag: str, tail: str, count: int) -> str:
+    """The ETag of an object that was appended to, from the one it had, the hex MD5 of the tail, and the count of its
+    pieces: that of a multipart object for the first append, and a chain of such from there on.
+    """
+    whole = start_md5()
+    whole.update(bytes.fromhex(etag.partition("-")[0]))
+    whole.update(bytes.fromhex(tail))
+    return f"{whole.digest().hex()}-{count}"
+
+
 def compose_etag(parts: Iterable[str]) -> str:
     """The ETag of a multipart object from its parts' hex MD5s: MD5 of the MD5s, with ``-N``."""
     whole = start_md5()

@@ -86,6 +86,12 @@ _ALWAYS: Final = frozenset(
         "x-amz-cf-id",
     }
 )
+_ACL: Final = frozenset(
+    {
+        *("x-amz-acl", "x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp"),
+        *("x-amz-grant-write", "x-amz-grant-write-acp"),
+    }
+)
 _BODY: Final = _CHECKSUMS | {"x-amz-trailer", "x-amz-decoded-content-length"}
 _STORED: Final = frozenset({"x-amz-storage-class", "x-amz-website-redirect-location", "x-amz-acl", "x-amz-tagging"})
 _LOCK: Final = frozenset(
@@ -102,9 +108,19 @@ _COPY_SOURCE: Final = frozenset(
         "x-amz-source-expected-bucket-owner",
     }
 )
+_RENAME: Final = frozenset(
+    {
+        "x-amz-rename-source",
+        "x-amz-rename-source-if-match",
+        "x-amz-rename-source-if-none-match",
+        "x-amz-rename-source-if-modified-since",
+        "x-amz-rename-source-if-unmodified-since",
+        "x-amz-client-token",
+    }
+)
 _LISTING: Final = frozenset({"x-amz-optional-object-attributes"})
 _KNOWN: Final[dict[Op, frozenset[str]]] = {
-    Op.PutObject: WRITE_HEADERS | _BODY | _STORED | _LOCK,
+    Op.PutObject: WRITE_HEADERS | _BODY | _STORED | _LOCK | {"x-amz-write-offset-bytes"},
     Op.UploadPart: READ_HEADERS | _BODY,
     Op.CopyObject: COPY_HEADERS
     | _COPY_SOURCE
@@ -117,18 +133,25 @@ _KNOWN: Final[dict[Op, frozenset[str]]] = {
     Op.AbortMultipartUpload: frozenset({"x-amz-if-match-initiated-time"}),
     Op.GetObject: READ_HEADERS | _CHECKSUMS | {"x-amz-checksum-mode"},  # Java sends the checksum of its empty body
     Op.HeadObject: READ_HEADERS | {"x-amz-checksum-mode"},
-    Op.GetObjectAttributes: READ_HEADERS
-    | {"x-amz-object-attributes", "x-amz-max-parts", "x-amz-part-number-marker"},
+    Op.GetObjectAttributes: READ_HEADERS | {"x-amz-object-attributes", "x-amz-max-parts", "x-amz-part-number-marker"},
     Op.ListParts: READ_HEADERS,
     Op.DeleteObject: _BYPASS | {"x-amz-if-match-last-modified-time", "x-amz-if-match-size"},
     Op.DeleteObjects: _CHECKSUMS | _BYPASS,
     Op.CreateBucket: frozenset({"x-amz-acl", "x-amz-object-ownership", "x-amz-bucket-object-lock-enabled"}),
+    Op.PutBucketAcl: _CHECKSUMS | _ACL,
+    Op.PutBucketOwnershipControls: _CHECKSUMS,
+    Op.PutBucketPolicy: _CHECKSUMS | {"x-amz-confirm-remove-self-bucket-access"},
+    Op.PutBucketRequestPayment: _CHECKSUMS,
+    Op.PutBucketEncryption: _CHECKSUMS,
     Op.PutBucketTagging: _CHECKSUMS,
     Op.PutBucketVersioning: _CHECKSUMS,
+    Op.PutObjectAcl: _CHECKSUMS | _ACL,
     Op.PutObjectLegalHold: _CHECKSUMS,
     Op.PutObjectLockConfiguration: _CHECKSUMS,
     Op.PutObjectRetention: _CHECKSUMS | _BYPASS,
     Op.PutObjectTagging: _CHECKSUMS,
+    Op.PutPublicAccessBlock: _CHECKSUMS,
+    Op.RenameObject: _RENAME,
     Op.ListObjects: _LISTING,
     Op.ListObjectsV2: _LISTING,
     Op.ListObjectVersions: _LISTING,

@@ -70,12 +70,13 @@ class ObjectHeaders(NamedTuple):
 
 
 class PutParameters(NamedTuple):
-    """PutObject. ``content_md5``: 16 bytes or None."""
+    """PutObject. ``content_md5``: 16 bytes or None; ``offset``: append there; None: replace."""
 
     stored: ObjectHeaders
     conditions: Conditions
     content_md5: bytes | None
     checksum: ChecksumClaim
+    offset: int | None = None
 
 
 class PartParameters(NamedTuple):
@@ -226,8 +227,13 @@ def parse_stored_headers(headers: Mapping[str, str]) -> ObjectHeaders:
 def parse_put(headers: Mapping[str, str]) -> PutParameters:
     """PutObject."""
     refuse_unsupported_write(headers)
+    offset = parse_integer(headers, "x-amz-write-offset-bytes", -1, 0, OBJECT_BYTES_MAX)
     return PutParameters(
-        parse_stored_headers(headers), parse_conditions(headers), parse_content_md5(headers), parse_checksum(headers)
+        parse_stored_headers(headers),
+        parse_conditions(headers),
+        parse_content_md5(headers),
+        parse_checksum(headers),
+        offset if offset >= 0 else None,
     )
 
 
