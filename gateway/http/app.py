@@ -32,6 +32,7 @@ from gateway.http.metrics import RequestMetrics
 from gateway.http.object_reads import READS, find_read
 from gateway.http.protocol import S3Server, check_aiohttp
 from gateway.http.settings import HttpSettings
+from gateway.identity.facts import Facts
 from gateway.identity.principals import ANONYMOUS, Principal, PrincipalCache
 from gateway.operations.context import Context
 from gateway.s3.headers import fold_headers, merge_query_headers, refuse_unknown
@@ -143,8 +144,10 @@ class Gateway:
 
     def make_context(self, call: Call, principal: Principal) -> Context:
         """What the operations get of a request."""
-        expected = call.headers.get("x-amz-expected-bucket-owner", "")
-        return Context(principal, call.request_id, self._store, self._settings.operations, expected)
+        headers, settings = call.headers, self._settings
+        expected = headers.get("x-amz-expected-bucket-owner", "")
+        facts = Facts(headers, call.query.params, call.request, call.now_s, call.verified, settings.region)
+        return Context(principal, call.request_id, self._store, settings.operations, expected, facts)
 
     @staticmethod
     def _must_close(call: Call) -> bool:

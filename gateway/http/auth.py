@@ -1,8 +1,9 @@
-"""From a request to a verified principal: the only door. Whatever is not shown to be signed is denied.
+"""From a request to a verified principal: the only door. Whatever is not shown to be signed is nobody's.
 
 claim (parsed, believed nothing) → access key → secret → ``sigv4.verify`` (dates, scope, every ``x-amz-*`` header
 signed, signature) → ``payload.plan_payload`` (the fail-closed table of how signed × payload mode × operation). An
-unknown, a disabled and a deleted key are alike. Any region is accepted in the credential scope: what is signed is
+unknown, a disabled and a deleted key are alike. A request without any claim is ``ANONYMOUS``: it may what is granted to
+everyone. Any region is accepted in the credential scope: what is signed is
 checked with it.
 """
 
@@ -10,8 +11,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gateway.identity.principals import Principal, PrincipalCache
-from gateway.s3.errors import AccessDenied, InvalidAccessKeyId
+from gateway.identity.principals import ANONYMOUS, Principal, PrincipalCache
+from gateway.s3.errors import InvalidAccessKeyId
 from gateway.s3.payload import Payload, plan_payload
 from gateway.s3.routing import Operation
 from gateway.s3.sigv4 import Verified, parse_claim, verify
@@ -20,10 +21,10 @@ from gateway.store.ports import ReadView
 
 
 class Admitted(NamedTuple):
-    """Who a request is from, what its signature covers, and how its body is protected."""
+    """Who a request is from, what its signature covers (None: it has none), and how its body is protected."""
 
     principal: Principal
-    verified: Verified
+    verified: Verified | None
     payload: Payload
 
 
@@ -37,10 +38,10 @@ def admit(
     headers: dict[str, str],
     now_s: int,
 ) -> Admitted:
-    """Verify a request. ``headers``: folded, as they came. Raises S3 errors; nobody's requests are ``AccessDenied``."""
+    """Verify a request. ``headers``: folded, as they came. Raises S3 errors."""
     claim = parse_claim(headers, query)
     if claim is None:
-        raise AccessDenied
+        return Admitted(ANONYMOUS, None, plan_payload(None, operation, headers))
     principal = principals.find(view, claim.access_key)
     if principal is None:
         raise InvalidAccessKeyId(None, AWSAccessKeyId=claim.access_key)

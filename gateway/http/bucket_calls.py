@@ -11,7 +11,6 @@ from gateway.http.multipart_calls import shown_owner
 from gateway.operations import buckets
 from gateway.operations.listings import list_object_versions, list_objects
 from gateway.s3 import list_requests
-from gateway.s3.acl import render_default_acl
 from gateway.s3.bodies import parse_create_bucket, parse_versioning
 from gateway.s3.documents import body_bytes_max
 from gateway.s3.listing import encode_token
@@ -88,12 +87,6 @@ async def put_versioning(call: Call) -> web.StreamResponse:
     return call.answer()
 
 
-async def get_bucket_acl(call: Call) -> web.StreamResponse:
-    """GetBucketAcl: the owner has full control, nobody else anything."""
-    owner = buckets.get_bucket_owner(call.context, call.bucket)
-    return call.answer(body=render_default_acl(owner.id, owner.name))
-
-
 async def list_v1(call: Call) -> web.StreamResponse:
     """ListObjects."""
     parameters = list_requests.parse_list_v1(call.query.params)
@@ -127,7 +120,6 @@ async def list_versions(call: Call) -> web.StreamResponse:
 HANDLERS: Final[dict[Operation, CallHandler]] = {
     Operation.CreateBucket: create_bucket,
     Operation.DeleteBucket: delete_bucket,
-    Operation.GetBucketAcl: get_bucket_acl,
     Operation.GetBucketLocation: get_location,
     Operation.GetBucketVersioning: get_versioning,
     Operation.HeadBucket: head_bucket,

@@ -129,6 +129,8 @@ class Call:
         lines = [f"x-amz-request-id: {self.request_id}"]
         if headers:
             lines += [f"{name}: {value}" for name, value in headers.items()]
+        if self.context.facts.charged:
+            lines.append("x-amz-request-charged: requester")
         if body and not (headers and "Content-Type" in headers):
             lines.append(f"Content-Type: {XML}")
         return ReadyAnswer(status, self.base_head, lines, body)

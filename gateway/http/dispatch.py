@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.http import (
+    access_calls,
     attributes_calls,
     bucket_calls,
+    encryption_calls,
     form_calls,
     lock_calls,
     multipart_calls,
@@ -18,8 +20,10 @@ from gateway.http.calls import CallHandler
 from gateway.s3.routing import Operation as Op
 
 _FAMILIES: Final = (
+    access_calls.HANDLERS,
     attributes_calls.HANDLERS,
     bucket_calls.HANDLERS,
+    encryption_calls.HANDLERS,
     form_calls.HANDLERS,
     lock_calls.HANDLERS,
     multipart_calls.HANDLERS,

@@ -18,15 +18,14 @@ from gateway.http.answers import ReadyAnswer
 from gateway.http.calls import Call, CallHandler
 from gateway.http.failures import ClientGone, log
 from gateway.operations.object_encryption import shown_encryption
-from gateway.operations.objects_get import Located, Selection, get_object_owner, locate_in, select_part
+from gateway.operations.objects_get import Located, Selection, locate_in, select_part
 from gateway.operations.opened_reads import open_small, read_plain
 from gateway.operations.read_facts import NO_FACTS
-from gateway.s3.acl import render_default_acl
 from gateway.s3.checksums import ALGORITHMS, COMPOSITE
 from gateway.s3.object_headers import DEFAULT_CONTENT_TYPE
 from gateway.s3.object_lock import lock_headers
 from gateway.s3.ranges import parse_range
-from gateway.s3.requests import GetParameters, parse_get, parse_version_id
+from gateway.s3.requests import GetParameters, parse_get
 from gateway.s3.routing import Operation
 from gateway.s3.sse_customer import KEY_MD5, parse_customer_key
 from gateway.s3.times import format_http_date
@@ -102,6 +101,8 @@ def object_headers(call: Call, located: Located, parameters: GetParameters) -> d
         "ETag": f'"{record.etag}"',
         "Content-Type": DEFAULT_CONTENT_TYPE,
     }
+    if call.context.facts.charged:
+        headers["x-amz-request-charged"] = "requester"
     for name, value in record.headers.items():
         headers[_WIRE_NAMES.get(name, name)] = value
     for name, value in record.metadata.items():
@@ -273,15 +274,8 @@ async def _write(response: web.StreamResponse, piece: bytes, idle_s: float) -> N
             await response.write(view[at : at + _SLICE])
 
 
-async def get_object_acl(call: Call) -> web.StreamResponse:
-    """GetObjectAcl: the owner has full control, nobody else anything."""
-    owner = get_object_owner(call.context, call.bucket, call.key, parse_version_id(call.query.params))
-    return call.answer(body=render_default_acl(owner.id, owner.name))
-
-
 HANDLERS: Final[dict[Operation, CallHandler]] = {
     Operation.GetObject: get_object,
-    Operation.GetObjectAcl: get_object_acl,
     Operation.HeadObject: head_object,
 }
 """What this file answers."""

@@ -1,7 +1,7 @@
-"""How principals are named: account ids, ARNs, unique ids. The one scheme, read by policies, IAM and answers alike. Pure.
+"""How principals are named: account ids, ARNs, unique ids. The one scheme, for policies, IAM and answers alike. Pure.
 
-    account   A user that lives in no other user's account is an account of its own. Its account id is 12 decimal digits:
-              the user's id if that is 12 digits, else the number BLAKE3(user id) modulo 10^12.
+    account   A user that lives in no other user's account is an account of its own. Its account id has 12 decimal
+              digits: the user's id if that is 12 digits, else the number BLAKE3(user id) modulo 10^12.
     user      ``arn:aws:iam::<account id>:root`` for the account's own user, which may do all in it;
               ``arn:aws:iam::<account id>:user/<path><name>`` for one that lives in it (``UserRecord.account``
               is the account user's id, ``path`` its path: "/" or "/division/")

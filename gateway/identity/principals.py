@@ -5,15 +5,15 @@ as if the key did not exist. The cache holds only keys that exist, so nobody can
 
 What authorization needs of a principal is in it, filled here once a generation (``find_principal``), never per request:
 
-* ``user`` the user, or for a role's session a ``UserRecord`` made of the role (id: the role's unique id, name: its name);
-* ``account`` the user id of the account it lives in (``arns.account_of``): what buckets and objects name as their owner;
-* ``policies`` the identity's policies, parsed (``gateway.s3.policy_document.parse_policy(text, with_principal=False)``):
-  its own, its groups', its role's. They count only for principals that are not an account's own user, which may do all;
+* ``user`` the user, or for a role's session a ``UserRecord`` made of the role (id: the role's unique id, and its name);
+* ``account`` the user id of the account it lives in (``arns.account_of``): what buckets and objects name as owner;
+* ``policies`` the identity's policies, parsed (``policy_document.parse_policy(text, with_principal=False)``): its own,
+  its groups', its role's. They count only for principals that are not an account's own user, which may do all;
 * ``session`` the policies a session was narrowed with (None: it was not; all of them are one set, of which one must
   allow). They also narrow an account's own user;
 * ``role_path``, ``session_name`` of an assumed role's session, else empty.
 
-Whoever makes temporary credentials builds a ``Principal`` with these fields; ``access_key`` is then one with their secret.
+Whoever makes temporary credentials builds a ``Principal`` with these; ``access_key`` is then one with their secret.
 """
 
 from __future__ import annotations

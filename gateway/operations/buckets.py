@@ -142,10 +142,3 @@ async def put_versioning(context: Context, name: str, status: str, mfa_delete: s
             view.put_document(bucket.uid, VERSIONING, status.encode())
 
     await context.store.commit(decide)
-
-
-def get_bucket_owner(context: Context, name: str) -> Owner:
-    """Who has full control of a bucket: its default ACL."""
-    with context.store.view() as view:
-        bucket = find_bucket(context, view, name, "GetBucketAcl")
-        return find_owner(view, bucket.record.owner)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from gateway.identity.arns import names_account
 from gateway.identity.authorize import authorize
+from gateway.identity.facts import NO_FACTS, Facts
 from gateway.identity.principals import Principal
 from gateway.s3.errors import AccessDenied, NoSuchBucket, invalid_argument
 from gateway.store.ports import Bucket, ReadView, Store
@@ -41,6 +43,7 @@ class Context(NamedTuple):
     store: Store
     settings: OperationSettings
     expected_owner: str = ""  # x-amz-expected-bucket-owner
+    facts: Facts = NO_FACTS  # what policies may ask of the request
 
 
 class Owner(NamedTuple):
@@ -50,20 +53,67 @@ class Owner(NamedTuple):
     name: str
 
 
-def find_bucket(context: Context, view: ReadView, name: str, operation: str, key: bytes = b"") -> Bucket:
-    """The bucket ``name``, if the principal may do ``operation`` in it; else ``NoSuchBucket`` or ``AccessDenied``."""
+def find_bucket(
+    context: Context,
+    view: ReadView,
+    name: str,
+    operation: str,
+    key: bytes = b"",
+    version_id: str | None = None,
+    *,
+    existing: bool = False,
+) -> Bucket:
+    """The bucket ``name``, if the principal may do ``operation`` in it; else ``NoSuchBucket`` or ``AccessDenied``.
+
+    ``version_id``: of ``key``, as text; ``existing``: the object must be there (see ``authorize``).
+    """
     bucket = view.bucket(name)
     if bucket is None:
         raise NoSuchBucket(None, BucketName=name)
-    authorize(context.principal, operation, bucket, key)
+    check_access(context, view, bucket, operation, key, version_id, existing=existing)
     if context.expected_owner:
         check_owner(view, bucket, context.expected_owner)
     return bucket
 
 
+def check_access(
+    context: Context,
+    view: ReadView,
+    bucket: Bucket,
+    operation: str,
+    key: bytes = b"",
+    version_id: str | None = None,
+    *,
+    existing: bool = False,
+) -> None:
+    """``AccessDenied`` unless the principal may do ``operation`` in a bucket at hand, in the view it was found in."""
+    authorize(
+        context.principal,
+        operation,
+        bucket,
+        key,
+        view=view,
+        facts=context.facts,
+        version_id=version_id,
+        existing=existing,
+    )
+
+
+def may_access(
+    context: Context, view: ReadView, bucket: Bucket, operation: str, key: bytes = b"", version_id: str | None = None
+) -> bool:
+    """Whether ``check_access`` would let it pass."""
+    try:
+        check_access(context, view, bucket, operation, key, version_id)
+    except AccessDenied:
+        return False
+    return True
+
+
 def check_owner(view: ReadView, bucket: Bucket, expected: str) -> None:
-    """The bucket-owner condition: ``AccessDenied`` unless ``expected`` is the owner's user id or canonical id."""
-    if expected not in (bucket.record.owner, find_owner(view, bucket.record.owner).id):
+    """The bucket-owner condition: ``AccessDenied`` unless ``expected`` is the owner's account, user or canonical id."""
+    owner = bucket.record.owner
+    if not names_account(expected, owner) and expected != find_owner(view, owner).id:
         raise AccessDenied
 
 

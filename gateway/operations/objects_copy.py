@@ -14,8 +14,7 @@ from typing import Final, NamedTuple
 
 from msgspec import structs
 
-from gateway.identity.authorize import authorize
-from gateway.operations.context import Context, find_bucket, shown_version_id
+from gateway.operations.context import Context, check_access, find_bucket, shown_version_id
 from gateway.operations.digests import Digester
 from gateway.operations.object_attributes import find_attribute
 from gateway.operations.object_encryption import Opening, Wanted, find_wanted, make_sealing, open_layer, pour_sealed
@@ -197,8 +196,8 @@ def _copied_tags(
     tags = find_attribute(view, source.bucket, source.version, TAGS)
     if tags is None:
         return {}
-    authorize(context.principal, "GetObjectTagging", source.bucket, source.version.key)
-    authorize(context.principal, "PutObjectTagging", target, target_key)
+    check_access(context, view, source.bucket, "GetObjectTagging", source.version.key)
+    check_access(context, view, target, "PutObjectTagging", target_key)
     return {TAGS: tags}
 
 

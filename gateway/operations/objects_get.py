@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from gateway.identity.authorize import authorize
-from gateway.operations.context import Context, Owner, find_bucket, find_owner, read_version_id
+from gateway.operations.context import Context, find_bucket, may_access, read_version_id
 from gateway.operations.object_attributes import attribute_of
 from gateway.operations.object_encryption import Opening, open_layer
 from gateway.operations.read_facts import NO_FACTS, ReadFacts, find_read_facts
 from gateway.operations.written_tags import TAGS
 from gateway.s3.conditions import NO_CONDITIONS, Conditions, evaluate_read
 from gateway.s3.errors import (
-    AccessDenied,
     InvalidPartNumber,
     MethodNotAllowed,
     NoSuchKey,
@@ -71,7 +69,7 @@ def locate_version(
     Raises ``NoSuchBucket``, ``AccessDenied``, ``NoSuchKey`` (with ``x-amz-delete-marker`` if a marker is current),
     ``NoSuchVersion``, ``MethodNotAllowed`` for a marker named by its id, ``InvalidArgument`` for an impossible id.
     """
-    bucket = find_bucket(context, view, name, operation, key)
+    bucket = find_bucket(context, view, name, operation, key, version_id, existing=True)
     if version_id is None:
         version = view.current(bucket.uid, key)
         if version is None:
@@ -119,7 +117,7 @@ def locate_in(
     documents = view.version_documents(bucket.uid, version)
     tag_count = 0
     if documents or version.record.extra:
-        tag_count = _count_tags(context, bucket, version, documents)
+        tag_count = _count_tags(context, view, bucket, version, documents)
     facts = find_read_facts(context, view, bucket, version, documents)
     try:
         evaluate_read(conditions, version.record.etag, version.record.modified_ms // 1000)
@@ -128,14 +126,12 @@ def locate_in(
     return Located(bucket, version, replicated, False, documents, tag_count, opening, facts)
 
 
-def _count_tags(context: Context, bucket: Bucket, version: Version, documents: Mapping[str, bytes]) -> int:
+def _count_tags(
+    context: Context, view: ReadView, bucket: Bucket, version: Version, documents: Mapping[str, bytes]
+) -> int:
     """How many tags an answer tells of."""
     value = attribute_of(documents, version.record, TAGS)
-    if value is None:
-        return 0
-    try:
-        authorize(context.principal, "GetObjectTagging", bucket, version.key)
-    except AccessDenied:
+    if value is None or not may_access(context, view, bucket, "GetObjectTagging", version.key):
         return 0
     return len(decode_tags(value))
 
@@ -185,16 +181,8 @@ async def get_attributes(
     """
     with context.store.view() as view:
         located = locate_in(context, view, name, key, version_id, operation="GetObjectAttributes")
-        authorize(context.principal, "GetObject", located.bucket, key)
     if not with_parts:
         return AttributesPage(located, [], 0, False)
     parts = [part for part in await read_part_table(context.store, located.version.record) if part.number > after]
     page = parts[:count_max]
     return AttributesPage(located, page, page[-1].number if page else after, len(parts) > len(page))
-
-
-def get_object_owner(context: Context, name: str, key: bytes, version_id: str | None) -> Owner:
-    """Who has full control of an object: its default ACL."""
-    with context.store.view() as view:
-        _, version = locate_version(context, view, name, key, version_id, "GetObjectAcl")
-        return find_owner(view, version.record.owner)

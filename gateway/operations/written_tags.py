@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.identity.authorize import authorize
-from gateway.operations.context import Context
+from gateway.operations.context import Context, check_access
 from gateway.s3.attributes import Attributes
 from gateway.s3.tagging import encode_tags
 from gateway.store.ports import Bucket, ReadView
@@ -21,5 +20,5 @@ def settle_tags(
     """What the request's tags add to the record. Tagging while writing needs ``s3:PutObjectTagging``, too."""
     if not asked.tags:
         return {}
-    authorize(context.principal, "PutObjectTagging", bucket, key)
+    check_access(context, view, bucket, "PutObjectTagging", key)
     return {TAGS: encode_tags(asked.tags)}

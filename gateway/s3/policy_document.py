@@ -152,9 +152,7 @@ def _parse_statement(raw: object, with_principal: bool) -> Statement:
     except ConditionInvalid as error:
         _refuse(str(error))
     lowered = tuple([action.lower() for action in actions])
-    return Statement(
-        sid, effect == "Allow", principals, lowered, not_actions, resources, not_resources, conditions
-    )
+    return Statement(sid, effect == "Allow", principals, lowered, not_actions, resources, not_resources, conditions)
 
 
 def _parse_texts(raw: Mapping[str, object], name: str) -> tuple[tuple[str, ...], bool]:
