@@ -12,6 +12,7 @@ is told by who uses it.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import socket
@@ -147,6 +148,14 @@ class RealmConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EncryptionConfig:
+    """[encryption]: server-side encryption with keys of customers and of the realm's own KMS."""
+
+    kms_create_keys: bool = True  # a KMS key that a request names and nobody made is made
+    customer_keys_over_http: bool = True  # AWS takes SSE-C keys over TLS only
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """[log]: what is written to standard error."""
 
@@ -160,6 +169,7 @@ SECTIONS: Final[Mapping[str, type]] = {
     "cloud": CloudSettings,
     "replication": ReplicationSettings,
     "store": StoreSettings,
+    "encryption": EncryptionConfig,
     "log": LogConfig,
 }
 
@@ -220,6 +230,7 @@ class Config:
     replication: ReplicationSettings
     store: StoreSettings
     log: LogConfig
+    encryption: EncryptionConfig = EncryptionConfig()
 
     @property
     def data(self) -> Path:
@@ -271,7 +282,17 @@ def load_config(
     if reader.problems:
         raise ConfigError(reader.problems)
     built = {name: schema(**values[name]) for name, schema in SECTIONS.items() if name != "cloud"}
+    built["server"] = _tell_operations(built["server"], built["encryption"])
     return Config(path, cloud=CloudSettings(**values["cloud"]) if values["cloud"] else None, **built)
+
+
+def _tell_operations(server: ServerConfig, encryption: EncryptionConfig) -> ServerConfig:
+    """The listener's settings with what its operations are told by other sections."""
+    operations = server.operations._replace(
+        kms_create_keys=encryption.kms_create_keys,
+        customer_keys=encryption.customer_keys_over_http or server.tls_certificate_file is not None,
+    )
+    return dataclasses.replace(server, operations=operations)
 
 
 def _read_text(path: Path | None) -> str:

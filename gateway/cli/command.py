@@ -16,6 +16,7 @@ from gateway.cli import (
     config_check,
     conflicts,
     inspect,
+    kms,
     rebuild_index,
     replicate,
     restore,
@@ -28,7 +29,7 @@ from gateway.cli import (
 from gateway.cli.failures import run_reporting
 from gateway.cli.outcomes import EXIT_CODES_TEXT, EXIT_FAILED
 
-_COMMANDS = (serve, replicate, status, user, conflicts, sites, verify, rebuild_index, restore, inspect, config_check)
+_COMMANDS = (serve, replicate, status, user, conflicts, sites, verify, rebuild_index, restore, inspect, config_check, kms)
 
 
 def build_parser() -> argparse.ArgumentParser:

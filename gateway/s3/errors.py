@@ -142,6 +142,9 @@ RestoreAlreadyInProgress = _define("RestoreAlreadyInProgress", 409, "Object rest
 ServerSideEncryptionConfigurationNotFoundError = _define(
     "ServerSideEncryptionConfigurationNotFoundError", 404, "The server side encryption configuration was not found"
 )
+TooManyConfigurations = _define(
+    "TooManyConfigurations", 400, "You are attempting to create a new configuration but have already reached the limit."
+)
 TooManyBuckets = _define("TooManyBuckets", 400, "You have attempted to create more buckets than allowed")
 
 # --- names, arguments, documents
