@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.s3.object_lock import LockConfiguration, encode_configuration
 from gateway.store.document_format import BucketRecord
 from gateway.store.item_format import bucket_uid
 from gateway.store.object_format import ObjectRecord
@@ -158,3 +159,21 @@ async def test_a_rebuilt_index_is_equal(site):
         file.unlink() if file.is_file() else [child.unlink() for child in file.iterdir()]
     site.reopen_index()
     assert rows(site) == before
+
+
+async def test_of_two_object_lock_configurations_the_safer_applies(site, other):
+    bodies = [
+        encode_configuration(LockConfiguration("COMPLIANCE", days=3)),
+        encode_configuration(LockConfiguration("GOVERNANCE", years=3)),
+    ]
+    await exchange(site, other)
+    site.commit(lambda view: view.put_document(UID, "object-lock", bodies[0]))
+    other.clock = iter(range(1_800_000_000_000, 1_800_000_001_000))  # the weaker one is later
+    other.commit(lambda view: view.put_document(UID, "object-lock", bodies[1]))
+    await exchange(site, other)
+    for each in (site, other):
+        with each.view() as view:
+            assert view.document(UID, "object-lock") == bodies[0]
+    other.commit(lambda view: view.put_document(UID, "object-lock", bodies[1]))  # has seen both: a decision
+    with other.view() as view:
+        assert view.document(UID, "object-lock") == bodies[1]
