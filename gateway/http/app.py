@@ -26,6 +26,7 @@ from gateway.http.answers import ReadyAnswer
 from gateway.http.auth import admit
 from gateway.http.body import WindowBudget
 from gateway.http.calls import SERVER, Call, CallHandler
+from gateway.http.cors_calls import find_cors_headers
 from gateway.http.dispatch import HANDLERS, OWN_DOORS
 from gateway.http.failures import answer_error, to_s3_error
 from gateway.http.metrics import RequestMetrics
@@ -99,6 +100,7 @@ class Gateway:
                 host_id=self.host_id,
                 close=close,
             )
+            response.headers.update(call.cors)
         if self.is_draining():
             response.force_close()
         sent = response.sent_bytes if isinstance(response, ReadyAnswer) else response.content_length or 0
@@ -114,6 +116,8 @@ class Gateway:
         headers = call.raw_headers = fold_headers(request.raw_headers)
         query = call.query = parse_query(raw_query)
         target = call.target = parse_target(raw_path, headers.get("host", ""), settings.domains)
+        if "origin" in headers and target.bucket is not None and method != "OPTIONS":
+            call.add_cors(find_cors_headers(self._store, target.bucket, headers, method))
         operation = call.operation = route(method, scope_of(target), query.params, headers)
         handler = HANDLERS.get(operation)
         if operation in OWN_DOORS:

@@ -44,6 +44,7 @@ class Call:
         "base_head",
         "budget",
         "context",
+        "cors",
         "headers",
         "host_id",
         "now_s",
@@ -87,6 +88,7 @@ class Call:
         self.now_s = now_s
         self.operation: Operation | None = None
         self.resource = ""
+        self.cors: dict[str, str] = {}
         self.read: tuple[GetParameters, Located] | None = None
         self._body: RequestBody | None = None
 
@@ -122,7 +124,13 @@ class Call:
 
     def base_headers(self) -> CIMultiDict[str]:
         """What every streamed answer carries."""
-        return CIMultiDict({"Server": SERVER, "x-amz-request-id": self.request_id, "x-amz-id-2": self.host_id})
+        base = {"Server": SERVER, "x-amz-request-id": self.request_id, "x-amz-id-2": self.host_id}
+        return CIMultiDict({**base, **self.cors})
+
+    def add_cors(self, headers: dict[str, str]) -> None:
+        """Let every answer, an error too, carry the bucket's cross-origin headers."""
+        self.cors = headers
+        self.base_head += "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
     def answer(self, status: int = 200, headers: dict[str, str] | None = None, body: bytes = b"") -> web.StreamResponse:
         """An answer with further headers; a body is XML unless they say otherwise."""

@@ -44,6 +44,7 @@ def _define(code: str, status: int, message: str, name: str | None = None) -> ty
 
 # --- access and signatures
 AccessDenied = _define("AccessDenied", 403, "Access Denied")
+AccessForbidden = _define("AccessForbidden", 403, "CORSResponse: This CORS request is not allowed.")
 AccountProblem = _define("AccountProblem", 403, "There is a problem with your account.")
 AllAccessDisabled = _define("AllAccessDisabled", 403, "All access to this object has been disabled.")
 AuthorizationHeaderMalformed = _define(
@@ -152,6 +153,7 @@ AmbiguousGrantByEmailAddress = _define(
     "AmbiguousGrantByEmailAddress", 400, "The email address you provided is associated with more than one account."
 )
 AccessControlListNotSupported = _define("AccessControlListNotSupported", 400, "The bucket does not allow ACLs")
+BadRequest = _define("BadRequest", 400, "Bad Request")
 IncorrectNumberOfFilesInPostRequest = _define(
     "IncorrectNumberOfFilesInPostRequest", 400, "POST requires exactly one file upload per request."
 )
