@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from gateway.config_reader import ENVIRONMENT_PREFIX, Check, ConfigError, Problem, Reader, Rule
 from gateway.http.settings import KIB, MIB, HttpSettings
+from gateway.s3.ownership import OWNERSHIPS
 from gateway.store.store import StoreSettings
 from replication.settings import CloudSettings, ReplicationSettings
 
@@ -180,6 +181,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("server", "workers"): Rule(0, WORKERS_MAX),
     ("server", "region"): Rule(check=_check_region),
     ("server", "domains"): Rule(check=_check_domains),
+    ("server", "website_domains"): Rule(check=_check_domains),
     ("server", "connections_max"): Rule(1, 1 << 20),
     ("server", "line_bytes_max"): Rule(8 * KIB, MIB),
     ("server", "headers_max"): Rule(32, 4096),
@@ -191,6 +193,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("server", "body_budget_bytes"): Rule(8 * MIB, 1 << 36),
     ("server", "document_bytes_max"): Rule(2 * MIB, 64 * MIB),
     ("server", "replication_nice"): Rule(0, 19),
+    ("server", "object_ownership_default"): Rule(choices=OWNERSHIPS),
     ("cloud", "bucket"): Rule(check=_check_bucket),
     ("cloud", "prefix"): Rule(check=_check_prefix),
     ("cloud", "endpoint_url"): Rule(check=_unless_empty(_check_url)),
@@ -346,6 +349,8 @@ def _check_together(reader: Reader, values: dict[str, dict[str, Any]]) -> None:
     for one, other in (("tls_certificate_file", "tls_key_file"), ("tls_key_file", "tls_certificate_file")):
         if server.get(one) and not server.get(other):
             reader.complain("server", one, f"needs {other} too")
+    if set(server.get("domains", ())) & set(server.get("website_domains", ())):
+        reader.complain("server", "website_domains", "must be other names than domains")
     given = [name for name in ("key_file", "passphrase_file", "key_command") if realm.get(name)]
     if len(given) > 1:
         reader.complain("realm", given[1], f"only one source of the root key can be given, and {given[0]} is")

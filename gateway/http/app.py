@@ -29,15 +29,18 @@ from gateway.http.calls import SERVER, Call, CallHandler
 from gateway.http.cors_calls import find_cors_headers
 from gateway.http.dispatch import HANDLERS, OWN_DOORS
 from gateway.http.failures import answer_error, to_s3_error
+from gateway.http.iam_calls import IamDoor, is_query_call
 from gateway.http.metrics import RequestMetrics
 from gateway.http.object_reads import READS, find_read
 from gateway.http.protocol import S3Server, check_aiohttp
 from gateway.http.settings import HttpSettings
 from gateway.identity.facts import Facts
-from gateway.identity.principals import ANONYMOUS, Principal, PrincipalCache
+from gateway.identity.principals import ANONYMOUS, Principal
+from gateway.identity.session_principals import SessionPrincipals
+from gateway.identity.sessions import PURPOSE, SessionMaker
 from gateway.operations.context import Context
 from gateway.s3.headers import fold_headers, merge_query_headers, refuse_unknown
-from gateway.s3.names import parse_target
+from gateway.s3.names import HostNames, parse_target
 from gateway.s3.payload import UNSIGNED
 from gateway.s3.routing import refuse, route, scope_of
 from gateway.s3.sigv4 import parse_claim
@@ -56,7 +59,9 @@ class Gateway:
         self._store = store
         self._settings = settings
         self._metrics = metrics or RequestMetrics()
-        self._principals = PrincipalCache()
+        self._principals = SessionPrincipals(SessionMaker(store.realm_key(PURPOSE)))
+        self._iam = IamDoor(store, self._principals, settings.region)
+        self._hosts = HostNames(settings.domains, settings.website_domains, custom=settings.custom_domains)
         self._budget = WindowBudget(settings.body_budget_bytes)
         self._id_prefix = os.urandom(4).hex().upper()
         self._id_count = 0
@@ -109,15 +114,17 @@ class Gateway:
 
     def _admit(self, call: Call) -> CallHandler:
         """Everything that comes before the handler, which it returns. Raises S3 errors."""
-        request, settings = call.request, self._settings
+        request = call.request
         method = request.method
         raw_path, raw_query = split_target(request.raw_path)
         call.resource = raw_path
         headers = call.raw_headers = fold_headers(request.raw_headers)
         query = call.query = parse_query(raw_query)
-        target = call.target = parse_target(raw_path, headers.get("host", ""), settings.domains)
+        target = call.target = parse_target(raw_path, headers.get("host", ""), self._hosts)
         if "origin" in headers and target.bucket is not None and method != "OPTIONS":
             call.add_cors(find_cors_headers(self._store, target.bucket, headers, method))
+        if target.bucket is None and is_query_call(method, headers):
+            return self._iam.admit(call)
         operation = call.operation = route(method, scope_of(target), query.params, headers)
         handler = HANDLERS.get(operation)
         if operation in OWN_DOORS:

@@ -66,7 +66,7 @@ def _admit_form(call: Call, fields: dict[str, str]) -> tuple[Context, PostPolicy
     if claim is None:
         return call.context, NO_POLICY
     with call.context.store.view() as view:
-        principal = call.principals.find(view, claim.access_key)
+        principal = call.principals.find(view, claim.access_key, claim.session_token, call.now_s)
     if principal is None:
         raise InvalidAccessKeyId(None, AWSAccessKeyId=claim.access_key)
     verify_form(claim, principal.access_key.secret, version_2=call.settings.signature_v2_forms)

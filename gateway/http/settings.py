@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.operations.context import OperationSettings
+from gateway.s3.ownership import ENFORCED
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
@@ -20,6 +21,8 @@ class HttpSettings:
 
     region: str = "us-east-1"
     domains: tuple[str, ...] = ()  # names under which the bucket is the first label of Host
+    website_domains: tuple[str, ...] = ()  # as domains, but for websites; one itself: the site of the bucket so named
+    custom_domains: bool = False  # any other name in Host, with a dot, is the bucket of that name
     signature_v2_forms: bool = True  # forms whose policy is signed with HMAC-SHA1, as old upload widgets do
     connections_max: int = 4096
     line_bytes_max: int = 32 * KIB  # request line, and any one header
@@ -32,9 +35,15 @@ class HttpSettings:
     body_budget_bytes: int = 64 * MIB  # of bodies being read, all requests of a worker together
     document_bytes_max: int = 2 * MIB  # XML bodies: DeleteObjects and Complete are the large ones
     access_log: bool = False
+    object_ownership_default: str = ENFORCED  # of buckets whose creator does not say
+    public_access_block_default: bool = True  # new buckets block public access, as AWS's do
     operations: OperationSettings = field(default_factory=OperationSettings)
 
     def __post_init__(self) -> None:
-        """The operations answer for the same region."""
-        if self.operations.region != self.region:
-            object.__setattr__(self, "operations", self.operations._replace(region=self.region))
+        """The operations answer for the same region, and know what new buckets begin with."""
+        operations = self.operations._replace(
+            region=self.region,
+            object_ownership_default=self.object_ownership_default,
+            public_access_block_default=self.public_access_block_default,
+        )
+        object.__setattr__(self, "operations", operations)

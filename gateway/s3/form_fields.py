@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 
 from gateway.s3.errors import (
     InvalidRequest,
-    InvalidToken,
     SignatureDoesNotMatch,
     UserKeyMustBeSpecified,
     escape_text,
@@ -160,15 +159,13 @@ def sign_policy(claim: FormClaim, secret: str) -> str:
     return b64encode(hmac_digest(secret.encode(), claim.policy.encode(), "sha1")).decode()
 
 
-def verify_form(claim: FormClaim, secret: str, *, version_2: bool = True, session_token: str | None = None) -> None:
+def verify_form(claim: FormClaim, secret: str, *, version_2: bool = True) -> None:
     """Check a form's signature, in constant time; ``version_2``: whether the legacy one is taken.
 
-    Raises ``InvalidRequest`` (version 2 not taken), ``InvalidToken``, ``SignatureDoesNotMatch``.
+    Raises ``InvalidRequest`` (version 2 not taken), ``SignatureDoesNotMatch``.
     """
     if claim.version == 2 and not version_2:
         raise InvalidRequest(f"The authorization mechanism you have provided is not supported. Please use {ALGORITHM}.")
-    if not compare_digest((claim.session_token or "").encode(), (session_token or "").encode()):
-        raise InvalidToken
     if not compare_digest(sign_policy(claim, secret).encode(), claim.signature.strip().encode()):
         raise SignatureDoesNotMatch(
             None, AWSAccessKeyId=claim.access_key, StringToSign=claim.policy, SignatureProvided=claim.signature

@@ -8,7 +8,6 @@ as it came.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from gateway.s3.errors import InvalidBucketName, InvalidURI, KeyTooLongError
@@ -17,6 +16,9 @@ from gateway.s3.uri import decode_percent
 KEY_BYTES_MAX: Final = 1024
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _IP_ADDRESS: Final = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
+_PORT: Final = re.compile(r":\d*$")
+_LOCAL: Final = "localhost"  # *.localhost is this machine (RFC 6761): virtual hosts without a name server
+_HOSTS_KNOWN_MAX: Final = 4096
 _RESERVED_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
@@ -24,13 +26,15 @@ _RESERVED_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-
 class Target(NamedTuple):
     """What a request addresses. ``key`` is None for the bucket itself, both are None for the service.
 
-    ``raw_path`` is the path as it arrived (for the signature); ``virtual_host``: whether the bucket came from Host.
+    ``raw_path`` is the path as it arrived (for the signature); ``virtual_host``: whether the bucket came from Host;
+    ``website``: whether it asks for the bucket's website and not for S3.
     """
 
     bucket: str | None
     key: str | None
     raw_path: str
     virtual_host: bool = False
+    website: bool = False
 
     @property
     def key_bytes(self) -> bytes:
@@ -70,28 +74,77 @@ def check_key(key: str) -> str:
     return key
 
 
-@lru_cache(maxsize=4096)
 def split_host(host: str, domains: tuple[str, ...]) -> str | None:
     """The bucket a Host header names under one of ``domains`` (lower case, no port), or None for path style."""
-    name = host.rpartition(":")[0] if re.search(r":\d*$", host) else host
-    name = name.lower().rstrip(".")
-    for domain in domains:
-        if name.endswith("." + domain):
-            return name[: -len(domain) - 1]
-    return None
+    found = HostNames(domains).find(host)
+    return found.bucket if found is not None else None
 
 
-def parse_target(raw_path: str, host: str, domains: tuple[str, ...] = ()) -> Target:
+class HostTarget(NamedTuple):
+    """The bucket a Host names, and whether it asks for its website."""
+
+    bucket: str
+    website: bool
+
+
+class HostNames:
+    """What the names in Host mean: domains whose first labels are a bucket, domains of websites, domains of clients.
+
+    ``domains`` (and ``localhost``): ``bucket.domain``; the domain itself is path style. ``website_domains``:
+    ``bucket.domain`` is the website of a bucket, the domain itself that of the bucket of this name. ``custom``: any
+    other name with a dot is the bucket of that name, as with a CNAME to AWS. Of several that fit, the longest counts.
+    IP addresses are never buckets. All in lower case, without ports.
+    """
+
+    __slots__ = ("_custom", "_domains", "_known")
+
+    def __init__(
+        self, domains: tuple[str, ...] = (), website_domains: tuple[str, ...] = (), *, custom: bool = False
+    ) -> None:
+        listed = [(domain, False) for domain in (*domains, _LOCAL)] + [(domain, True) for domain in website_domains]
+        self._domains = sorted(listed, key=lambda entry: len(entry[0]), reverse=True)
+        self._custom = custom
+        self._known: dict[str, HostTarget | None] = {}
+
+    def find(self, host: str) -> HostTarget | None:
+        """What a Host header names; None for path style."""
+        try:
+            return self._known[host]
+        except KeyError:
+            pass
+        if len(self._known) >= _HOSTS_KNOWN_MAX:
+            self._known.clear()
+        found = self._known[host] = self._read(host)
+        return found
+
+    def _read(self, host: str) -> HostTarget | None:
+        name = _PORT.sub("", host).lower().rstrip(".")
+        if name.startswith("[") or _IP_ADDRESS.fullmatch(name):
+            return None
+        for domain, website in self._domains:
+            if name == domain:
+                return HostTarget(name, True) if website else None
+            if name.endswith("." + domain):
+                bucket = name[: -len(domain) - 1]
+                return HostTarget(bucket, website) if bucket else None
+        return HostTarget(name, False) if self._custom and "." in name and is_valid_bucket_name(name) else None
+
+
+NO_DOMAINS: Final = HostNames()
+
+
+def parse_target(raw_path: str, host: str, hosts: HostNames = NO_DOMAINS) -> Target:
     """Bucket and key of a raw request path (no query). Raises ``InvalidURI``, ``KeyTooLongError``.
 
     A bucket's name is not validated here: what does not exist is NoSuchBucket, and creating checks the name.
     """
     if not raw_path.startswith("/"):
         raise InvalidURI
-    bucket = split_host(host, domains) if domains else None
-    if bucket:
+    named = hosts.find(host)
+    if named is not None:
         raw_key = raw_path[1:]
-        return Target(bucket, check_key(decode_percent(raw_key)) if raw_key else None, raw_path, True)
+        key = check_key(decode_percent(raw_key)) if raw_key else None
+        return Target(named.bucket, key, raw_path, True, named.website)
     raw_bucket, _, raw_key = raw_path[1:].partition("/")
     if not raw_bucket:
         if raw_key:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.s3.errors import InvalidBucketName, InvalidURI, KeyTooLongError
-from gateway.s3.names import Target, check_bucket_name, check_key, is_valid_bucket_name, parse_target
+from gateway.s3.names import HostNames, Target, check_bucket_name, check_key, is_valid_bucket_name, parse_target
 from gateway.s3.uri import EMPTY_QUERY, canonicalise_query, decode_percent, encode_component, parse_query, split_target
 
 
@@ -69,8 +69,56 @@ def test_path_style(path, bucket, key):
     ],
 )
 def test_virtual_hosts(host, path, bucket, key):
-    target = parse_target(path, host, ("s3.example.com",))
+    target = parse_target(path, host, HostNames(("s3.example.com",)))
     assert (target.bucket, target.key) == (bucket, key)
+
+
+HOSTS = HostNames(("s3.site", "a.web.s3.site"), ("web.s3.site", "www.shop.example"), custom=True)
+
+
+@pytest.mark.parametrize(
+    ("host", "bucket", "website"),
+    [
+        ("b.s3.site:80", "b", False),
+        ("s3.site", None, False),
+        ("b.web.s3.site", "b", True),
+        ("web.s3.site", "web.s3.site", True),
+        ("b.a.web.s3.site", "b", False),
+        ("WWW.Shop.example.:8080", "www.shop.example", True),
+        ("x.www.shop.example", "x", True),
+        ("cdn.example", "cdn.example", False),
+        ("cdn", None, False),
+        ("not_a_bucket.example", None, False),
+        ("b.localhost:9000", "b", False),
+        ("localhost:9000", None, False),
+        ("127.0.0.1", None, False),
+        ("127.0.0.1:9000", None, False),
+        ("[::1]", None, False),
+        ("[::ffff:1.2.3.4]:9000", None, False),
+        ("", None, False),
+        (":80", None, False),
+        ("..", None, False),
+    ],
+)
+def test_hosts(host, bucket, website):
+    for _ in range(2):
+        target = parse_target("/x/y", host, HOSTS)
+        if bucket is None:
+            assert target == Target("x", "y", "/x/y")
+        else:
+            assert target == Target(bucket, "x/y", "/x/y", True, website)
+
+
+def test_a_name_nobody_listed_is_path_style_and_localhost_always_listed():
+    assert parse_target("/x/y", "cdn.example") == Target("x", "y", "/x/y")
+    assert parse_target("/y", "x.localhost") == Target("x", "y", "/y", True)
+
+
+def test_hosts_that_are_remembered_are_bounded():
+    hosts = HostNames()
+    for number in range(10_000):
+        hosts.find(f"b{number}.localhost")
+    assert len(hosts._known) <= 4096
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from gateway.s3.errors import (
     SignatureDoesNotMatch,
 )
 from gateway.s3.headers import fold_headers
-from gateway.s3.names import parse_target
+from gateway.s3.names import HostNames, parse_target
 from gateway.s3.sigv4 import (
     EMPTY_SHA256,
     UNSIGNED_PAYLOAD,
@@ -500,4 +500,4 @@ def test_any_target_and_host_are_parsed_or_a_typed_error(raw):
     with suppress(S3Error):
         path, query = split_target(text)
         parse_query(query)
-        parse_target(path, text, ("example.com",))
+        parse_target(path, text, HostNames(("example.com",)))
