@@ -100,6 +100,11 @@ def chunking_seed(keyring: Keyring) -> int:
     return int.from_bytes(blake3.blake3(b"skerry chunking seed", key=keyring.chunk_key).digest()[:8], "big")
 
 
+def purpose_key(keyring: Keyring, purpose: bytes) -> bytes:
+    """A secret of the realm for one purpose of its own, 32 bytes: the same wherever the realm is open, for good."""
+    return HKDF(SHA256(), KEY_SIZE, None, b"skerry purpose " + purpose).derive(keyring.chunk_key)
+
+
 @lru_cache(maxsize=4096)
 def segment_key(epoch_key: bytes, purpose: int, segment: bytes) -> bytes:
     """The key of one segment (or envelope) for one purpose."""

@@ -42,8 +42,11 @@ def admit(
     claim = parse_claim(headers, query)
     if claim is None:
         return Admitted(ANONYMOUS, None, plan_payload(None, operation, headers))
-    principal = principals.find(view, claim.access_key)
+    principal = principals.find(view, claim.access_key, claim.session_token, now_s)
     if principal is None:
         raise InvalidAccessKeyId(None, AWSAccessKeyId=claim.access_key)
-    verified = verify(claim, principal.access_key.secret, method, raw_path, query, headers, now_s)
+    verified = verify(
+        *(claim, principal.access_key.secret, method, raw_path, query, headers, now_s),
+        session_token=claim.session_token,  # the one the principal was found by
+    )
     return Admitted(principal, verified, plan_payload(verified, operation, headers))

@@ -21,6 +21,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from gateway.identity.arns import account_of, role_arn, session_arn, user_arn
+from gateway.identity.identity_policies import collect_user_policies
+from gateway.s3.errors import InvalidToken
 from gateway.s3.policy_document import Policy
 from gateway.store.document_format import AccessKeyRecord, UserRecord
 from gateway.store.ports import ReadView
@@ -78,7 +80,20 @@ def find_principal(view: ReadView, access_key_id: str) -> Principal | None:
     if key is None or key.disabled or not key.secret:
         return None
     user = view.user(key.user)
-    return None if user is None or user.disabled else Principal(user, key, account_of(user))
+    if user is None or user.disabled or find_account(view, account_of(user)) is None:
+        return None
+    return Principal(user, key, account_of(user), policies_of(view, user))
+
+
+def find_account(view: ReadView, account: str) -> UserRecord | None:
+    """The own user of an account, if it is there and not disabled: with it, everyone in the account is out."""
+    owner = view.user(account)
+    return None if owner is None or owner.disabled else owner
+
+
+def policies_of(view: ReadView, user: UserRecord) -> tuple[Policy, ...]:
+    """What a user may by its own and its groups' policies; an account's own user has none and needs none."""
+    return collect_user_policies(view, user.account, user.id) if user.account else ()
 
 
 class PrincipalCache:
@@ -88,8 +103,15 @@ class PrincipalCache:
         self._generation = -1
         self._known: dict[str, Principal] = {}
 
-    def find(self, view: ReadView, access_key_id: str) -> Principal | None:
-        """As ``find_principal``; the view decides, so that a disabled key stops working with the next request."""
+    def find(
+        self, view: ReadView, access_key_id: str, session_token: str | None = None, now_s: int = 0
+    ) -> Principal | None:
+        """As ``find_principal``; the view decides, so that a disabled key stops working with the next request.
+
+        ``session_token``: as the request has it; here it is ``InvalidToken`` (``session_principals`` knows them).
+        """
+        if session_token is not None:
+            raise InvalidToken
         if view.generation != self._generation:
             self._known.clear()
             self._generation = view.generation

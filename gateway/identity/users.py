@@ -46,6 +46,11 @@ def new_access_key_id() -> str:
     return "AKIA" + "".join(secrets.choice(_KEY_ALPHABET) for _ in range(16))
 
 
+def new_unique_id(prefix: str) -> str:
+    """21 characters of the form of AWS's unique ids: ``prefix`` (``AIDA`` a user …) and 17 of base32 (85 random bits)."""
+    return prefix + "".join(secrets.choice(_KEY_ALPHABET) for _ in range(17))
+
+
 def new_secret() -> str:
     """40 letters and digits, 238 random bits."""
     return "".join(secrets.choice(_SECRET_ALPHABET) for _ in range(40))

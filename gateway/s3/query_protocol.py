@@ -20,8 +20,16 @@ FORM: Final = "application/x-www-form-urlencoded"
 BODY_BYTES_MAX: Final = 1 << 20
 MEMBERS_MAX: Final = 200
 _MEMBER: Final = re.compile(r"([1-9][0-9]{0,4})(?:\.(.+))?")
+
+
+class Entries(NamedTuple):
+    """A map from any names to numbers, which is rendered as entries of key and value."""
+
+    values: Mapping[str, int]
+
+
 Fields = Mapping[str, "Value"]
-Value = str | int | bool | None | Fields | Sequence["Value"]
+Value = str | int | bool | None | Entries | Fields | Sequence["Value"]
 """What an answer is made of: text, numbers, booleans, structures and lists of them; None leaves an element out."""
 
 
@@ -185,6 +193,11 @@ def _render_value(value: Value) -> str:
         return escape_text(value)
     if value is None:
         return ""
+    if isinstance(value, Entries):
+        return "".join(
+            f"<entry><key>{escape_text(key)}</key><value>{number}</value></entry>"
+            for key, number in value.values.items()
+        )
     if isinstance(value, Mapping):
         return _render_fields(value)
     return "".join(f"<member>{_render_value(member)}</member>" for member in value)

@@ -208,6 +208,9 @@ class ContentWriter(Protocol):
 class Store(Protocol):
     """The site's store. One per process, opened after fork."""
 
+    def realm_key(self, purpose: bytes) -> bytes:
+        """32 secret bytes for one purpose: the same on every site of the realm and in every worker, for good."""
+
     def view(self) -> AbstractContextManager[ReadView]:
         """A snapshot for a few synchronous lookups."""
 

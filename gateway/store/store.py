@@ -50,7 +50,7 @@ from gateway.store.views import ConfigurationCache, View, ViewContext
 from replication.change_format import Ref
 from replication.frame_format import FrameName
 from replication.ports import ChunkFetcher, FrameLocation
-from replication.sealing import Keyring, chunking_seed
+from replication.sealing import Keyring, chunking_seed, purpose_key
 
 Result = TypeVar("Result")
 _M_TRIM_THRESHOLD: Final = -1
@@ -100,6 +100,7 @@ class SiteStore:
         self._readers = ThreadPoolExecutor(settings.threads, "skerry-read")
         self._syncer = ThreadPoolExecutor(1, "skerry-sync")
         self._seed = chunking_seed(keyring)
+        self._purpose_key = lambda purpose: purpose_key(keyring, purpose)
         self.committer = Committer(
             *(index, log, shared, self.staging, parts.open_pages, directory.site, self._configuration),
             lambda: time.time_ns() // 1_000_000,
@@ -133,6 +134,10 @@ class SiteStore:
             *(directory.realm, directory.site, self.view, self.committer, log),
             *(parts.segments, shared, parts.open_pages),
         )
+
+    def realm_key(self, purpose: bytes) -> bytes:
+        """A secret of the realm for one purpose; see ``ports.Store.realm_key``."""
+        return self._purpose_key(purpose)
 
     def view(self) -> ViewContext:
         """A snapshot for a few synchronous lookups."""

@@ -383,6 +383,9 @@ class MemoryStore:
         body = msgspec.msgpack.encode(tuple(refs))
         return (Ref(REF_PAGE, self.keep(body).id, sum(ref.size for ref in refs)),)
 
+    def realm_key(self, purpose: bytes) -> bytes:
+        return blake3.blake3(purpose).digest()
+
     def view(self) -> AbstractContextManager[MemoryView]:
         return nullcontext(MemoryView(self.state, self))
 

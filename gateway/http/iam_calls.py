@@ -1,0 +1,148 @@
+"""The door of IAM and STS: ``POST /`` with a form, verified by the hash of its body, run, answered in their XML.
+
+Stands beside the S3 handlers: ``app`` hands over what ``is_query_call`` says is one, before it is routed as S3. The
+order is: body (bounded) → parameters → service and action → credential scope of that service, principal, signature →
+the verb, in one view or commit. What asks for credentials by a web identity is unsigned and verified by its token. All
+failures leave here as the service's own errors; nothing secret is logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Final, cast
+
+from aiohttp import web
+
+from gateway.http.answers import ReadyAnswer
+from gateway.http.calls import Call, CallHandler
+from gateway.http.failures import to_s3_error
+from gateway.identity.facts import Facts
+from gateway.identity.principals import Principal
+from gateway.identity.session_principals import SessionPrincipals
+from gateway.operations import (
+    iam_entity_policies,
+    iam_groups,
+    iam_policies,
+    iam_providers,
+    iam_roles,
+    iam_users,
+    sts_sessions,
+)
+from gateway.operations.iam_requests import Action, IamRequest
+from gateway.s3.payload import UNSIGNED
+from gateway.s3.query_errors import (
+    InvalidAction,
+    InvalidClientTokenId,
+    MalformedInput,
+    MissingAuthenticationToken,
+    translate_error,
+)
+from gateway.s3.query_protocol import (
+    BODY_BYTES_MAX,
+    FORM,
+    IAM,
+    STS,
+    Fields,
+    Parameters,
+    Service,
+    find_service,
+    parse_form,
+    render_answer,
+    render_error,
+)
+from gateway.s3.sigv4 import Verified, parse_claim, verify
+from gateway.store.ports import Store, WriteView
+
+_XML: Final = "text/xml"
+_IAM_FAMILIES: Final = (
+    iam_entity_policies.ACTIONS,
+    iam_groups.ACTIONS,
+    iam_policies.ACTIONS,
+    iam_providers.ACTIONS,
+    iam_roles.ACTIONS,
+    iam_users.ACTIONS,
+)
+ACTIONS: Final[dict[str, dict[str, Action]]] = {
+    IAM.name: {name: action for family in _IAM_FAMILIES for name, action in family.items()},
+    STS.name: sts_sessions.ACTIONS,
+}
+"""Service → action → what it does."""
+assert len(ACTIONS[IAM.name]) == sum(len(family) for family in _IAM_FAMILIES), "an action is done twice"
+
+
+def is_query_call(method: str, headers: Mapping[str, str]) -> bool:
+    """Whether a request to the service's root speaks the Query protocol. ``headers``: folded."""
+    return method == "POST" and headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
+
+
+class IamDoor:
+    """Answers IAM and STS for one worker."""
+
+    def __init__(self, store: Store, principals: SessionPrincipals, region: str) -> None:
+        self._store = store
+        self._principals = principals
+        self._region = region
+
+    def admit(self, call: Call) -> CallHandler:
+        """Nothing is known of the call yet: its body must be read first."""
+        call.headers, call.payload, call.verified = call.raw_headers, UNSIGNED, None
+        return self._handle
+
+    async def _handle(self, call: Call) -> web.StreamResponse:
+        service = IAM
+        try:
+            body = await call.body.read_whole(BODY_BYTES_MAX, MalformedInput)
+            parameters = parse_form(body)
+            service = find_service(parameters)
+            name = parameters.find("Action") or ""
+            fields = await self._answer(call, service, name, parameters, body)
+            return _make_answer(call, 200, {}, render_answer(service, name, fields, call.request_id))
+        except ConnectionError:
+            raise
+        except Exception as failure:
+            error = translate_error(to_s3_error(failure, call.request_id))
+            document = render_error(service, error, call.request_id)
+            response = _make_answer(call, error.status, error.headers, document)
+            if not call.request.content.is_eof():
+                response.force_close()
+            return response
+
+    async def _answer(
+        self, call: Call, service: Service, name: str, parameters: Parameters, body: bytes
+    ) -> Fields | None:
+        action = ACTIONS[service.name].get(name)
+        if action is None:
+            raise InvalidAction(f"Could not find operation {name[:100]} for version {service.version}")
+        principal, verified = self._verify(call, service, body)
+        call.verified = verified
+        facts = Facts(call.raw_headers, {}, call.request, call.now_s, verified, self._region)
+        request = IamRequest(principal, facts, call.now_s, self._principals.maker)
+        if action.writes:
+            return await self._store.commit(lambda view: action.run(request, view, parameters))
+        with self._store.view() as view:
+            return action.run(request, cast("WriteView", view), parameters)
+
+    def _verify(self, call: Call, service: Service, body: bytes) -> tuple[Principal, Verified]:
+        """Who signed a request; raises S3 errors and the service's."""
+        headers = call.raw_headers
+        claim = parse_claim(headers, call.query, service.name)
+        if claim is None:
+            raise MissingAuthenticationToken
+        with self._store.view() as view:
+            principal = self._principals.find(view, claim.access_key, claim.session_token, call.now_s)
+        if principal is None:
+            raise InvalidClientTokenId
+        verified = verify(
+            *(claim, principal.access_key.secret, call.request.method, call.target.raw_path),
+            *(call.query, headers, call.now_s),
+            session_token=claim.session_token,
+            payload_hash=sha256(body).hexdigest(),
+        )
+        return principal, verified
+
+
+def _make_answer(call: Call, status: int, headers: Mapping[str, str], document: bytes) -> web.StreamResponse:
+    lines = [f"x-amzn-RequestId: {call.request_id}", f"Content-Type: {_XML}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return ReadyAnswer(status, call.base_head, lines, document)

@@ -1,0 +1,70 @@
+"""Policies as IAM takes them: checked for what they hang on, an identity or a role's trust. Pure.
+
+``gateway.s3.policy_document`` knows the language; here is what IAM asks besides, and its name for what is wrong. A role's
+trust policy has principals and no resources: it is read as one whose resource is anything.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any, Final
+
+from gateway.s3.errors import MalformedPolicy
+from gateway.s3.policy_document import Policy, parse_policy
+from gateway.s3.query_errors import LimitExceeded, MalformedPolicyDocument
+
+TRUST_CHARACTERS_MAX: Final = 4096
+_TRUST_ACTIONS: Final = ("sts:",)
+
+
+def check_identity_policy(document: str) -> Policy:
+    """The policy of a user, group, role or session; ``MalformedPolicyDocument`` if it is none."""
+    try:
+        return parse_policy(document.encode(), with_principal=False)
+    except (MalformedPolicy, UnicodeEncodeError) as error:
+        raise MalformedPolicyDocument(_text_of(error)) from None
+
+
+@lru_cache(maxsize=1024)
+def parse_trust(document: str) -> Policy:
+    """A role's trust policy; ``MalformedPolicyDocument`` if it is none."""
+    try:
+        found = json.loads(document, object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError):
+        raise MalformedPolicyDocument("This policy contains invalid Json") from None
+    statements = found.get("Statement") if isinstance(found, dict) else None
+    for statement in (
+        [statements] if isinstance(statements, dict) else statements if isinstance(statements, list) else []
+    ):
+        if isinstance(statement, dict):
+            if "Resource" in statement or "NotResource" in statement:
+                raise MalformedPolicyDocument("Has prohibited field Resource")
+            statement["Resource"] = "*"
+    try:
+        policy = parse_policy(json.dumps(found).encode(), with_principal=True)
+    except (MalformedPolicy, UnicodeEncodeError) as error:
+        raise MalformedPolicyDocument(_text_of(error)) from None
+    for one in policy.statements:
+        if one.not_actions or not all(action.startswith(_TRUST_ACTIONS) for action in one.actions):
+            raise MalformedPolicyDocument("AssumeRole policy may only specify STS AssumeRole actions.")
+    return policy
+
+
+def check_trust(document: str) -> str:
+    """``document`` if it is a trust policy of a length IAM takes."""
+    parse_trust(document)
+    if len(document) > TRUST_CHARACTERS_MAX:
+        raise LimitExceeded(f"Cannot exceed quota for ACLSizePerRole: {TRUST_CHARACTERS_MAX}")
+    return document
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a field is given twice")
+    return found
+
+
+def _text_of(error: Exception) -> str:
+    return error.text if isinstance(error, MalformedPolicy) else "The policy is not UTF-8"

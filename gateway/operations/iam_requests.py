@@ -1,0 +1,214 @@
+"""What every verb of IAM and STS gets, how it is authorised, and how its answers name things.
+
+A verb is a function of the request, a view and the parameters, and decides in one snapshot or commit: who may do it is
+asked there, with what is there then. An account's own user may do everything in its account; the users and sessions of
+an account what their policies allow (``evaluate``); nobody reaches into another account.
+
+Not here: the protocol (``gateway.s3.query_protocol``), what things are (``gateway.identity``).
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
+
+from gateway.identity.arns import account_id
+from gateway.identity.facts import Facts
+from gateway.identity.policy_evaluation import evaluate
+from gateway.identity.principals import Principal
+from gateway.identity.sessions import SessionMaker
+from gateway.s3.query_errors import InvalidInput, LimitExceeded, QueryAccessDenied, ValidationError
+from gateway.s3.query_protocol import Fields, Parameters
+from gateway.s3.times import format_iso
+from gateway.store.document_format import UserRecord
+from gateway.store.ports import WriteView
+
+ENTITY_NAME: Final = re.compile(r"[\w+=,.@-]+", re.ASCII)
+PATH: Final = re.compile(r"/|/[\x21-\x7e]+/", re.ASCII)
+_PATH_PREFIX: Final = re.compile(r"/[\x21-\x7e]*", re.ASCII)
+_TAG_TEXT: Final = re.compile(r"[\w\s.:/=+\-@]*")
+ARN: Final = re.compile(r"arn:aws:iam::(aws|[0-9]{12}):[\x21-\x7e]{1,1500}", re.ASCII)
+TAGS_MAX: Final = 50
+Item = TypeVar("Item")
+
+
+class IamRequest(NamedTuple):
+    """One verified request. ``facts``: what conditions may ask of it; ``maker``: makes temporary credentials."""
+
+    principal: Principal
+    facts: Facts
+    now_s: int
+    maker: SessionMaker
+
+    @property
+    def account(self) -> str:
+        """The user id of the account that the request acts in: the caller's."""
+        return self.principal.id
+
+    def arn(self, resource: str) -> str:
+        """The ARN of an IAM resource of the account."""
+        return f"arn:aws:iam::{account_id(self.account)}:{resource}"
+
+    def authorize(self, action: str, resource: str) -> None:
+        """Return if the caller may do ``action`` on the ARN; ``AccessDenied`` otherwise."""
+        principal = self.principal
+        if not may(self, action, resource):
+            raise QueryAccessDenied(
+                f"User: {principal.caller_arn} is not authorized to perform: {action} on resource: {resource}"
+            )
+
+
+Verb = Callable[[IamRequest, WriteView, Parameters], Fields | None]
+"""What an action does: its result's fields, None if the action has no result."""
+
+
+class Action(NamedTuple):
+    """One action of a service. ``writes``: whether it needs a commit; else its view must only be read."""
+
+    run: Verb
+    writes: bool
+
+
+def may(request: IamRequest, action: str, resource: str) -> bool:
+    """Whether the caller's own policies (and those its session was narrowed with) allow ``action``."""
+    principal = request.principal
+    if principal.is_anonymous or principal.user.disabled or principal.access_key.disabled:
+        return False
+    if is_user_session(principal) and action.startswith("iam:"):
+        return False  # as AWS has it: credentials of GetSessionToken administrate nothing
+    find = make_find(request)
+    own = evaluate(principal.policies, action, resource, find)
+    if own.denied or not (principal.is_account or own.allowed):
+        return False
+    if principal.session is None:
+        return True
+    narrowed = evaluate(principal.session, action, resource, find)
+    return narrowed.allowed and not narrowed.denied
+
+
+def is_user_session(principal: Principal) -> bool:
+    """Whether these are temporary credentials of a user, not of a role."""
+    return principal.access_key.id.startswith("ASIA") and not principal.session_name
+
+
+def make_find(
+    request: IamRequest, more: Mapping[str, tuple[str, ...]] | None = None
+) -> Callable[[str], tuple[str, ...] | None]:
+    """The values of condition keys: the caller's, the request's and ``more`` (keys in lower case)."""
+    principal = request.principal
+    user = principal.user
+    own: dict[str, tuple[str, ...]] = dict(more or {})
+    if not principal.is_anonymous:
+        own["aws:principalarn"] = (principal.arn,)
+        own["aws:principalaccount"] = (account_id(principal.id),)
+        own["aws:principaltype"] = (principal_type(principal),)
+        own["aws:userid"] = (caller_id(principal),)
+        if not principal.session_name and not principal.is_account:
+            own["aws:username"] = (user.name,)
+        own.update({f"aws:principaltag/{name.lower()}": (value,) for name, value in user.tags.items()})
+
+    def find(key: str) -> tuple[str, ...] | None:
+        return own[key] if key in own else request.facts.find(key)
+
+    return find
+
+
+def principal_type(principal: Principal) -> str:
+    """``Account``, ``User`` or ``AssumedRole``: aws:PrincipalType."""
+    if principal.session_name:
+        return "AssumedRole"
+    return "Account" if principal.is_account else "User"
+
+
+def caller_id(principal: Principal) -> str:
+    """aws:userid: the unique id, of a session with its name; an account's own user is its account id."""
+    if principal.session_name:
+        return f"{principal.user.id}:{principal.session_name}"
+    return account_id(principal.id) if principal.is_account else principal.user.id
+
+
+def shown_time(unix_ms: int) -> str:
+    """A time as answers show it."""
+    return format_iso(unix_ms)
+
+
+def shown_tags(tags: Mapping[str, str]) -> list[Fields]:
+    """Tags as answers show them."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def read_name(parameters: Parameters, name: str, size_max: int, default: str | None = None) -> str:
+    """The name of a user, group, role or policy."""
+    return parameters.matching(name, ENTITY_NAME, size_max, default=default)
+
+
+def read_path(parameters: Parameters, name: str = "Path", default: str = "/") -> str:
+    """A path, "/" at both ends."""
+    return parameters.matching(name, PATH, 512, default=default)
+
+
+def read_prefix(parameters: Parameters) -> str:
+    """A PathPrefix; everything begins with "/"."""
+    return parameters.matching("PathPrefix", _PATH_PREFIX, 512, default="/")
+
+
+def read_tags(parameters: Parameters, present: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The Tags of a request, upon those that are present. ``InvalidInput``, ``LimitExceeded``."""
+    tags: dict[str, str] = {}
+    for fields in parameters.structures("Tags"):
+        key, value = fields.get("Key", ""), fields.get("Value", "")
+        if not 1 <= len(key) <= 128 or len(value) > 256:
+            raise ValidationError(
+                "1 validation error detected: a tag's key has 1 to 128 characters, its value up to 256"
+            )
+        if not _TAG_TEXT.fullmatch(key) or not _TAG_TEXT.fullmatch(value) or key.lower().startswith("aws:"):
+            raise InvalidInput(f"The tag {key[:128]!r} is not valid")
+        if key.lower() in {other.lower() for other in tags}:
+            raise InvalidInput("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+        tags[key] = value
+    replaced = {key.lower() for key in tags}
+    merged = {key: value for key, value in (present or {}).items() if key.lower() not in replaced} | tags
+    if len(merged) > TAGS_MAX:
+        raise LimitExceeded(f"The number of tags has exceeded the maximum limit: {TAGS_MAX}")
+    return merged
+
+
+def without_tags(present: Mapping[str, str], parameters: Parameters) -> dict[str, str]:
+    """The tags left when those that ``TagKeys`` names are gone."""
+    gone = {key.lower() for key in parameters.members("TagKeys")}
+    return {key: value for key, value in present.items() if key.lower() not in gone}
+
+
+def show_page(
+    parameters: Parameters,
+    element: str,
+    items: Sequence[Item],
+    name_of: Callable[[Item], str],
+    show: Callable[[Item], Fields | str],
+) -> dict[str, Any]:
+    """One page of a list: items behind ``Marker``, at most ``MaxItems`` (100), and how to go on."""
+    count_max = parameters.number("MaxItems", default=100, minimum=1, maximum=1000)
+    marker = parameters.find("Marker")
+    ordered = sorted(items, key=name_of)
+    if marker is not None:
+        after = _decode_marker(marker)
+        ordered = [item for item in ordered if name_of(item) > after]
+    page = ordered[:count_max]
+    fields: dict[str, Any] = {element: [show(item) for item in page], "IsTruncated": len(ordered) > len(page)}
+    if len(ordered) > len(page):
+        fields["Marker"] = urlsafe_b64encode(name_of(page[-1]).encode()).decode()
+    return fields
+
+
+def _decode_marker(marker: str) -> str:
+    try:
+        return urlsafe_b64decode(marker.encode()).decode()
+    except (ValueError, UnicodeEncodeError):
+        raise ValidationError("Invalid Marker.") from None
+
+
+def is_user_of(user: UserRecord, account: str) -> bool:
+    """Whether a user lives in an account (its own user does not count)."""
+    return user.account == account

@@ -1,0 +1,211 @@
+"""STS's verbs for those who sign: who am I, credentials for a while, another role. Each in one view; nothing is stored.
+
+AssumeRole asks the role's trust policy (which may name the caller itself, or only its account, and then the caller's
+own policies must allow it, too; across accounts always both) and narrows what comes out by the session policies given.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from gateway.identity.arns import account_id, session_arn
+from gateway.identity.managed_policies import find_policy
+from gateway.identity.policy_evaluation import evaluate
+from gateway.identity.policy_texts import check_identity_policy, parse_trust
+from gateway.identity.roles import arn_of_role, find_role_by_arn
+from gateway.identity.sessions import OF_ROLE, OF_USER, Credentials, Session
+from gateway.operations.iam_requests import (
+    ARN,
+    Action,
+    IamRequest,
+    caller_id,
+    is_user_session,
+    make_find,
+    may,
+    shown_time,
+)
+from gateway.s3.query_errors import (
+    PackedPolicyTooLarge,
+    QueryAccessDenied,
+    QueryNotImplemented,
+    ValidationError,
+)
+from gateway.s3.query_protocol import Fields, Parameters
+from gateway.store.identity_format import RoleRecord
+from gateway.store.ports import ReadView
+
+SESSION_NAME: Final = re.compile(r"[\w+=,.@-]*", re.ASCII)
+_EXTERNAL_ID: Final = re.compile(r"[\w+=,.@:/-]*", re.ASCII)
+SESSION_S_MIN: Final = 900
+ROLE_CHAINED_S_MAX: Final = 3600
+USER_SESSION_S_MAX: Final = 129_600
+POLICY_CHARACTERS_MAX: Final = 2048
+POLICY_ARNS_MAX: Final = 10
+
+
+def get_caller_identity(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
+    """GetCallerIdentity: needs no right."""
+    principal = request.principal
+    return {
+        "UserId": caller_id(principal),
+        "Account": account_id(principal.id),
+        "Arn": principal.caller_arn,
+    }
+
+
+def get_session_token(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
+    """GetSessionToken: the caller's own rights for a while. Not for those who have temporary credentials already."""
+    principal = request.principal
+    if principal.session_name or is_user_session(principal):
+        raise QueryAccessDenied("Cannot call GetSessionToken with session credentials")
+    _refuse_mfa(parameters)
+    default_s = ROLE_CHAINED_S_MAX if principal.is_account else 43_200
+    duration_s = parameters.number(
+        "DurationSeconds", default=default_s, minimum=SESSION_S_MIN, maximum=USER_SESSION_S_MAX
+    )
+    if principal.is_account:
+        duration_s = min(duration_s, ROLE_CHAINED_S_MAX)  # an account's own user: an hour at most, as AWS has it
+    session = Session(
+        kind=OF_USER,
+        account=request.account,
+        subject=principal.user.id,
+        issued_s=request.now_s,
+        expires_s=request.now_s + duration_s,
+        issuer_key=principal.access_key.id,
+    )
+    return {"Credentials": show_credentials(request.maker.issue(session))}
+
+
+def assume_role(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
+    """AssumeRole."""
+    arn, name = read_role_arn(parameters), read_session_name(parameters)
+    _refuse_mfa(parameters)
+    for refused in ("Tags.member.1.Key", "TransitiveTagKeys.member.1", "SourceIdentity"):
+        if parameters.find(refused) is not None:
+            raise QueryNotImplemented(f"{refused.partition('.')[0]} of a session is not implemented")
+    role = find_role_by_arn(view, arn)
+    more: dict[str, tuple[str, ...]] = {"sts:rolesessionname": (name,)}
+    if parameters.find("ExternalId") is not None:
+        parameters.text("ExternalId", size_min=2, size_max=1224)
+        more["sts:externalid"] = (parameters.matching("ExternalId", _EXTERNAL_ID, 1224),)
+    if role is None or not _is_trusted(request, role, more):
+        raise QueryAccessDenied(
+            f"User: {request.principal.caller_arn} is not authorized to perform: sts:AssumeRole on resource: {arn}"
+        )
+    chained = bool(request.principal.session_name)
+    duration_s = read_duration(parameters, role, ROLE_CHAINED_S_MAX if chained else role.session_s_max)
+    return issue_role_session(request, view, parameters, role, name, duration_s)
+
+
+def _is_trusted(request: IamRequest, role: RoleRecord, more: dict[str, tuple[str, ...]]) -> bool:
+    """Whether the caller may become the role: its trust policy's and the caller's own policies' verdicts together."""
+    find, resource = make_find(request, more), arn_of_role(role)
+    trust = evaluate((parse_trust(role.trust),), "sts:AssumeRole", resource, find, request.principal)
+    own = evaluate(request.principal.policies, "sts:AssumeRole", resource, find)
+    if trust.denied or own.denied or not trust.allowed:
+        return False
+    if trust.direct and role.account == request.account:
+        narrowed = request.principal.session
+        return narrowed is None or evaluate(narrowed, "sts:AssumeRole", resource, find).allowed
+    return may(request, "sts:AssumeRole", resource)
+
+
+def issue_role_session(
+    request: IamRequest,
+    view: ReadView,
+    parameters: Parameters,
+    role: RoleRecord,
+    name: str,
+    duration_s: int,
+    values: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """Credentials of a role, narrowed by the ``Policy`` and ``PolicyArns`` of the request; what the answer shows."""
+    policies, arns = _read_session_policies(view, parameters, role.account)
+    session = Session(
+        kind=OF_ROLE,
+        account=role.account,
+        subject=role.id,
+        role=role.name,
+        name=name,
+        issued_s=request.now_s,
+        expires_s=request.now_s + duration_s,
+        policies=policies,
+        policy_arns=arns,
+        values=values or {},
+    )
+    used = sum(map(len, policies)) * 100 // POLICY_CHARACTERS_MAX
+    return {
+        "Credentials": show_credentials(request.maker.issue(session)),
+        "AssumedRoleUser": {
+            "AssumedRoleId": f"{role.id}:{name}",
+            "Arn": session_arn(role.account, role.name, name),
+        },
+        "PackedPolicySize": used if policies or arns else None,
+    }
+
+
+def read_role_arn(parameters: Parameters) -> str:
+    """RoleArn, checked."""
+    parameters.text("RoleArn", size_min=20, size_max=2048)
+    return parameters.matching("RoleArn", ARN, 2048)
+
+
+def read_session_name(parameters: Parameters) -> str:
+    """RoleSessionName, checked."""
+    parameters.text("RoleSessionName", size_min=2, size_max=64)
+    return parameters.matching("RoleSessionName", SESSION_NAME, 64)
+
+
+def read_duration(parameters: Parameters, role: RoleRecord, maximum_s: int) -> int:
+    """DurationSeconds: an hour unless asked; ``ValidationError`` outside what STS and the role allow."""
+    asked = parameters.number("DurationSeconds", default=3600, minimum=SESSION_S_MIN, maximum=43_200)
+    if asked > maximum_s:
+        raise ValidationError(
+            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"
+            if maximum_s < role.session_s_max
+            else "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+        )
+    return asked
+
+
+def show_credentials(issued: Credentials) -> Fields:
+    """Temporary credentials as answers show them."""
+    return {
+        "AccessKeyId": issued.access_key,
+        "SecretAccessKey": issued.secret,
+        "SessionToken": issued.token,
+        "Expiration": shown_time(issued.expires_s * 1000),
+    }
+
+
+def _read_session_policies(
+    view: ReadView, parameters: Parameters, account: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(documents, ARNs) that a session is narrowed with; ``MalformedPolicyDocument``, ``PackedPolicyTooLarge``."""
+    documents: tuple[str, ...] = ()
+    if parameters.find("Policy") is not None:
+        document = parameters.text("Policy")
+        check_identity_policy(document)
+        if len(document) > POLICY_CHARACTERS_MAX:
+            raise PackedPolicyTooLarge(f"A session policy has at most {POLICY_CHARACTERS_MAX} characters")
+        documents = (document,)
+    arns = tuple([fields.get("arn", "") for fields in parameters.structures("PolicyArns")])
+    if len(arns) > POLICY_ARNS_MAX:
+        raise ValidationError(f"1 validation error detected: 'policyArns' has at most {POLICY_ARNS_MAX} members")
+    for arn in arns:
+        find_policy(view, account, arn)
+    return documents, arns
+
+
+def _refuse_mfa(parameters: Parameters) -> None:
+    if parameters.find("SerialNumber") is not None or parameters.find("TokenCode") is not None:
+        raise QueryNotImplemented("Multi-factor authentication is not implemented")
+
+
+ACTIONS: Final[dict[str, Action]] = {
+    "AssumeRole": Action(assume_role, False),
+    "GetCallerIdentity": Action(get_caller_identity, False),
+    "GetSessionToken": Action(get_session_token, False),
+}
+"""What this file does."""
