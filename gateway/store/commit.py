@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import copy
 import queue
 import threading
@@ -19,11 +20,12 @@ from typing import Any, Final, NamedTuple, TypeVar
 from gateway.store.apply import Applier
 from gateway.store.chunk_rows import OpenPages
 from gateway.store.decision import Decision
-from gateway.store.errors import Overloaded, ReadOnlyStore
+from gateway.store.errors import DiskFull, Overloaded, ReadOnlyStore, StoreError
 from gateway.store.index import INDEX_ERRORS, KEY_ERRORS, Index, Transaction, translate_error
 from gateway.store.log import Log
 from gateway.store.log_format import Record
 from gateway.store.recover import restore_state, take_in_abandoned
+from gateway.store.reserve import Room
 from gateway.store.segment_format import KIND_LOG
 from gateway.store.shared import Shared
 from gateway.store.staging import StagedChunk, Staging
@@ -44,9 +46,12 @@ class _Request(NamedTuple):
 
 
 class _Outcome(NamedTuple):
+    """``final``: a refusal that relied on nothing which the batch had staged, so it stands whatever comes of that."""
+
     request: _Request
     result: Any
     error: BaseException | None
+    final: bool = False
 
 
 class _Batch:
@@ -87,7 +92,9 @@ class Committer:
         self._index, self._log, self._shared, self._staging = index, log, shared, staging
         self._open_pages, self._site, self._cache = open_pages, site, cache
         self._now_ms, self._committed = now_ms, committed
+        self.room = Room(log.directory, index)
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._closing = threading.Lock()  # nothing is queued behind the end
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="skerry-commit", daemon=True)
         self._thread.start()
@@ -110,20 +117,28 @@ class Committer:
 
     def close(self) -> None:
         """Finish what waits, then end the thread."""
-        self._closed = True
-        self._queue.put(None)
+        with self._closing:
+            self._closed = True
+            self._queue.put(None)
         self._thread.join()
 
     def _enqueue(self, request: _Request) -> None:
-        if self._closed:
-            raise ReadOnlyStore("the store is closed")
         if self._queue.qsize() >= WAITING_MAX:
             raise Overloaded("too many writes are waiting: try again later")
-        self._queue.put(request)
+        with self._closing:
+            if self._closed:
+                raise ReadOnlyStore("the store is closed")
+            self._queue.put(request)
 
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
-            self._deliver(self._run_batch(first))
+            outcomes = self._run_batch(first)
+            try:
+                self._deliver(outcomes)
+            except BaseException:  # no memory, say: whoever was not told yet is told alone, and nobody waits for ever
+                for outcome in outcomes:
+                    with contextlib.suppress(BaseException):
+                        self._deliver([outcome])
 
     def _run_batch(self, first: _Request) -> list[_Outcome]:
         """Decide, log and index one batch: what to tell whom."""
@@ -134,6 +149,7 @@ class Committer:
                 # Under the lock: whoever held it before may have failed, and what it appended must not be forked.
                 if self._shared.read_only:
                     raise ReadOnlyStore("a sync of the disk failed: no writes until the site is restarted and verified")
+                self.room.check()
                 self._fill(transaction, taken, outcomes)
         except INDEX_ERRORS as error:
             outcomes = self._fail(taken, outcomes, translate_error(error))
@@ -171,6 +187,7 @@ class Committer:
         """Run one decision in a nested transaction: kept whole or taken back whole."""
         transaction, state = applier.transaction, applier.state
         saved, live_delta = copy.copy(state), dict(applier.chunks.live_delta)
+        saw_committed = not batch.records and not batch.edited
         decision = Decision(applier, self._staging, now_ms, self._cache, base_generation)
         transaction.begin_nested()
         try:
@@ -181,7 +198,7 @@ class Committer:
             transaction.end_nested(keep=False)
             restore_state(state, saved)
             applier.chunks.live_delta = live_delta
-            return _Outcome(request, None, error)
+            return _Outcome(request, None, error, final=saw_committed)
         transaction.end_nested(keep=True)
         batch.add(decision)
         return _Outcome(request, result, None)
@@ -191,7 +208,12 @@ class Committer:
         if not batch.records:
             applier.chunks.flush_segments()
             transaction.save_state(state)
-            transaction.commit()
+            try:
+                transaction.commit()
+            except Exception as error:
+                if not isinstance(translate_error(error), DiskFull):
+                    self._shared.set_read_only()  # a sync of the index' pages failed, for all one knows
+                raise
             return
         frames = [part for chunk in batch.inline for part in (chunk.encoded_header, chunk.ciphertext)]
         appended = self._log.append(state.batch + 1, now_ms, state.batch_hash, batch.records, frames)
@@ -217,9 +239,12 @@ class Committer:
             offset += header.header_size + header.stored_size
 
     def _fail(self, taken: list[_Request], outcomes: list[_Outcome], error: BaseException) -> list[_Outcome]:
-        """The batch came to nothing: everyone hears so, except who had refused already."""
-        refused = {id(outcome.request): outcome for outcome in outcomes if outcome.error is not None}
-        return [refused.get(id(request), _Outcome(request, None, error)) for request in taken]
+        """The batch came to nothing: everyone hears so, except who had been refused for what was committed before.
+
+        Each gets an exception of its own: raising one in several tasks would tangle their tracebacks.
+        """
+        final = {id(outcome.request): outcome for outcome in outcomes if outcome.final}
+        return [final.get(id(request)) or _Outcome(request, None, _likeness(error)) for request in taken]
 
     def _deliver(self, outcomes: list[_Outcome]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
@@ -237,12 +262,28 @@ class Committer:
 
 def _resolve_all(outcomes: list[_Outcome]) -> None:
     for outcome in outcomes:
-        if not outcome.request.future.done():
-            _resolve(outcome)
+        _resolve(outcome)
 
 
 def _resolve(outcome: _Outcome) -> None:
-    if outcome.error is not None:
-        outcome.request.future.set_exception(outcome.error)
+    future, error = outcome.request.future, outcome.error
+    if future.done():  # given up, or answered before the writer failed
+        return
+    if error is None:
+        future.set_result(outcome.result)
+    elif isinstance(error, Exception) and not isinstance(error, StopIteration):
+        future.set_exception(error)
+    else:  # what a future cannot carry, or what would end its loop rather than the request
+        unfit = RuntimeError(f"a decision raised {type(error).__name__}: {error}")
+        unfit.__cause__ = error
+        future.set_exception(unfit)
+
+
+def _likeness(error: BaseException) -> BaseException:
+    """Another exception that says the same."""
+    if isinstance(error, StoreError):
+        likeness: BaseException = type(error)(*error.args)
     else:
-        outcome.request.future.set_result(outcome.result)
+        likeness = StoreError(f"the commit failed ({type(error).__name__}: {error})")
+    likeness.__cause__ = error
+    return likeness

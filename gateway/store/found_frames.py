@@ -112,15 +112,14 @@ class Findings:
         index.drop_scratch(self._batches)
 
 
-def find_log(log: Log, findings: Findings, index: Index, from_disk: bool) -> tuple[list[int], list[str]]:
+def find_log(log: Log, findings: Findings, index: Index) -> tuple[list[int], list[str]]:
     """Find all batches and their inline frames: (numbers of batches that are cut short, 0 where that cannot be
     told; what is damaged although more follows).
     """
     torn: list[int] = []
     damaged: list[str] = []
     for segment in log.segment_numbers():
-        if from_disk:
-            log.drop_cache(segment)
+        log.settle_segment(segment)
         tail = log.scan(segment)
         if tail.torn:
             torn.append(tail.torn_number)

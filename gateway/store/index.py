@@ -19,7 +19,7 @@ import google_crc32c
 import lmdb
 import msgspec
 
-from gateway.store.errors import BadDataDirectory, Damaged, DiskFull, FormatTooNew, ReadOnlyStore
+from gateway.store.errors import BadDataDirectory, Damaged, DiskFull, FormatTooNew, Overloaded, ReadOnlyStore
 from gateway.store.index_format import INDEX_VERSION, TABLES, State, pack_u64, unpack_u64
 
 MAP_SIZE_DEFAULT: Final = 256 << 30
@@ -173,6 +173,13 @@ class Transaction:
             self.raw, self._outer = self._outer, None
         self.raw.abort()
 
+    def end_read(self) -> None:
+        """End a snapshot. The engine keeps its slot for as long as anyone holds its transaction, so nobody may: a
+        handler's view, for one, lives until its last byte is sent.
+        """
+        raw, self.raw = self.raw, None
+        raw.abort()
+
     def __enter__(self) -> Transaction:
         return self
 
@@ -189,6 +196,7 @@ class Index:
         """Open (or create) the index in directory ``path``; ``IndexUnreadable`` if what is there is no usable
         index (rebuild it), ``FormatTooNew``, ``BadDataDirectory`` for anything else.
         """
+        self.map_size = map_size
         try:
             self._environment = lmdb.open(
                 str(path),
@@ -215,8 +223,18 @@ class Index:
             raise FormatTooNew(f"the index has format {version}; this Skerry reads up to {INDEX_VERSION}: upgrade it")
 
     def begin_read(self) -> Transaction:
-        """A snapshot. Short-lived: never across an await. Ends with ``abort`` (or as a context manager)."""
-        return Transaction(self._environment, self.tables, self._environment.begin())
+        """A snapshot. Short-lived: never across an await. Ends with ``abort`` (or as a context manager).
+
+        ``Overloaded`` if too many are open, in all processes together.
+        """
+        try:
+            return Transaction(self._environment, self.tables, self._environment.begin())
+        except lmdb.ReadersFullError:
+            self._environment.reader_check()  # slots of processes that died
+        try:
+            return Transaction(self._environment, self.tables, self._environment.begin())
+        except lmdb.ReadersFullError as error:
+            raise Overloaded("too many snapshots of the index are open: try again later") from error
 
     def begin_write(self) -> Transaction:
         """The site's write transaction: waits for whoever holds it. ``commit`` or ``abort`` on this same thread."""

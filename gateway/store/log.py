@@ -14,9 +14,11 @@ from typing import Final, NamedTuple
 
 import blake3
 
-from gateway.store.errors import Damaged, DiskFull, ReadOnlyStore
+from gateway.store.errors import Damaged, DiskFull, ReadOnlyStore, StoreError
 from gateway.store.layout import DataDirectory
 from gateway.store.log_format import (
+    BATCH_BYTES_MAX,
+    BATCH_FRAMES_MAX,
     BATCH_HEADER_SIZE,
     MAGIC,
     BatchHeader,
@@ -29,7 +31,7 @@ from gateway.store.log_format import (
     seal_batch,
 )
 from gateway.store.segment_format import KIND_LOG, SEGMENT_HEADER_SIZE, SegmentInvalid
-from gateway.store.segments import Appender, Place, SegmentReader
+from gateway.store.segments import Appender, Place, SegmentReader, sync_segment_file
 from gateway.store.shared import Shared
 from replication.frame_format import FrameHeader, FrameInvalid, decode_header
 from replication.sealing import ENVELOPE_OVERHEAD, Keyring
@@ -89,28 +91,37 @@ class Log:
     ) -> Appended:
         """Append one batch and make it durable. Call ``settle`` once the index has it.
 
-        ``DiskFull``: nothing of it counts. ``ReadOnlyStore``: whether it is durable is unknown; no more writes.
+        ``DiskFull``, or ``StoreError`` for what is too large to be read back: nothing of it counts. ``ReadOnlyStore``:
+        whether it is durable is unknown; no more writes.
         """
         encoded = encode_records(records)
         size = BATCH_HEADER_SIZE + ENVELOPE_OVERHEAD + len(encoded) + sum(map(len, frames))
+        if size > BATCH_BYTES_MAX or len(frames) > 2 * BATCH_FRAMES_MAX:
+            raise StoreError(f"a batch of {size >> 20} MiB with {len(frames) // 2} frames is too large for the log")
         try:
             segment, offset = self._appender.prepare(size)
             batch = seal_batch(self.keyring, segment.segment_id, number, time_ms, previous, encoded, frames)
-            self._shared.begin_append(segment.number, offset, number)
-            place = self._appender.append(batch.buffers)
         except OSError as error:
-            self._shared.end_append()
-            if error.errno in FULL:
-                raise DiskFull(f"the change log cannot grow: {error.strerror}") from error
-            self._shared.set_read_only()
-            raise ReadOnlyStore(f"the change log cannot be written: {error.strerror}") from error
-        assert place == Place(segment.number, offset), "the log has another writer in this process"
+            raise self._refuse(error) from error
+        self._shared.begin_append(segment.number, offset, number)
         try:
+            place = self._appender.append(batch.buffers)
+            assert place == Place(segment.number, offset), "the log has another writer in this process"
             self._appender.sync()
-        except (OSError, ReadOnlyStore) as error:
-            self._shared.set_read_only()
-            raise ReadOnlyStore("a sync of the change log failed: no writes until restarted and verified") from error
+        except BaseException as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                self._shared.end_append()  # it is cut short there: it can never count
+            raise self._refuse(error) from error
         return Appended(place.number, offset, size, batch.hash, offset + batch.frames_offset)
+
+    def _refuse(self, error: BaseException) -> StoreError:
+        """What a failed append means. Unless the disk was just full, a whole batch may lie in the log that nobody was
+        told of: giving its number to another would fork the log.
+        """
+        if isinstance(error, OSError) and error.errno in FULL:
+            return DiskFull(f"the change log cannot grow: {error.strerror}")
+        self._shared.set_read_only()
+        return ReadOnlyStore(f"the change log cannot be written ({error}): no writes until restarted and verified")
 
     def settle(self) -> None:
         """The appended batch is in the index."""
@@ -128,16 +139,23 @@ class Log:
         """Make the next read of a segment come from the disk."""
         self._reader.drop_cache(segment, KIND_LOG)
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a sync failed somewhere: what the page cache has of the log may be nowhere else."""
+        return self._shared.read_only
+
+    def settle_segment(self, segment: int) -> None:
+        """Make a segment that a dead process left durable before anything relies on it, and have it read from the
+        disk: if that process' own sync failed, ours says nothing, and only the page cache has what it wrote.
+        """
+        self.sync_segment(segment)
+        self.drop_cache(segment)
+
     def sync_segment(self, segment: int) -> None:
-        """Make a segment that a dead process left durable before anything relies on it."""
-        files = self.directory.files
+        """Make a segment that a dead process left durable."""
         try:
-            fd = files.open_read(self.directory.segment_path(segment, KIND_LOG))
-            try:
-                files.fdatasync(fd)
-            finally:
-                files.close(fd)
-            files.sync_directory(self.directory.segments)
+            sync_segment_file(self.directory, segment, KIND_LOG)
+            self.directory.files.sync_directory(self.directory.segments)
         except OSError as error:
             self._shared.set_read_only()
             raise ReadOnlyStore(f"log segment {segment} cannot be synced: {error.strerror}") from error

@@ -52,6 +52,7 @@ BATCH_HEADER_SIZE: Final = 100
 _CRC_OFFSET: Final = 96
 assert _HEADER.size == BATCH_HEADER_SIZE
 BATCH_BYTES_MAX: Final = 1 << 30
+BATCH_FRAMES_MAX: Final = 0xFFFF
 
 
 class BatchInvalid(ValueError):

@@ -31,7 +31,7 @@ from gateway.store.own_changes import take_incarnation
 from gateway.store.recover import apply_batch, chain_batches, is_authentic
 from gateway.store.release_queue import drain_some
 from gateway.store.segment_format import KIND_DATA
-from gateway.store.segments import SegmentReader
+from gateway.store.segments import SegmentReader, sync_segment_file
 from gateway.store.staging import Staging
 from gateway.store.views import ConfigurationCache
 from replication.frame_format import (
@@ -109,7 +109,7 @@ class _Rebuild:
     def run(self, from_disk: bool, known_batch: int) -> Rebuilt:
         """Find, apply, fill in what the log does not tell."""
         frames = self._find_frames(from_disk)
-        torn, damaged = find_log(self._log, self._findings, self._index, from_disk)
+        torn, damaged = find_log(self._log, self._findings, self._index)
         if damaged:
             raise Damaged("; ".join(damaged))
         batches, cut = self._apply_all()
@@ -143,8 +143,11 @@ class _Rebuild:
     def _find_frames(self, from_disk: bool) -> int:
         numbers = self._directory.segment_numbers(KIND_DATA)
         count = 0
+        self._directory.files.sync_directory(self._directory.segments)
         for done, number in enumerate(numbers):
             self._progress("segments", done, len(numbers))
+            # The index must not rely on what a dead process left in the page cache: a copy of a frame, for instance.
+            sync_segment_file(self._directory, number, KIND_DATA)
             if from_disk:
                 self._reader.drop_cache(number, KIND_DATA)
             with self._index.begin_write() as transaction:
@@ -185,8 +188,11 @@ class _Rebuild:
         def find(number: int) -> list[FoundBatch]:
             return self._findings.find_batches(transaction, number)
 
-        for batch in chain_batches(find, last, done, state.batch_hash):
-            if batch.header.number == last and not is_authentic(self._log, batch):
+        def genuine(batch: FoundBatch) -> bool:
+            return is_authentic(self._log, batch)
+
+        for batch in chain_batches(find, last, done, state.batch_hash, genuine):
+            if batch.header.number == last and not genuine(batch):
                 break
             apply_batch(applier, self._log, batch)
             if batch.header.number == done + BATCHES_AT_ONCE:

@@ -42,7 +42,9 @@ FindBatches = Callable[[int], list[FoundBatch]]
 """The whole batches that carry a number: none, one, or several if appends failed."""
 
 
-def chain_batches(find: FindBatches, last: int, after: int, hash_after: bytes) -> Iterator[FoundBatch]:
+def chain_batches(
+    find: FindBatches, last: int, after: int, hash_after: bytes, is_genuine: Callable[[FoundBatch], bool]
+) -> Iterator[FoundBatch]:
     """The batches that follow number ``after``, up to ``last``, in order, each linked to the one before it.
 
     Two batches may carry one number if an append failed and was given up: the one that the next batch names is the
@@ -54,6 +56,8 @@ def chain_batches(find: FindBatches, last: int, after: int, hash_after: bytes) -
         named = {batch.header.previous for batch in find(number + 1)}
         # Torn batches of the same number may lie in older segments: the log's is the one that is named, or whole.
         linked.sort(key=lambda batch: (batch.hash in named, batch.frames_whole), reverse=True)
+        if number == last and len(linked) > 1:  # no successor tells
+            linked.sort(key=is_genuine, reverse=True)
         chosen = linked[0] if linked else None
         if chosen is None:
             raise Damaged(
@@ -69,24 +73,26 @@ def chain_batches(find: FindBatches, last: int, after: int, hash_after: bytes) -
 def recover_tail(index: Index, log: Log, site: bytes, open_pages: OpenPages, *, from_disk: bool) -> int:
     """Take in whatever whole batches lie behind the index's committed end: how many there were.
 
-    ``from_disk``: re-read the tails from the disk rather than from the page cache (after a failed sync). Gives a new
-    data directory its incarnation.
+    Nothing is taken in while the site is read-only (a sync failed, other processes live): ``from_disk`` says that
+    this is the first process since, which may. Gives a new data directory its incarnation.
     """
     with index.begin_write() as transaction:
+        if log.in_doubt and not from_disk:  # under the lock: it may have failed while we waited
+            return 0
         state = transaction.load_state()
-        tails = dict(_scan_tails(transaction, log, from_disk))
+        tails = dict(_scan_tails(transaction, log))
         found: dict[int, list[FoundBatch]] = {}
         for batch in (batch for tail in tails.values() for batch in tail.batches):
             found.setdefault(batch.header.number, []).append(batch)
         last = max(found, default=0)
         applier = Applier(transaction, site, state, open_pages)
         count = 0
-        synced: set[int] = set()
-        for batch in chain_batches(lambda number: found.get(number, []), last, state.batch, state.batch_hash):
-            if batch.segment not in synced:
-                log.sync_segment(batch.segment)
-                synced.add(batch.segment)
-            if not is_authentic(log, batch):
+
+        def genuine(batch: FoundBatch) -> bool:
+            return is_authentic(log, batch)
+
+        for batch in chain_batches(lambda number: found.get(number, []), last, state.batch, state.batch_hash, genuine):
+            if not genuine(batch):
                 if last > batch.header.number:
                     raise Damaged(f"log batch {batch.header.number} in segment {batch.segment} does not authenticate")
                 break
@@ -128,7 +134,7 @@ def take_in_abandoned(applier: Applier, log: Log, shared: Shared) -> TakenIn:
     for abandoned in appends:
         state = applier.state
         if abandoned.batch == state.batch + 1 and abandoned.number in log.segment_numbers():
-            log.sync_segment(abandoned.number)
+            log.settle_segment(abandoned.number)
             tail = log.scan(abandoned.number, abandoned.offset)
             for batch in tail.batches[:1]:
                 linked = batch.header.number == state.batch + 1 and batch.header.previous == state.batch_hash
@@ -144,13 +150,12 @@ def restore_state(state: State, saved: State) -> None:
         setattr(state, name, getattr(saved, name))
 
 
-def _scan_tails(transaction: Transaction, log: Log, from_disk: bool) -> Iterator[tuple[int, SegmentTail]]:
+def _scan_tails(transaction: Transaction, log: Log) -> Iterator[tuple[int, SegmentTail]]:
     for segment in log.segment_numbers():
         row = read_segment(transaction, segment)
         length = row.length if row is not None else 0
         if log.segment_size(segment) > length:
-            if from_disk:
-                log.drop_cache(segment)
+            log.settle_segment(segment)
             yield segment, log.scan(segment, length)
 
 

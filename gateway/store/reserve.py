@@ -10,11 +10,15 @@ import time
 from typing import Final
 
 from gateway.store.errors import DiskFull, ReadOnlyStore
+from gateway.store.index import Index
 from gateway.store.layout import DataDirectory
 from gateway.store.shared import Shared
 
 ASK_EVERY_S: Final = 0.25
 ASK_EVERY_BYTES: Final = 16 << 20
+BATCH_ROOM_BYTES: Final = 8 << 20
+"""What a batch of the log and its share of the index may need at most, nearly always."""
+MAP_ROOM_BYTES: Final = 64 << 20
 
 
 class Reserve:
@@ -49,3 +53,29 @@ class Reserve:
         """Raise ``ReadOnlyStore`` if the site takes no writes at all."""
         if self._shared.read_only:
             raise ReadOnlyStore("a sync of the disk failed: no writes until the site is restarted and verified")
+
+
+class Room:
+    """Refuses any batch, deletes too, where log or index could not take it: an index that fails behind the log makes
+    the site read-only, which is worse than a refusal. Writer thread only; asks now and then.
+    """
+
+    def __init__(self, directory: DataDirectory, index: Index) -> None:
+        self._directory, self._index = directory, index
+        self._asked_s = float("-inf")
+
+    def check(self) -> None:
+        """Raise ``DiskFull`` if the file system or the index' map is full to the brim."""
+        now_s = time.monotonic()
+        if now_s - self._asked_s <= ASK_EVERY_S:
+            return
+        free = self._directory.files.free_bytes(self._directory.segments)
+        if free < BATCH_ROOM_BYTES:
+            raise DiskFull(f"only {free >> 10} KiB are free: nothing can be written, not even deletes; free space")
+        if self._index.map_size - self._index.size_bytes() < MAP_ROOM_BYTES:
+            raise DiskFull("the index has filled its map: restart with a larger map_size_bytes")
+        self._asked_s = now_s
+
+    def ask_again(self) -> None:
+        """Do not rely on the last answer."""
+        self._asked_s = float("-inf")

@@ -91,14 +91,15 @@ class Appender:
     def append(self, buffers: Sequence[Buffer]) -> Place:
         """Write the buffers one behind the other into one segment: where they begin. Not durable until ``sync``.
 
-        ``OSError`` if the disk did not take them all: then none of it counts, and the segment is left behind.
+        ``OSError`` if the disk did not take them all: then none of it counts, and the segment is left behind (as
+        after anything else that is raised on the way).
         """
         with self._append_lock:
             segment = self._segment_for(sum(map(len, buffers)))
             offset = segment.end
             try:
                 segment.end = offset + self._files.append(segment.fd, offset, buffers)
-            except OSError:
+            except BaseException:  # also if it was interrupted: bytes may lie there that are nobody's
                 self._retire()
                 raise
             self._appended += 1
@@ -135,11 +136,11 @@ class Appender:
                     self._files.fdatasync(segment.fd)
                 if directory_dirty:
                     self._files.sync_directory(self._directory.segments)
-            except OSError as error:
+            except BaseException as error:
                 self._failed = True
                 self._dirty.update(dirty)  # for close; nothing syncs them again
                 self._on_sync_failure()
-                raise ReadOnlyStore(f"a sync of the disk failed ({error.strerror}): no more writes") from error
+                raise ReadOnlyStore(f"a sync of the disk failed ({error}): no more writes") from error
             self._synced = covers
             self._close_retired(list(dirty.values()))
 
@@ -311,6 +312,15 @@ class SegmentReader:
             if len(self._open) > self._open_max:
                 self._open.popitem(last=False)
             return held
+
+
+def sync_segment_file(directory: DataDirectory, number: int, kind: int) -> None:
+    """Make durable what some process (a dead one, say) wrote to a segment; its name is not. ``OSError``."""
+    fd = directory.files.open_read(directory.segment_path(number, kind))
+    try:
+        directory.files.fdatasync(fd)
+    finally:
+        directory.files.close(fd)
 
 
 def write_error(error: OSError) -> StoreError:

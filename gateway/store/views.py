@@ -128,9 +128,7 @@ class View:
 
     def identities(self, prefix: str) -> list[tuple[str, bytes]]:
         """(name, body) of identity items, by name."""
-        return list(
-            self._cached("identities", prefix, lambda: item_rows.scan_identities(self.transaction, prefix))
-        )
+        return list(self._cached("identities", prefix, lambda: item_rows.scan_identities(self.transaction, prefix)))
 
     # objects
 
@@ -248,4 +246,4 @@ class ViewContext:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._transaction.raw.abort()
+        self._transaction.end_read()

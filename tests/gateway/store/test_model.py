@@ -247,12 +247,12 @@ class StoreMachine(RuleBasedStateMachine):
         with self.site.store.view() as view:
             version = view.version(self.site.uid, key, found.id)
         self.reading_count += 1
-        return [self.site.store.read(version.record.content), found.data]
+        return [self.site.store.read(version.record.content), found.data, self.site]
 
     @rule(reading=consumes(readings))
     def end_reading(self, reading) -> None:
-        iterator, data = reading
-        if iterator is not None and self.reading_count:
+        iterator, data, site = reading
+        if iterator is not None and site is self.site:  # else it was dropped when the store was closed
             assert self.run(self._drain(iterator)) == data
             self.reading_count -= 1
         reading[0] = None
