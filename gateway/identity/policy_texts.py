@@ -1,7 +1,7 @@
 """Policies as IAM takes them: checked for what they hang on, an identity or a role's trust. Pure.
 
-``gateway.s3.policy_document`` knows the language; here is what IAM asks besides, and its name for what is wrong. A role's
-trust policy has principals and no resources: it is read as one whose resource is anything.
+``gateway.s3.policy_document`` knows the language; here is what IAM asks besides, and its name for what is wrong. A
+role's trust policy has principals and no resources: it is read as one whose resource is anything.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def parse_trust(document: str) -> Policy:
     except (ValueError, RecursionError):
         raise MalformedPolicyDocument("This policy contains invalid Json") from None
     statements = found.get("Statement") if isinstance(found, dict) else None
-    for statement in (
-        [statements] if isinstance(statements, dict) else statements if isinstance(statements, list) else []
-    ):
+    if isinstance(statements, dict):
+        statements = [statements]
+    for statement in statements if isinstance(statements, list) else []:
         if isinstance(statement, dict):
             if "Resource" in statement or "NotResource" in statement:
                 raise MalformedPolicyDocument("Has prohibited field Resource")

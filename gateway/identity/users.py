@@ -47,7 +47,7 @@ def new_access_key_id() -> str:
 
 
 def new_unique_id(prefix: str) -> str:
-    """21 characters of the form of AWS's unique ids: ``prefix`` (``AIDA`` a user …) and 17 of base32 (85 random bits)."""
+    """An id of the form of AWS's unique ids: ``prefix`` (``AIDA`` a user …) and 17 of base32 (85 random bits)."""
     return prefix + "".join(secrets.choice(_KEY_ALPHABET) for _ in range(17))
 
 

@@ -160,9 +160,7 @@ def read_tags(parameters: Parameters, present: Mapping[str, str] | None = None) 
     for fields in parameters.structures("Tags"):
         key, value = fields.get("Key", ""), fields.get("Value", "")
         if not 1 <= len(key) <= 128 or len(value) > 256:
-            raise ValidationError(
-                "1 validation error detected: a tag's key has 1 to 128 characters, its value up to 256"
-            )
+            raise ValidationError("1 validation error detected: a tag's key has 1 to 128 characters, its value to 256")
         if not _TAG_TEXT.fullmatch(key) or not _TAG_TEXT.fullmatch(value) or key.lower().startswith("aws:"):
             raise InvalidInput(f"The tag {key[:128]!r} is not valid")
         if key.lower() in {other.lower() for other in tags}:
