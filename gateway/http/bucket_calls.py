@@ -11,10 +11,12 @@ from gateway.http.multipart_calls import shown_owner
 from gateway.operations import buckets
 from gateway.operations.listings import list_object_versions, list_objects
 from gateway.s3 import list_requests
+from gateway.s3.acl_headers import parse_acl_headers
 from gateway.s3.bodies import parse_create_bucket, parse_versioning
 from gateway.s3.documents import body_bytes_max
 from gateway.s3.listing import encode_token
 from gateway.s3.object_lock import parse_lock_enabled
+from gateway.s3.ownership import parse_ownership_header
 from gateway.s3.rendering import (
     render_list_buckets,
     render_list_v1,
@@ -30,7 +32,10 @@ async def create_bucket(call: Call) -> web.StreamResponse:
     """CreateBucket."""
     location = parse_create_bucket(await call.read_document(body_bytes_max("CreateBucketConfiguration")))
     lock = parse_lock_enabled(call.headers)
-    bucket = await buckets.create_bucket(call.context, call.bucket, location, object_lock=lock)
+    ownership, acl = parse_ownership_header(call.headers), parse_acl_headers(call.headers)
+    bucket = await buckets.create_bucket(
+        call.context, call.bucket, location, object_lock=lock, ownership=ownership, acl=acl
+    )
     return call.answer(headers={"Location": "/" + bucket.name})
 
 

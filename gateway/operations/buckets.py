@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from gateway.identity.authorize import authorize
 from gateway.operations.bucket_documents import VERSIONING
+from gateway.operations.bucket_ownership import set_first_acl, settle_bucket
 from gateway.operations.context import Context, Owner, find_bucket, find_owner
 from gateway.operations.object_lock import check_versioning, enable_lock
+from gateway.s3.acl_headers import AclRequest
 from gateway.s3.errors import (
     BucketAlreadyExists,
     BucketAlreadyOwnedByYou,
@@ -34,14 +36,23 @@ class BucketPage(NamedTuple):
     next_after: str
 
 
-async def create_bucket(context: Context, name: str, location: str = "", *, object_lock: bool = False) -> Bucket:
+async def create_bucket(
+    context: Context,
+    name: str,
+    location: str = "",
+    *,
+    object_lock: bool = False,
+    ownership: str = "",
+    acl: AclRequest | None = None,
+) -> Bucket:
     """Create a bucket owned by the caller; one's own again is ``BucketAlreadyOwnedByYou``, in us-east-1 a success.
 
     ``location`` is the LocationConstraint asked for: empty or this site's region; ``object_lock``: with Object Lock
-    (and versioning) from the start. Raises ``InvalidBucketName``,
-    ``IllegalLocationConstraintException``, ``BucketAlreadyExists``, ``TooManyBuckets``.
+    (and versioning) from the start; ``ownership``: its object ownership, empty for the site's default; ``acl``: see
+    ``settle_bucket``. Raises ``InvalidBucketName``, ``IllegalLocationConstraintException``, ``BucketAlreadyExists``,
+    ``TooManyBuckets``.
     """
-    authorize(context.principal, "CreateBucket", None)
+    _authorize_creation(context, name, location, object_lock=object_lock, ownership=ownership, acl=acl)
     check_bucket_name(name)
     region = context.settings.region
     if location and location != region:
@@ -57,17 +68,36 @@ async def create_bucket(context: Context, name: str, location: str = "", *, obje
                 raise BucketAlreadyExists(None, BucketName=name)
             if region != _CLASSIC_REGION:
                 raise BucketAlreadyOwnedByYou(None, BucketName=name)
+            set_first_acl(view, known, acl)
             return known
         if len(view.buckets(context.principal.id)) >= context.settings.buckets_per_user_max:
             raise TooManyBuckets
         made = view.put_bucket(
             BucketRecord(name=name, owner=context.principal.id, created_ms=view.now_ms, region=location)
         )
+        settle_bucket(context, view, made, ownership, acl)
         if object_lock:
             enable_lock(view, made.uid)
         return made
 
     return await context.store.commit(decide)
+
+
+def _authorize_creation(
+    context: Context, name: str, location: str, *, object_lock: bool, ownership: str, acl: AclRequest | None
+) -> None:
+    """``AccessDenied`` unless the caller may create the bucket, and everything it asks of it besides."""
+    operations = ["CreateBucket"]
+    if acl is not None:
+        operations.append("PutBucketAcl")
+    if ownership:
+        operations.append("PutBucketOwnershipControls")
+    if object_lock:
+        operations += ["PutObjectLockConfiguration", "PutBucketVersioning"]
+    if location:
+        context.facts.more["s3:locationconstraint"] = (location,)
+    for operation in operations:
+        authorize(context.principal, operation, None, facts=context.facts, name=name)
 
 
 async def delete_bucket(context: Context, name: str) -> None:
@@ -106,7 +136,7 @@ def list_buckets(
     context: Context, *, prefix: str = "", after: str = "", count_max: int = 10_000, region: str = ""
 ) -> BucketPage:
     """The caller's buckets by name, behind ``after``."""
-    authorize(context.principal, "ListBuckets", None)
+    authorize(context.principal, "ListBuckets", None, facts=context.facts)
     with context.store.view() as view:
         found = [
             bucket

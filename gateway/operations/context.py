@@ -13,6 +13,7 @@ from gateway.identity.authorize import authorize
 from gateway.identity.facts import NO_FACTS, Facts
 from gateway.identity.principals import Principal
 from gateway.s3.errors import AccessDenied, NoSuchBucket, invalid_argument
+from gateway.s3.ownership import ENFORCED
 from gateway.store.ports import Bucket, ReadView, Store
 from gateway.store.version_ids import VersionId, parse_version_id
 
@@ -32,7 +33,11 @@ class OperationSettings(NamedTuple):
     delete_keys_max: int = 1000
     list_keys_max: int = 1000
     kms_create_keys: bool = True  # a KMS key that is named and does not exist is made
+    object_ownership_default: str = ENFORCED  # of new buckets whose creator does not say
+    public_access_block_default: bool = True  # new buckets block public access
     customer_keys: bool = True  # SSE-C is taken on this listener
+    archive: bool = False  # there is a cloud, so that objects can be in it only
+    lifecycle_day_ms: int = 86_400_000  # shorter in tests
 
 
 class Context(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Final
 
 from gateway.operations.context import Context
 from gateway.operations.object_lock import settle_lock
+from gateway.operations.written_acl import settle_acl
 from gateway.operations.written_tags import settle_tags
 from gateway.s3.attributes import Attributes
 from gateway.store.object_format import ObjectRecord
@@ -27,7 +28,7 @@ brings what was settled when it was created.
 
 _NOT_CARRIED: Final = frozenset({RETENTION, HOLD, "upload", "rename"})
 
-SETTLERS: Final[tuple[Settler, ...]] = (settle_tags, settle_lock)
+SETTLERS: Final[tuple[Settler, ...]] = (settle_tags, settle_acl, settle_lock)
 
 
 def settle_attributes(

@@ -13,12 +13,16 @@ from typing import NamedTuple
 from gateway.operations.bodies import Body, Received
 from gateway.operations.conditions import check_write
 from gateway.operations.context import Context, find_bucket, shown_version_id
+from gateway.operations.lifecycle_facts import find_expiry_of
 from gateway.operations.object_attributes import settle_attributes
 from gateway.operations.object_encryption import find_wanted, make_sealing, pour_sealed, shown_encryption
+from gateway.operations.storage_classes import place_class
+from gateway.operations.written_acl import written_owner
 from gateway.s3.attributes import NO_ATTRIBUTES, Attributes
 from gateway.s3.checksums import FULL_OBJECT
 from gateway.s3.conditions import NO_CONDITIONS, Conditions
 from gateway.s3.errors import NoSuchBucket
+from gateway.s3.lifecycle_rules import Action
 from gateway.store.object_format import ObjectRecord
 from gateway.store.ports import Bucket, Content, ReadView, Version, WriteView
 from replication.change_format import Ref
@@ -39,12 +43,13 @@ class PutRequest(NamedTuple):
 class Written(NamedTuple):
     """What a write answers: the record as stored and its version id as shown (empty without versioning).
 
-    ``encryption``: the headers that tell of it.
+    ``encryption``: the headers that tell of it; ``expiry``: when lifecycle rules will let it expire.
     """
 
     record: ObjectRecord
     version_id: str
     encryption: Mapping[str, str] = {}
+    expiry: Action | None = None
 
 
 def check_target(
@@ -68,9 +73,11 @@ def place_record(
     now = find_bucket(context, view, request.bucket, operation, request.key)
     if now.uid != bucket.uid:
         raise NoSuchBucket(None, BucketName=request.bucket)
+    place_class(context, view, now, record.storage_class)
     condition = None
     if request.conditions is not NO_CONDITIONS:  # spares the lookup where there is nothing to evaluate
         condition = check_write(request.conditions, view.current(bucket.uid, request.key))
+    extra = settle_attributes(context, view, now, request.key, request.attributes, record.extra)
     final = ObjectRecord(
         size=record.size,
         etag=record.etag,
@@ -80,15 +87,16 @@ def place_record(
         metadata=record.metadata,
         checksums=record.checksums,
         checksum_type=record.checksum_type,
-        owner=record.owner,
+        owner=written_owner(view, now, record.owner, extra),
         part_count=record.part_count,
         parts=record.parts,
         storage_class=record.storage_class,
         condition=condition,
-        extra=settle_attributes(context, view, now, request.key, request.attributes, record.extra),
+        extra=extra,
     )
     version: Version = view.put_object(bucket.uid, request.key, final, versioned=now.versioning == "Enabled")
-    return Written(final, shown_version_id(now, version.id), _shown(context, request, final))
+    expiry = find_expiry_of(view, now, request.key, final)
+    return Written(final, shown_version_id(now, version.id), _shown(context, request, final), expiry)
 
 
 def _shown(context: Context, request: PutRequest, record: ObjectRecord) -> Mapping[str, str]:

@@ -10,16 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from gateway.s3.acl_headers import AclRequest, parse_acl_headers
 from gateway.s3.encryption import SseRequest, parse_sse
 from gateway.s3.object_lock import LockRequest, parse_lock_headers
 from gateway.s3.tagging import parse_tagging_header
-
-
-class AclRequest(NamedTuple):
-    """An ACL by headers: a canned one, or grants as (permission, grantee type, grantee), never both."""
-
-    canned: str = ""
-    grants: tuple[tuple[str, str, str], ...] = ()
 
 
 class Attributes(NamedTuple):
@@ -36,5 +30,10 @@ NO_ATTRIBUTES = Attributes()
 
 def parse_attributes(headers: Mapping[str, str]) -> Attributes:
     """What ``headers`` (folded) ask for; each part's errors are those of its own parser."""
-    found = Attributes(tags=parse_tagging_header(headers), lock=parse_lock_headers(headers), sse=parse_sse(headers))
+    found = Attributes(
+        tags=parse_tagging_header(headers),
+        acl=parse_acl_headers(headers),
+        lock=parse_lock_headers(headers),
+        sse=parse_sse(headers),
+    )
     return NO_ATTRIBUTES if found == NO_ATTRIBUTES else found

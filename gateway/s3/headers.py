@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
+from gateway.s3.acl_headers import ACL_HEADERS
 from gateway.s3.checksums import BY_HEADER
 from gateway.s3.encryption import COPY_HEADERS, READ_HEADERS, SSE, WRITE_HEADERS, refuse_on_reads
 from gateway.s3.errors import not_implemented_header
@@ -86,14 +87,8 @@ _ALWAYS: Final = frozenset(
         "x-amz-cf-id",
     }
 )
-_ACL: Final = frozenset(
-    {
-        *("x-amz-acl", "x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp"),
-        *("x-amz-grant-write", "x-amz-grant-write-acp"),
-    }
-)
 _BODY: Final = _CHECKSUMS | {"x-amz-trailer", "x-amz-decoded-content-length"}
-_STORED: Final = frozenset({"x-amz-storage-class", "x-amz-website-redirect-location", "x-amz-acl", "x-amz-tagging"})
+_STORED: Final = ACL_HEADERS | {"x-amz-storage-class", "x-amz-website-redirect-location", "x-amz-tagging"}
 _LOCK: Final = frozenset(
     {"x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date", "x-amz-object-lock-legal-hold"}
 )
@@ -137,17 +132,27 @@ _KNOWN: Final[dict[Op, frozenset[str]]] = {
     Op.ListParts: READ_HEADERS,
     Op.DeleteObject: _BYPASS | {"x-amz-if-match-last-modified-time", "x-amz-if-match-size"},
     Op.DeleteObjects: _CHECKSUMS | _BYPASS,
-    Op.CreateBucket: frozenset({"x-amz-acl", "x-amz-object-ownership", "x-amz-bucket-object-lock-enabled"}),
-    Op.PutBucketAcl: _CHECKSUMS | _ACL,
+    Op.CreateBucket: ACL_HEADERS | {"x-amz-object-ownership", "x-amz-bucket-object-lock-enabled"},
+    Op.PutBucketAcl: _CHECKSUMS | ACL_HEADERS,
     Op.PutBucketCors: _CHECKSUMS,
     Op.PutBucketOwnershipControls: _CHECKSUMS,
     Op.PutBucketPolicy: _CHECKSUMS | {"x-amz-confirm-remove-self-bucket-access"},
     Op.PutBucketRequestPayment: _CHECKSUMS,
+    Op.PutBucketAccelerateConfiguration: _CHECKSUMS,
+    Op.PutBucketAnalyticsConfiguration: _CHECKSUMS,
     Op.PutBucketEncryption: _CHECKSUMS,
+    Op.PutBucketIntelligentTieringConfiguration: _CHECKSUMS,
+    Op.PutBucketInventoryConfiguration: _CHECKSUMS,
+    Op.PutBucketLogging: _CHECKSUMS,
+    Op.PutBucketMetricsConfiguration: _CHECKSUMS,
+    Op.PutBucketNotificationConfiguration: _CHECKSUMS | {"x-amz-skip-destination-validation"},
+    Op.PutBucketReplication: _CHECKSUMS | {"x-amz-bucket-object-lock-token"},
     Op.PutBucketTagging: _CHECKSUMS,
     Op.PutBucketVersioning: _CHECKSUMS,
     Op.PutBucketWebsite: _CHECKSUMS,
-    Op.PutObjectAcl: _CHECKSUMS | _ACL,
+    Op.PutObjectAcl: _CHECKSUMS | ACL_HEADERS,
+    Op.PutBucketLifecycleConfiguration: _CHECKSUMS | {"x-amz-transition-default-minimum-object-size"},
+    Op.RestoreObject: _CHECKSUMS,
     Op.PutObjectLegalHold: _CHECKSUMS,
     Op.PutObjectLockConfiguration: _CHECKSUMS,
     Op.PutObjectRetention: _CHECKSUMS | _BYPASS,
@@ -162,10 +167,7 @@ _METADATA: Final = frozenset({Op.PutObject, Op.CopyObject, Op.CreateMultipartUpl
 _NONE: Final[frozenset[str]] = frozenset()
 # Headers of which Skerry does only these values.
 _VALUES: Final[dict[str, frozenset[str]]] = {
-    "x-amz-acl": frozenset({"private", "bucket-owner-full-control", "bucket-owner-read"}),
-    "x-amz-storage-class": frozenset({"STANDARD"}),
     "x-amz-request-payer": frozenset({"requester"}),
-    "x-amz-object-ownership": frozenset({"BucketOwnerEnforced"}),
 }
 
 

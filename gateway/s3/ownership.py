@@ -7,10 +7,11 @@ Source: Amazon S3 User Guide, "Controlling ownership of objects and disabling AC
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from gateway.s3.documents import children, fields_of, parse_document
-from gateway.s3.errors import MalformedXML
+from gateway.s3.errors import MalformedXML, invalid_argument
 
 ENFORCED: Final = "BucketOwnerEnforced"
 PREFERRED: Final = "BucketOwnerPreferred"
@@ -26,6 +27,14 @@ def parse_ownership_controls(body: bytes) -> str:
     if found not in OWNERSHIPS:
         raise MalformedXML
     return found
+
+
+def parse_ownership_header(headers: Mapping[str, str]) -> str:
+    """x-amz-object-ownership, empty if it is not there; ``InvalidArgument`` for what is none."""
+    found = headers.get("x-amz-object-ownership")
+    if found is not None and found not in OWNERSHIPS:
+        raise invalid_argument(f"Invalid x-amz-object-ownership header: {found}", "x-amz-object-ownership", found)
+    return found or ""
 
 
 def render_ownership_controls(ownership: str) -> bytes:
