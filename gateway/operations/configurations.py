@@ -24,6 +24,12 @@ class ConfigurationPage(NamedTuple):
     next_after: str
 
 
+def get_bucket(context: Context, name: str, operation: str) -> Bucket:
+    """The bucket, if the caller may do ``operation`` on it."""
+    with context.store.view() as view:
+        return find_bucket(context, view, name, operation)
+
+
 def get_document(context: Context, bucket_name: str, operation: str, name: str) -> bytes | None:
     """The document, or None."""
     with context.store.view() as view:

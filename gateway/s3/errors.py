@@ -158,6 +158,7 @@ IncorrectNumberOfFilesInPostRequest = _define(
     "IncorrectNumberOfFilesInPostRequest", 400, "POST requires exactly one file upload per request."
 )
 InvalidArgument = _define("InvalidArgument", 400, "Invalid Argument")
+InvalidConfigurationId = _define("InvalidConfigurationId", 400, "The specified configuration id is invalid.")
 InvalidBucketAclWithObjectOwnership = _define(
     "InvalidBucketAclWithObjectOwnership", 400, "Bucket cannot have ACLs set with ObjectOwnership's setting"
 )
