@@ -77,9 +77,9 @@ def test_boto3_presigned_post(s3, post):
     made = s3.generate_presigned_post(
         "raw",
         "up/${filename}",
-        Fields={"acl": "private", "Content-Type": "text/plain", "x-amz-meta-colour": "blau"},
+        Fields={"acl": "bucket-owner-full-control", "Content-Type": "text/plain", "x-amz-meta-colour": "blau"},
         Conditions=[
-            {"acl": "private"},
+            {"acl": "bucket-owner-full-control"},
             ["starts-with", "$Content-Type", "text/"],
             {"x-amz-meta-colour": "blau"},
             ["content-length-range", 1, 100],
