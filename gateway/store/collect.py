@@ -204,8 +204,11 @@ class Collector:
             return True
 
         if setup.commit(forget):
-            setup.directory.files.unlink(setup.directory.segment_path(number, KIND_DATA))
-            setup.directory.files.sync_directory(setup.directory.segments)
+            try:
+                setup.directory.files.unlink(setup.directory.segment_path(number, KIND_DATA))
+                setup.directory.files.sync_directory(setup.directory.segments)
+            except OSError as error:  # its row is gone: it is found again as a segment in which nothing is alive
+                raise write_error(error) from error
             setup.shared.count_unlinked()
             self.let_go_of_files()
         elif number in self._refused:
@@ -224,7 +227,7 @@ class Collector:
                 files.punch_hole(fd, offset, size)
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
-                raise
+                raise write_error(error) from error
         finally:
             files.close(fd)
 

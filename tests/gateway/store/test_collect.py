@@ -317,3 +317,19 @@ async def test_what_was_staged_in_a_doomed_segment_and_committed_since_stays(tmp
         site.collect_all()
         assert await site.get(b"k") == data
         assert (await site.store.verify()).sound
+
+
+async def test_a_file_that_cannot_be_unlinked_is_said_and_tried_again(tmp_path: Path) -> None:
+    files = FailingFiles()
+    async with StoreSite(tmp_path / "d", segment_size=2 * MIB, files=files) as site:
+        await site.put(b"gone", noise(1, 5 * MIB))
+        await site.put(b"kept", noise(2, 3 * MIB))
+        before = site.disk_bytes()
+        await site.delete(b"gone")
+        files.fail["unlink"] = (0, errno.EIO)
+        with pytest.raises(StoreError):
+            site.collect_all()
+        del files.fail["unlink"]
+        site.collect_all()
+        assert site.disk_bytes() < before - 4 * MIB
+        assert await site.get(b"kept") == noise(2, 3 * MIB)

@@ -214,3 +214,11 @@ def test_locks_between_processes(directory: DataDirectory) -> None:
     freed = take_lock(directory.files, path)
     assert freed is not None
     directory.files.close(freed)
+
+
+def test_what_is_mapped_has_all_its_blocks(directory: DataDirectory) -> None:
+    """A page of it that found the disk full would end the process with SIGBUS."""
+    shared = Shared(directory)
+    path = directory.run / "shared"
+    assert path.stat().st_blocks * 512 >= path.stat().st_size
+    shared.close()
