@@ -9,6 +9,7 @@ from aiohttp import web
 from gateway.http.calls import Call, CallHandler
 from gateway.http.object_writes import copy_source, describe_written
 from gateway.operations.context import Owner
+from gateway.operations.lifecycle_facts import find_abort_of
 from gateway.operations.listings import UploadsWanted, list_uploads
 from gateway.operations.multipart import (
     CreateRequest,
@@ -37,6 +38,7 @@ from gateway.s3.rendering import (
     render_list_parts,
     render_list_uploads,
 )
+from gateway.s3.restore_requests import abort_headers
 from gateway.s3.routing import Operation
 from gateway.s3.sse_customer import parse_customer_key
 from gateway.s3.times import parse_http_date, parse_iso_ms
@@ -46,6 +48,12 @@ from gateway.store.document_format import UploadRecord
 def shown_owner(owner: Owner) -> ShownOwner:
     """An owner as the renderer takes it."""
     return ShownOwner(owner.id, owner.name)
+
+
+def _describe_abort(call: Call, upload: UploadRecord) -> dict[str, str]:
+    """When lifecycle rules will abort the upload, if ever."""
+    with call.context.store.view() as view:
+        return abort_headers(find_abort_of(view, upload))
 
 
 async def create_one(call: Call) -> web.StreamResponse:
@@ -70,6 +78,7 @@ async def create_one(call: Call) -> web.StreamResponse:
     if checksum.algorithm:
         headers["x-amz-checksum-algorithm"] = checksum.algorithm
         headers["x-amz-checksum-type"] = upload.checksum_type
+    headers.update(_describe_abort(call, upload))
     return call.answer(headers=headers, body=render_create_upload(call.bucket, call.key, upload.id))
 
 
@@ -183,7 +192,7 @@ async def list_upload_parts(call: Call) -> web.StreamResponse:
         truncated=page.truncated,
         encoding=parameters.encoding,
     )
-    return call.answer(body=body)
+    return call.answer(headers=_describe_abort(call, page.upload), body=body)
 
 
 async def list_open_uploads(call: Call) -> web.StreamResponse:

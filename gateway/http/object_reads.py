@@ -22,10 +22,12 @@ from gateway.operations.objects_get import Located, Selection, locate_in, select
 from gateway.operations.opened_reads import open_small, read_plain
 from gateway.operations.read_facts import NO_FACTS
 from gateway.s3.checksums import ALGORITHMS, COMPOSITE
+from gateway.s3.errors import InvalidRequest
 from gateway.s3.object_headers import DEFAULT_CONTENT_TYPE
 from gateway.s3.object_lock import lock_headers
-from gateway.s3.ranges import parse_range
+from gateway.s3.ranges import holds_if_range, parse_range
 from gateway.s3.requests import GetParameters, parse_get
+from gateway.s3.restore_requests import format_expiration, format_restore
 from gateway.s3.routing import Operation
 from gateway.s3.sse_customer import KEY_MD5, parse_customer_key
 from gateway.s3.times import format_http_date
@@ -59,8 +61,16 @@ def _describe_encryption(call: Call, located: Located, headers: dict[str, str]) 
 
 
 def _describe_facts(call: Call, located: Located, headers: dict[str, str]) -> None:
-    if located.facts is not NO_FACTS:
-        headers.update(lock_headers(located.facts.retention, located.facts.hold))
+    facts = located.facts
+    if facts is NO_FACTS:
+        return
+    headers.update(lock_headers(facts.retention, facts.hold))
+    if facts.expiry is not None:
+        headers["x-amz-expiration"] = format_expiration(facts.expiry.due_ms, facts.expiry.rule)
+    if facts.storage_class not in ("", "STANDARD"):
+        headers["x-amz-storage-class"] = facts.storage_class
+    if facts.restored_until_ms > call.now_s * 1000:
+        headers["x-amz-restore"] = format_restore(facts.restored_until_ms)
 
 
 READ_DESCRIBERS: Final[tuple[ReadDescriber, ...]] = (_describe_tags, _describe_encryption, _describe_facts)
@@ -75,6 +85,8 @@ class _Streamed(web.StreamResponse):
 def find_read(call: Call, view: ReadView) -> tuple[GetParameters, Located]:
     """What a GET or HEAD asks for, and the version it is of, in the snapshot the request was verified in."""
     parameters = parse_get(call.query.params, call.headers)
+    if parameters.overrides and call.context.principal.is_anonymous:
+        raise InvalidRequest("Request specific response headers cannot be used for anonymous GET requests.")
     head = call.operation is Operation.HeadObject
     located = locate_in(
         call.context,
@@ -132,7 +144,7 @@ def _ready(
 def _add_checksums(headers: dict[str, str], located: Located, selection: Selection | None) -> None:
     """The stored checksum of what is sent: of the whole object, or of the one part; of other ranges none is known."""
     record = located.version.record
-    if selection is None:
+    if selection is None or selection.is_all:
         for name, value in record.checksums.items():
             headers[ALGORITHMS[name].header] = value
     elif selection.checksum and record.checksum_type == COMPOSITE:
@@ -149,6 +161,10 @@ async def _select(call: Call, located: Located, parameters: GetParameters) -> Se
     if parameters.part_number is not None:
         return await select_part(call.context.store, record, parameters.part_number)
     if parameters.range is None:
+        return None
+    if parameters.if_range is not None and not holds_if_range(
+        parameters.if_range, record.etag, record.modified_ms // 1000
+    ):
         return None
     found = parse_range(parameters.range, record.size)
     return None if found is None else Selection(found[0], found[1] - found[0] + 1)

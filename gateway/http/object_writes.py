@@ -20,9 +20,10 @@ from gateway.s3.documents import body_bytes_max
 from gateway.s3.errors import S3Error
 from gateway.s3.names import check_key
 from gateway.s3.object_headers import require_checksum
-from gateway.s3.object_lock import parse_bypass
+from gateway.s3.object_lock import LOCKED_WITHOUT_CHECKSUM, parse_bypass
 from gateway.s3.rename_requests import parse_rename
 from gateway.s3.rendering import Deleted, render_copy, render_delete_objects
+from gateway.s3.restore_requests import format_expiration
 from gateway.s3.routing import Operation
 
 WriteDescriber = Callable[[Written, dict[str, str]], None]
@@ -33,7 +34,12 @@ def _describe_encryption(written: Written, headers: dict[str, str]) -> None:
     headers.update(written.encryption)
 
 
-WRITE_DESCRIBERS: Final[tuple[WriteDescriber, ...]] = (_describe_encryption,)
+def _describe_expiry(written: Written, headers: dict[str, str]) -> None:
+    if written.expiry is not None:
+        headers["x-amz-expiration"] = format_expiration(written.expiry.due_ms, written.expiry.rule)
+
+
+WRITE_DESCRIBERS: Final[tuple[WriteDescriber, ...]] = (_describe_encryption, _describe_expiry)
 
 
 def describe_written(written: Written, headers: dict[str, str]) -> dict[str, str]:
@@ -60,6 +66,8 @@ async def put_one(call: Call) -> web.StreamResponse:
     """PutObject; with a write offset, an append."""
     parameters = requests.parse_put(call.headers)
     stored = parameters.stored
+    if stored.attributes.lock is not None:
+        require_checksum(call.headers, LOCKED_WITHOUT_CHECKSUM)
     request = PutRequest(
         call.bucket,
         call.key,

@@ -25,6 +25,7 @@ from gateway.operations.object_encryption import (
 )
 from gateway.operations.objects_copy import CopySource, locate_source
 from gateway.operations.opened_reads import StoredBody
+from gateway.operations.storage_classes import place_class
 from gateway.s3.attributes import NO_ATTRIBUTES, Attributes
 from gateway.s3.checksums import default_type
 from gateway.s3.errors import InvalidRequest, NoSuchUpload, PreconditionFailed, invalid_argument
@@ -116,8 +117,9 @@ async def create_upload(context: Context, request: CreateRequest) -> UploadRecor
 
     def decide(view: WriteView) -> UploadRecord:
         bucket = find_bucket(context, view, request.bucket, "CreateMultipartUpload", request.key)
+        place_class(context, view, bucket, request.storage_class)
         upload = UploadRecord(
-            id=secrets.token_hex(24),
+            id=f"{view.now_ms:012x}{secrets.token_hex(18)}",  # listed in the order of their begin
             uid=bucket.uid,
             key=request.key,
             owner=context.principal.id,
@@ -233,6 +235,11 @@ async def upload_part_copy(
     if byte_range is not None:
         start, last = parse_copy_range(byte_range, record.size)
         length = last - start + 1
+    if length > context.settings.part_bytes_max:
+        raise InvalidRequest(
+            "The specified copy source is larger than the maximum allowable size for a copy source: "
+            f"{context.settings.part_bytes_max}"
+        )
     body = StoredBody(context.store, record, opening, start, length, upload_algorithm(upload))
     async with context.store.writer(replaces=replaces, offset_hint=offset) as writer:
         received = await pour_sealed(body, writer, sealing)

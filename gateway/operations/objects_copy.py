@@ -21,11 +21,18 @@ from gateway.operations.object_encryption import Opening, Wanted, find_wanted, m
 from gateway.operations.objects_get import locate_version
 from gateway.operations.objects_put import PutRequest, Written, place_record
 from gateway.operations.opened_reads import StoredBody
+from gateway.operations.storage_classes import check_active
 from gateway.operations.written_tags import TAGS
 from gateway.s3.checksums import FULL_OBJECT
 from gateway.s3.conditions import NO_CONDITIONS, Conditions, evaluate_copy_source
 from gateway.s3.encryption import SEAL_EXTRA
-from gateway.s3.errors import InvalidRequest, MethodNotAllowed, NoSuchKey, OperationAborted
+from gateway.s3.errors import (
+    InvalidRequest,
+    MethodNotAllowed,
+    NoSuchKey,
+    ObjectNotInActiveTierError,
+    OperationAborted,
+)
 from gateway.s3.sse_customer import CustomerKey
 from gateway.store.errors import ChunkGone
 from gateway.store.object_format import ObjectRecord
@@ -93,6 +100,7 @@ def locate_source(context: Context, view: ReadView, source: CopySource) -> Sourc
     except NoSuchKey as error:
         raise NoSuchKey(None, Key=source.key.decode()) from error
     record = found.version.record
+    check_active(view, found.bucket, found.version, ObjectNotInActiveTierError)
     evaluate_copy_source(source.conditions, record.etag, record.modified_ms // 1000)
     return found
 

@@ -48,11 +48,14 @@ class Located(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """The bytes of an object that are asked for. ``checksum``: the part's own, where exactly one part is sent."""
+    """The bytes of an object that are asked for. ``checksum``: the part's own, where exactly one part is sent;
+    ``is_all``: that part is the whole object.
+    """
 
     start: int
     length: int
     checksum: str = ""
+    is_all: bool = False
 
 
 def locate_version(
@@ -118,7 +121,7 @@ def locate_in(
     tag_count = 0
     if documents or version.record.extra:
         tag_count = _count_tags(context, view, bucket, version, documents)
-    facts = find_read_facts(context, view, bucket, version, documents)
+    facts = find_read_facts(context, view, bucket, version, documents, content=content and operation == "GetObject")
     try:
         evaluate_read(conditions, version.record.etag, version.record.modified_ms // 1000)
     except NotModified:
@@ -151,7 +154,7 @@ async def select_part(store: Store, record: ObjectRecord, number: int) -> Select
     start = 0
     for part in await read_part_table(store, record) or [PartEntry(1, record.size)]:
         if part.number == number:
-            return Selection(start, part.size, part.checksum)
+            return Selection(start, part.size, part.checksum, not record.part_count)
         start += part.size
     raise InvalidPartNumber(None, PartNumberRequested=number, ActualPartCount=max(record.part_count, 1))
 

@@ -10,8 +10,15 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from gateway.s3.checksums import ALGORITHMS, BY_HEADER, COMPOSITE, FULL_OBJECT, decode_digest
-from gateway.s3.errors import InvalidDigest, InvalidRequest, InvalidStorageClass, MetadataTooLarge, invalid_argument
+from gateway.s3.errors import (
+    InvalidDigest,
+    InvalidRequest,
+    InvalidStorageClass,
+    MetadataTooLarge,
+    invalid_argument,
+)
 from gateway.s3.headers import CHECKSUM_PREFIX, METADATA_PREFIX
+from gateway.s3.lifecycle_rules import ARCHIVES
 
 METADATA_BYTES_MAX: Final = 2048
 SYSTEM_HEADERS: Final = (
@@ -23,6 +30,10 @@ SYSTEM_HEADERS: Final = (
     "expires",
     "x-amz-website-redirect-location",
 )
+STORAGE_CLASSES: Final = frozenset(
+    {"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
+)
+"""The storage classes that a write may ask for: kept and told, and the same local disk whichever it is."""
 DEFAULT_CONTENT_TYPE: Final = "binary/octet-stream"
 
 
@@ -87,11 +98,14 @@ def parse_metadata(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def parse_storage_class(headers: Mapping[str, str]) -> str:
-    """The storage class asked for. Values Skerry does not do are refused by ``headers.refuse_unknown``."""
+    """The storage class asked for: one of ``STORAGE_CLASSES``, or an archive, if the site has one (``place_class``).
+
+    ``InvalidStorageClass`` for what is none of S3's.
+    """
     name = headers.get("x-amz-storage-class", "STANDARD")
-    if not name:
-        raise InvalidStorageClass
-    return name
+    if name in STORAGE_CLASSES or name in ARCHIVES:
+        return name
+    raise InvalidStorageClass(None, StorageClassRequested=name)
 
 
 def parse_content_md5(headers: Mapping[str, str]) -> bytes | None:

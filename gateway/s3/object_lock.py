@@ -33,6 +33,9 @@ GOVERNANCE: Final = "GOVERNANCE"
 COMPLIANCE: Final = "COMPLIANCE"
 MODES: Final = ("", GOVERNANCE, COMPLIANCE)
 """Modes by the number they are stored as."""
+LOCKED_WITHOUT_CHECKSUM: Final = (
+    "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters"
+)
 DAYS_MAX: Final = 36_500
 YEARS_MAX: Final = 100
 _DAY_MS: Final = 86_400_000
