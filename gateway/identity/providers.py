@@ -1,9 +1,8 @@
 """OpenID Connect providers: whose tokens an account takes for AssumeRoleWithWebIdentity. Decisions, nothing else.
 
 A provider is its URL: scheme, host (and port), path. ``https`` is what AWS takes; ``http`` is taken too, for an issuer
-on the site's own network, and then nothing but that network vouches for its keys. Thumbprints are of certificates in the
-chain that the issuer's TLS presents: where there are some, one must match if the certificate authorities known to the
-machine do not vouch for it.
+on the site's own network, and then nothing but that network vouches for its keys. Thumbprints are SHA-1 digests of
+certificates: if no certificate authority known to the machine vouches for an issuer, one of these certificates must.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class SiteStore:
         self._readers = ThreadPoolExecutor(settings.threads, "skerry-read")
         self._syncer = ThreadPoolExecutor(1, "skerry-sync")
         self._seed = chunking_seed(keyring)
-        self._purpose_key = lambda purpose: purpose_key(keyring, purpose)
+        self._realm_keyring = keyring  # the oldest will do: what purposes' keys are made of never rotates
         self.committer = Committer(
             *(index, log, shared, self.staging, parts.open_pages, directory.site, self._configuration),
             lambda: time.time_ns() // 1_000_000,
@@ -137,7 +137,7 @@ class SiteStore:
 
     def realm_key(self, purpose: bytes) -> bytes:
         """A secret of the realm for one purpose; see ``ports.Store.realm_key``."""
-        return self._purpose_key(purpose)
+        return purpose_key(self._realm_keyring, purpose)
 
     def view(self) -> ViewContext:
         """A snapshot for a few synchronous lookups."""
