@@ -17,8 +17,9 @@ from aiohttp import web
 from gateway.http.answers import ReadyAnswer
 from gateway.http.calls import Call, CallHandler
 from gateway.http.failures import to_s3_error
+from gateway.http.issuer_keys import IssuerKeys
 from gateway.identity.facts import Facts
-from gateway.identity.principals import Principal
+from gateway.identity.principals import ANONYMOUS, Principal
 from gateway.identity.session_principals import SessionPrincipals
 from gateway.operations import (
     iam_entity_policies,
@@ -28,6 +29,7 @@ from gateway.operations import (
     iam_roles,
     iam_users,
     sts_sessions,
+    sts_web_identity,
 )
 from gateway.operations.iam_requests import Action, IamRequest
 from gateway.s3.payload import UNSIGNED
@@ -83,6 +85,7 @@ class IamDoor:
         self._store = store
         self._principals = principals
         self._region = region
+        self._keys = IssuerKeys()
 
     def admit(self, call: Call) -> CallHandler:
         """Nothing is known of the call yet: its body must be read first."""
@@ -111,6 +114,8 @@ class IamDoor:
     async def _answer(
         self, call: Call, service: Service, name: str, parameters: Parameters, body: bytes
     ) -> Fields | None:
+        if service is STS and name == sts_web_identity.ACTION:
+            return await self._assume_with_web_identity(call, parameters)
         action = ACTIONS[service.name].get(name)
         if action is None:
             raise InvalidAction(f"Could not find operation {name[:100]} for version {service.version}")
@@ -122,6 +127,16 @@ class IamDoor:
             return await self._store.commit(lambda view: action.run(request, view, parameters))
         with self._store.view() as view:
             return action.run(request, cast("WriteView", view), parameters)
+
+    async def _assume_with_web_identity(self, call: Call, parameters: Parameters) -> Fields:
+        """Unsigned: the token is what is verified, between two views, since its keys may have to be fetched."""
+        facts = Facts(call.raw_headers, {}, call.request, call.now_s, None, self._region)
+        request = IamRequest(ANONYMOUS, facts, call.now_s, self._principals.maker)
+        with self._store.view() as view:
+            claim = sts_web_identity.find_claim(view, parameters)
+        keys = await self._keys.find(claim.provider, claim.token)
+        with self._store.view() as view:
+            return sts_web_identity.assume(request, view, parameters, claim, keys)
 
     def _verify(self, call: Call, service: Service, body: bytes) -> tuple[Principal, Verified]:
         """Who signed a request; raises S3 errors and the service's."""
