@@ -183,7 +183,7 @@ async def _describe(
     if parameters.checksum_mode:
         _add_checksums(headers, located, selection)
     if selection is None:
-        return 200, headers, record.size, None
+        return call.ok_status, headers, record.size, None
     if parameters.part_number is not None and record.part_count:
         headers["x-amz-mp-parts-count"] = str(record.part_count)
     if not record.size:

@@ -193,7 +193,7 @@ def _describe(
         raise EntityTooLarge(None, ProposedSize=size, MaxSizeAllowed=context.settings.object_bytes_max)
     algorithm = upload_algorithm(upload)
     if request.checksum_type and request.checksum_type != upload.checksum_type:
-        raise InvalidRequest(
+        raise BadDigest(
             f"The upload was created using the {upload.checksum_type} checksum mode. The complete request must use the "
             "same checksum mode."
         )

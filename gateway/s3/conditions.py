@@ -135,6 +135,13 @@ def refuse_unsupported_write(headers: Mapping[str, str]) -> None:
         raise not_implemented_header("If-None-Match", headers["if-none-match"])
 
 
+def refuse_preconditions(headers: Mapping[str, str]) -> None:
+    """For operations that S3 has no preconditions on: evaluated or refused, never ignored."""
+    for name in ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since"):
+        if name in headers:
+            raise not_implemented_header(name)
+
+
 def evaluate_write(conditions: Conditions, etag: str | None, modified_s: int = 0) -> None:
     """Whether a write may replace what is current: ``etag`` of the current object, None if there is none.
 

@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from gateway.s3.errors import InvalidRange, S3Error, invalid_argument
+from gateway.s3.times import parse_http_date
 
 _RANGE: Final = re.compile(r"bytes\s*=\s*(\d{0,19})\s*-\s*(\d{0,19})\s*", re.ASCII | re.IGNORECASE)
 _COPY_RANGE: Final = re.compile(r"bytes=(\d{1,19})-(\d{1,19})", re.ASCII)
@@ -33,6 +34,15 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     if start >= size:
         raise _unsatisfiable(header, size)
     return start, min(int(last), size - 1) if last else size - 1
+
+
+def holds_if_range(validator: str, etag: str, modified_s: int) -> bool:
+    """Whether the range still is one of what the client has (If-Range, RFC 9110 §13.1.5): its ETag, exactly, or its date.
+
+    If not, the whole object is the answer.
+    """
+    date_s = parse_http_date(validator)
+    return date_s == modified_s if date_s is not None else validator.strip().strip('"') == etag
 
 
 def _unsatisfiable(header: str | None, size: int) -> S3Error:

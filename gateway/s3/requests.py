@@ -16,6 +16,7 @@ from gateway.s3.conditions import (
     DeleteConditions,
     parse_conditions,
     parse_delete_conditions,
+    refuse_preconditions,
     refuse_unsupported_write,
 )
 from gateway.s3.errors import EntityTooLarge, InvalidRequest, MissingContentLength, S3Error, invalid_argument
@@ -58,6 +59,7 @@ class GetParameters(NamedTuple):
     conditions: Conditions
     overrides: dict[str, str]
     checksum_mode: bool
+    if_range: str | None = None
 
 
 class ObjectHeaders(NamedTuple):
@@ -211,6 +213,7 @@ def parse_get(query: Mapping[str, str], headers: Mapping[str, str]) -> GetParame
         parse_conditions(headers),
         overrides,
         parse_checksum_mode(headers),
+        headers.get("if-range"),
     )
 
 
@@ -247,6 +250,7 @@ def parse_upload_id(query: Mapping[str, str]) -> str:
 
 def parse_upload_part(query: Mapping[str, str], headers: Mapping[str, str]) -> PartParameters:
     """UploadPart."""
+    refuse_preconditions(headers)
     return PartParameters(
         parse_upload_id(query), parse_part_number(query), parse_content_md5(headers), parse_checksum(headers)
     )
@@ -304,6 +308,7 @@ def parse_copy(headers: Mapping[str, str]) -> CopyParameters:
 
 def parse_upload_part_copy(query: Mapping[str, str], headers: Mapping[str, str]) -> PartCopyParameters:
     """UploadPartCopy."""
+    refuse_preconditions(headers)
     return PartCopyParameters(
         parse_upload_id(query),
         parse_part_number(query),
@@ -314,6 +319,7 @@ def parse_upload_part_copy(query: Mapping[str, str], headers: Mapping[str, str])
 
 def parse_create_upload(headers: Mapping[str, str]) -> UploadParameters:
     """CreateMultipartUpload."""
+    refuse_preconditions(headers)
     return UploadParameters(parse_stored_headers(headers), parse_upload_checksum(headers))
 
 

@@ -145,7 +145,8 @@ async def test_a_copy_that_must_hash_looks_again_if_its_source_changed(context):
 async def begin(context, *bodies, key=b"k"):
     upload = await create_upload(context, CreateRequest("bucket", key))
     name = UploadName("bucket", key, upload.id)
-    parts = [await upload_part(context, name, number, Bytes(body)) for number, body in enumerate(bodies, 1)]
+    stored = [await upload_part(context, name, number, Bytes(body)) for number, body in enumerate(bodies, 1)]
+    parts = [one.part for one in stored]
     return name, [NamedPart(part.number, part.etag) for part in parts]
 
 
