@@ -47,7 +47,7 @@ class Files:
         return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
 
     def truncate(self, fd: int, size: int) -> None:
-        """Set a file's size, with all its blocks: for a mapped file, whose pages must not find the disk full (SIGBUS)."""
+        """Set a file's size, with all its blocks: a mapped page must not find the disk full (SIGBUS)."""
         os.ftruncate(fd, size)
         if size:
             os.posix_fallocate(fd, 0, size)
