@@ -34,6 +34,7 @@ from gateway.http.metrics import RequestMetrics
 from gateway.http.object_reads import READS, find_read
 from gateway.http.protocol import S3Server, check_aiohttp
 from gateway.http.settings import HttpSettings
+from gateway.http.website_calls import serve_website
 from gateway.identity.facts import Facts
 from gateway.identity.principals import ANONYMOUS, Principal
 from gateway.identity.session_principals import SessionPrincipals
@@ -42,7 +43,7 @@ from gateway.operations.context import Context
 from gateway.s3.headers import fold_headers, merge_query_headers, refuse_unknown
 from gateway.s3.names import HostNames, parse_target
 from gateway.s3.payload import UNSIGNED
-from gateway.s3.routing import refuse, route, scope_of
+from gateway.s3.routing import Operation, refuse, route, scope_of
 from gateway.s3.sigv4 import parse_claim
 from gateway.s3.times import format_http_date
 from gateway.s3.uri import parse_query, split_target
@@ -105,7 +106,7 @@ class Gateway:
                 host_id=self.host_id,
                 close=close,
             )
-            response.headers.update(call.cors)
+            response.headers.update(call.always)
         if self.is_draining():
             response.force_close()
         sent = response.sent_bytes if isinstance(response, ReadyAnswer) else response.content_length or 0
@@ -122,7 +123,10 @@ class Gateway:
         query = call.query = parse_query(raw_query)
         target = call.target = parse_target(raw_path, headers.get("host", ""), self._hosts)
         if "origin" in headers and target.bucket is not None and method != "OPTIONS":
-            call.add_cors(find_cors_headers(self._store, target.bucket, headers, method))
+            call.add_headers(find_cors_headers(self._store, target.bucket, headers, method))
+        if target.website and method != "OPTIONS":
+            call.operation = Operation.HeadObject if method == "HEAD" else Operation.GetObject
+            return self._admit_own_door(call, serve_website)
         if target.bucket is None and is_query_call(method, headers):
             return self._iam.admit(call)
         operation = call.operation = route(method, scope_of(target), query.params, headers)

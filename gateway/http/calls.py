@@ -35,19 +35,20 @@ class Call:
     """A request. ``raw_headers``: folded; ``headers``: those, merged with what a presigner moved into the query.
 
     ``base_head``: header lines that all answers of this second share. ``read``: for GetObject and HeadObject only,
-    their parameters and version, looked up in the snapshot in which
-    the signature was verified.
+    their parameters and version, looked up in the snapshot in which the signature was verified; ``ok_status``: of their
+    answer, where it is the whole object (a website's error document has another).
     """
 
     __slots__ = (
         "_body",
+        "always",
         "base_head",
         "budget",
         "context",
-        "cors",
         "headers",
         "host_id",
         "now_s",
+        "ok_status",
         "operation",
         "payload",
         "principals",
@@ -88,7 +89,8 @@ class Call:
         self.now_s = now_s
         self.operation: Operation | None = None
         self.resource = ""
-        self.cors: dict[str, str] = {}
+        self.always: dict[str, str] = {}
+        self.ok_status = 200
         self.read: tuple[GetParameters, Located] | None = None
         self._body: RequestBody | None = None
 
@@ -125,11 +127,11 @@ class Call:
     def base_headers(self) -> CIMultiDict[str]:
         """What every streamed answer carries."""
         base = {"Server": SERVER, "x-amz-request-id": self.request_id, "x-amz-id-2": self.host_id}
-        return CIMultiDict({**base, **self.cors})
+        return CIMultiDict({**base, **self.always})
 
-    def add_cors(self, headers: dict[str, str]) -> None:
-        """Let every answer, an error too, carry the bucket's cross-origin headers."""
-        self.cors = headers
+    def add_headers(self, headers: dict[str, str]) -> None:
+        """Let every answer, an error too, carry ``headers`` (cross-origin rules, a website's error)."""
+        self.always = {**self.always, **headers}
         self.base_head += "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
     def answer(self, status: int = 200, headers: dict[str, str] | None = None, body: bytes = b"") -> web.StreamResponse:

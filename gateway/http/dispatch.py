@@ -18,6 +18,7 @@ from gateway.http import (
     object_reads,
     object_writes,
     tagging_calls,
+    website_calls,
 )
 from gateway.http.calls import CallHandler
 from gateway.s3.routing import Operation as Op
@@ -36,6 +37,7 @@ _FAMILIES: Final = (
     object_reads.HANDLERS,
     object_writes.HANDLERS,
     tagging_calls.HANDLERS,
+    website_calls.HANDLERS,
 )
 HANDLERS: Final[dict[Op, CallHandler]] = {operation: call for family in _FAMILIES for operation, call in family.items()}
 assert len(HANDLERS) == sum(len(family) for family in _FAMILIES), "an operation is handled twice"

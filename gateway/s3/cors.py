@@ -72,9 +72,8 @@ def _parse_rule(element: Element) -> CorsRule:
     max_age_s = parse_number(age_s) if age_s is not None else None
     if max_age_s is not None and max_age_s > _MAX_AGE_S:
         raise MalformedXML
-    return CorsRule(
-        *(tuple(lists[name]) for name in ("origins", "methods", "headers", "exposed")), max_age_s, single.get("ID", "")
-    )
+    origins, methods, headers, exposed = (tuple(lists[name]) for name in _LISTS.values())
+    return CorsRule(origins, methods, headers, exposed, max_age_s, single.get("ID", ""))
 
 
 def _check_rule(lists: Mapping[str, list[str]], ident: str) -> None:
