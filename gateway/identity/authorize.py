@@ -187,6 +187,8 @@ class Asker:
         if key in _OF_PRINCIPAL:
             value = _OF_PRINCIPAL[key](principal)
             return value if isinstance(value, tuple) or value is None else (value,)
+        if key in principal.values:
+            return principal.values[key]
         if key in ("s3:resourceaccount", "aws:resourceaccount"):
             return None if bucket is None else (account_id(bucket.record.owner), bucket.record.owner)
         if key == "s3:versionid":

@@ -11,13 +11,16 @@ What authorization needs of a principal is in it, filled here once a generation 
   its groups', its role's. They count only for principals that are not an account's own user, which may do all;
 * ``session`` the policies a session was narrowed with (None: it was not; all of them are one set, of which one must
   allow). They also narrow an account's own user;
-* ``role_path``, ``session_name`` of an assumed role's session, else empty.
+* ``role_path``, ``session_name`` of an assumed role's session, else empty;
+* ``values`` further condition keys (lower case) and what they are for it: its tags, who a web identity is.
 
 Whoever makes temporary credentials builds a ``Principal`` with these; ``access_key`` is then one with their secret.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from gateway.identity.arns import account_of, role_arn, session_arn, user_arn
@@ -41,6 +44,7 @@ class Principal(NamedTuple):
     session: tuple[Policy, ...] | None = None
     role_path: str = ""
     session_name: str = ""
+    values: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     @property
     def id(self) -> str:
@@ -82,13 +86,18 @@ def find_principal(view: ReadView, access_key_id: str) -> Principal | None:
     user = view.user(key.user)
     if user is None or user.disabled or find_account(view, account_of(user)) is None:
         return None
-    return Principal(user, key, account_of(user), policies_of(view, user))
+    return Principal(user, key, account_of(user), policies_of(view, user), values=tag_values(user.tags))
 
 
 def find_account(view: ReadView, account: str) -> UserRecord | None:
     """The own user of an account, if it is there and not disabled: with it, everyone in the account is out."""
     owner = view.user(account)
     return None if owner is None or owner.disabled else owner
+
+
+def tag_values(tags: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """A principal's tags as condition values: aws:PrincipalTag/…."""
+    return {f"aws:principaltag/{name.lower()}": (value,) for name, value in tags.items()}
 
 
 def policies_of(view: ReadView, user: UserRecord) -> tuple[Policy, ...]:

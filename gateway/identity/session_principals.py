@@ -14,7 +14,7 @@ from gateway.identity.arns import account_of
 from gateway.identity.identity_policies import collect_policies
 from gateway.identity.managed_policies import find_document
 from gateway.identity.policy_texts import check_identity_policy
-from gateway.identity.principals import Principal, PrincipalCache, find_account, policies_of
+from gateway.identity.principals import Principal, PrincipalCache, find_account, policies_of, tag_values
 from gateway.identity.roles import find_role
 from gateway.identity.sessions import OF_ROLE, Session, SessionMaker
 from gateway.s3.errors import ExpiredToken
@@ -36,7 +36,8 @@ def find_session_principal(view: ReadView, session: Session, access_key: AccessK
         user, issuer = view.user(session.subject), view.access_key(session.issuer_key)
         if user is None or user.disabled or issuer is None or issuer.disabled or issuer.user != user.id:
             return None
-        return Principal(user, access_key, account_of(user), policies_of(view, user), narrowed)
+        values = tag_values(user.tags)
+        return Principal(user, access_key, account_of(user), policies_of(view, user), narrowed, values=values)
     role = find_role(view, session.account, session.role)
     if role is None or role.id != session.subject:
         return None
@@ -49,7 +50,8 @@ def find_session_principal(view: ReadView, session: Session, access_key: AccessK
         tags=role.tags,
     )
     policies = collect_policies(view, role.account, role.id)
-    return Principal(acting, access_key, role.account, policies, narrowed, role.path, session.name)
+    values = {**tag_values(role.tags), **{key: (value,) for key, value in session.values.items()}}
+    return Principal(acting, access_key, role.account, policies, narrowed, role.path, session.name, values)
 
 
 def _session_policies(view: ReadView, session: Session) -> tuple[Policy, ...] | None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from gateway.identity.arns import account_id
+from gateway.identity.authorize import Asker
 from gateway.identity.facts import Facts
 from gateway.identity.policy_evaluation import evaluate
 from gateway.identity.principals import Principal
@@ -97,33 +98,16 @@ def make_find(
     request: IamRequest, more: Mapping[str, tuple[str, ...]] | None = None
 ) -> Callable[[str], tuple[str, ...] | None]:
     """The values of condition keys: the caller's, the request's and ``more`` (keys in lower case)."""
-    principal = request.principal
-    user = principal.user
-    own: dict[str, tuple[str, ...]] = dict(more or {})
-    if not principal.is_anonymous:
-        own["aws:principalarn"] = (principal.arn,)
-        own["aws:principalaccount"] = (account_id(principal.id),)
-        own["aws:principaltype"] = (principal_type(principal),)
-        own["aws:userid"] = (caller_id(principal),)
-        if not principal.session_name and not principal.is_account:
-            own["aws:username"] = (user.name,)
-        own.update({f"aws:principaltag/{name.lower()}": (value,) for name, value in user.tags.items()})
+    asker, own = Asker(request.principal, request.facts, None, None), more or {}
 
     def find(key: str) -> tuple[str, ...] | None:
-        return own[key] if key in own else request.facts.find(key)
+        return own[key] if key in own else asker.find(key)
 
     return find
 
 
-def principal_type(principal: Principal) -> str:
-    """``Account``, ``User`` or ``AssumedRole``: aws:PrincipalType."""
-    if principal.session_name:
-        return "AssumedRole"
-    return "Account" if principal.is_account else "User"
-
-
 def caller_id(principal: Principal) -> str:
-    """aws:userid: the unique id, of a session with its name; an account's own user is its account id."""
+    """The unique id that GetCallerIdentity shows, of a session with its name; an account's own user is its account."""
     if principal.session_name:
         return f"{principal.user.id}:{principal.session_name}"
     return account_id(principal.id) if principal.is_account else principal.user.id
