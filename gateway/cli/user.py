@@ -13,8 +13,11 @@ from typing import Any, TypeVar
 from gateway.cli.opening import opened_site
 from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
 from gateway.cli.outcomes import EXIT_OK, print_json, print_table
-from gateway.identity.lifecycle import delete_user, rotate_keys, set_disabled
-from gateway.identity.users import Issued, add_user, new_access_key, new_user
+from gateway.identity.account_users import ENTITY_NAME, NAME_CHARACTERS_MAX, create_account_user
+from gateway.identity.arns import user_arn
+from gateway.identity.lifecycle import delete_user, find_user, rotate_keys, set_disabled
+from gateway.identity.users import BadIdentity, Issued, add_user, new_access_key, new_user
+from gateway.s3.errors import S3Error
 from gateway.store.document_format import AccessKeyRecord, UserRecord
 from gateway.store.ports import WriteView
 
@@ -27,7 +30,8 @@ def add_parser(subcommands: Subcommands) -> None:
         subcommands,
         "user",
         "users and their access keys",
-        "Users and their access keys. WHO is a name, id, e-mail or access key id.",
+        "Users and their access keys. WHO is a name, id, e-mail or access key id. A user is an account of its own, "
+        "unless it is made inside another's: then it may what its policies allow (aws iam put-user-policy …).",
         "skerry user add ada --data ./data",
     )
     verbs = user.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -38,6 +42,7 @@ def add_parser(subcommands: Subcommands) -> None:
     add.add_argument("--id", default="", metavar="ID", help="user and canonical id (default: 64 random hex digits)")
     add.add_argument("--email", default="", metavar="E")
     add.add_argument("--admin", action="store_true", help="may do everything, like root")
+    add.add_argument("--account", default="", metavar="PARENT", help="make it inside this account, without any rights")
     add.set_defaults(run=_add)
     example = "skerry user list --data ./data"
     listing = new_parser(verbs, "list", "all users and their keys", "All users and the ids of their keys.", example)
@@ -76,6 +81,8 @@ def _commit(arguments: argparse.Namespace, decide: Callable[[WriteView], Result]
 
 def _add(arguments: argparse.Namespace) -> int:
     def decide(view: WriteView) -> Issued:
+        if arguments.account:
+            return _add_inside(view, arguments)
         user = new_user(
             arguments.name,
             now_ms=view.now_ms,
@@ -90,6 +97,26 @@ def _add(arguments: argparse.Namespace) -> int:
 
     issued = _commit(arguments, decide)
     return _show_issued(arguments, issued, [issued.key])
+
+
+def _add_inside(view: WriteView, arguments: argparse.Namespace) -> Issued:
+    """A user inside another's account, as CreateUser and CreateAccessKey make it, but with the key that was given."""
+    if arguments.id or arguments.email or arguments.admin:
+        raise BadIdentity("a user inside an account has no id, e-mail or admin's rights of its own")
+    parent = find_user(view, arguments.account)
+    if parent.account:
+        raise BadIdentity(f"{parent.name} lives in an account itself")
+    if not ENTITY_NAME.fullmatch(arguments.name) or len(arguments.name) > NAME_CHARACTERS_MAX:
+        raise BadIdentity("the name of a user inside an account has 1 to 64 of A-Z a-z 0-9 _ + = , . @ -")
+    try:
+        user = create_account_user(view, parent.id, arguments.name, "/", {})
+    except S3Error as error:
+        raise BadIdentity(error.text) from None
+    key = new_access_key(user.id, now_ms=view.now_ms, access_key_id=arguments.access_key, secret=arguments.secret_key)
+    if view.access_key(key.id) is not None:
+        raise BadIdentity(f"the access key id {key.id} exists already")
+    view.put_access_key(key)
+    return Issued(user, key)
 
 
 def _rotate(arguments: argparse.Namespace) -> int:
@@ -125,17 +152,19 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"users": [_describe_user(user, keys) for user, keys in found]})
         return EXIT_OK
+    names = {user.id: user.name for user, _ in found}
     rows = [
         (
             user.name,
             "disabled" if user.disabled else "admin" if user.admin else "",
             ", ".join(key.id + (" (disabled)" if key.disabled else "") for key in keys),
             user.email,
+            names.get(user.account, user.account),
             user.id,
         )
         for user, keys in found
     ]
-    print_table(("NAME", "STATE", "ACCESS KEYS", "E-MAIL", "ID"), rows)
+    print_table(("NAME", "STATE", "ACCESS KEYS", "E-MAIL", "ACCOUNT", "ID"), rows)
     return EXIT_OK
 
 
@@ -145,6 +174,8 @@ def _describe_user(user: UserRecord, keys: list[AccessKeyRecord]) -> dict[str, A
         "name": user.name,
         "canonical_id": user.canonical_id,
         "email": user.email,
+        "account": user.account or user.id,
+        "arn": user_arn(user),
         "admin": user.admin,
         "disabled": user.disabled,
         "created_ms": user.created_ms,

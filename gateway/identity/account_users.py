@@ -7,6 +7,7 @@ made a user of one name before they met, the earlier is found by it, and the oth
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
@@ -17,6 +18,9 @@ from gateway.s3.query_errors import DeleteConflict, EntityAlreadyExists, LimitEx
 from gateway.store.document_format import AccessKeyRecord, UserRecord
 from gateway.store.ports import ReadView, WriteView
 
+ENTITY_NAME: Final = re.compile(r"[\w+=,.@-]+", re.ASCII)
+"""Names of users, groups, roles and policies."""
+NAME_CHARACTERS_MAX: Final = 64
 KEYS_MAX: Final = 2
 USERS_MAX: Final = 5000
 

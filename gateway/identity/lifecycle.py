@@ -1,13 +1,15 @@
 """What happens to a user after it was made: found by name or id, disabled, enabled, given new keys, deleted.
 
 Each function is a decision inside one commit: what it reads is what it changes. The root user can neither be disabled
-nor deleted, and a user that owns buckets cannot be deleted: its data would be nobody's.
+nor deleted, and a user that owns buckets or has users in its account cannot be deleted: they would be nobody's. Users
+that live in an account are ``account_users``' and found here, too: disabled, given keys or deleted by the operator.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from gateway.identity.identity_policies import remove_all_policies
 from gateway.identity.users import ROOT_ID, BadIdentity, Issued, new_access_key
 from gateway.store.document_format import UserRecord
 from gateway.store.ports import ReadView, WriteView
@@ -18,11 +20,15 @@ class NoSuchUser(BadIdentity):
 
 
 def find_user(view: ReadView, text: str) -> UserRecord:
-    """The user with this id, name, e-mail or access key id, in that order; ``NoSuchUser``, or ``BadIdentity``."""
+    """The user with this id, name, e-mail or access key id, in that order; ``NoSuchUser``, or ``BadIdentity``.
+
+    A name means an account rather than a user inside one.
+    """
     if (user := view.user(text)) is not None:
         return user
     users = view.users()
-    for found in ([user for user in users if user.name == text], [user for user in users if user.email == text]):
+    of_accounts = [user for user in users if user.name == text and not user.account]
+    for found in (of_accounts, [user for user in users if user.name == text], [u for u in users if u.email == text]):
         if len(found) > 1:  # made on two sites before they met
             raise BadIdentity(f"{len(found)} users are called {text!r}: name one by its id")
         if found and text:
@@ -38,6 +44,8 @@ def set_disabled(view: WriteView, text: str, *, disabled: bool) -> UserRecord:
     """Let a user in no more (or again); its keys and buckets stay."""
     user = find_user(view, text)
     if user.id == ROOT_ID:
+        if not disabled:
+            return user  # it always is
         raise BadIdentity("the root user cannot be disabled: rotate its keys instead")
     changed = msgspec.structs.replace(user, disabled=disabled)
     view.put_user(changed)
@@ -51,6 +59,13 @@ def delete_user(view: WriteView, text: str) -> UserRecord:
         raise BadIdentity("the root user cannot be deleted")
     if owned := view.buckets(user.id):
         raise BadIdentity(f"{user.name} owns {len(owned)} buckets (the first is {owned[0].name}): delete those first")
+    inside = [other for other in view.users() if other.account == user.id]
+    if inside:
+        raise BadIdentity(f"{user.name} has {len(inside)} users (the first is {inside[0].name}): delete those first")
+    for kind in ("role", "group", "policy", "provider"):
+        for name, _ in view.identities(f"{kind}/{user.id}/"):
+            view.put_identity(name, None)
+    remove_all_policies(view, user.id)
     for key in view.access_keys(user.id):
         view.delete_access_key(key.id)
     view.delete_user(user.id)

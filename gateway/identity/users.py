@@ -57,7 +57,9 @@ def new_secret() -> str:
 
 
 def new_user(name: str, *, now_ms: int, user_id: str = "", email: str = "", admin: bool = False) -> UserRecord:
-    """A new user. ``user_id`` (default: 64 random hex digits) is also its canonical id. Raises ``BadIdentity``."""
+    """A new user that is an account of its own. ``user_id`` (default: 64 random hex digits) is also its canonical id.
+    Raises ``BadIdentity``.
+    """
     if not _NAME.fullmatch(name):
         raise BadIdentity("a user's name has 1 to 64 characters and no control characters")
     if user_id and not _USER_ID.fullmatch(user_id):
@@ -81,7 +83,7 @@ def add_user(view: WriteView, user: UserRecord, key: AccessKeyRecord) -> Issued:
     """Store a new user with its first key, inside a commit. ``BadIdentity`` if the id, name or key id is taken."""
     if view.user(user.id) is not None:
         raise BadIdentity(f"the user id {user.id} exists already")
-    if any(other.name == user.name for other in view.users()):
+    if any(other.name == user.name and other.account == user.account for other in view.users()):
         raise BadIdentity(f"a user named {user.name!r} exists already")
     if view.access_key(key.id) is not None:
         raise BadIdentity(f"the access key id {key.id} exists already")

@@ -14,6 +14,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
+from gateway.identity.account_users import ENTITY_NAME
 from gateway.identity.arns import account_id
 from gateway.identity.authorize import Asker
 from gateway.identity.facts import Facts
@@ -26,7 +27,6 @@ from gateway.s3.times import format_iso
 from gateway.store.document_format import UserRecord
 from gateway.store.ports import WriteView
 
-ENTITY_NAME: Final = re.compile(r"[\w+=,.@-]+", re.ASCII)
 PATH: Final = re.compile(r"/|/[\x21-\x7e]+/", re.ASCII)
 _PATH_PREFIX: Final = re.compile(r"/[\x21-\x7e]*", re.ASCII)
 _TAG_TEXT: Final = re.compile(r"[\w\s.:/=+\-@]*")
