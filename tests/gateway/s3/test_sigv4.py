@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
-from unittest import mock
 from urllib.parse import quote
 
 import pytest
-from botocore import auth as botocore_auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,38 +26,13 @@ from gateway.s3.names import HostNames, parse_target
 from gateway.s3.sigv4 import (
     EMPTY_SHA256,
     UNSIGNED_PAYLOAD,
-    Verified,
     derive_signing_key,
     parse_claim,
     presign,
     sign_request,
-    verify,
 )
-from gateway.s3.times import parse_basic
 from gateway.s3.uri import EMPTY_QUERY, parse_query, split_target
-
-ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
-SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-NOW_S = 1369353600
-assert parse_basic("20130524T000000Z") == NOW_S
-HOST = "examplebucket.s3.amazonaws.com"
-
-
-def check(
-    method: str,
-    target: str,
-    headers: dict[str, str],
-    *,
-    now_s: int = NOW_S,
-    secret: str = SECRET,
-    region: str | None = None,
-    token: str | None = None,
-) -> Verified:
-    path, raw_query = split_target(target)
-    query = parse_query(raw_query)
-    claim = parse_claim(headers, query)
-    assert claim is not None
-    return verify(claim, secret, method, path, query, headers, now_s, region=region, session_token=token)
+from tests.gateway.s3.signed import ACCESS_KEY, HOST, NOW_S, SECRET, check
 
 
 def example(signed: str, signature: str, **headers: str) -> dict[str, str]:
@@ -148,94 +118,7 @@ def test_a_mismatch_tells_what_was_signed_but_no_key():
     assert derive_signing_key(SECRET, "20130524", "us-east-1").hex() not in everything
 
 
-# --- agreement with botocore
-
-SEGMENTS = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), min_size=1, max_size=12)
-PATHS = st.lists(SEGMENTS, min_size=1, max_size=4).map(lambda parts: "/bucket/" + "/".join(parts))
-QUERIES = st.dictionaries(
-    SEGMENTS.filter(lambda name: "X-Amz-" not in name and name != "AWSAccessKeyId"),
-    st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=8),
-    max_size=4,
-)
-HEADER_NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=10).map("x-amz-meta-".__add__)
-HEADERS = st.dictionaries(
-    HEADER_NAMES,
-    st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20) | st.just("a  b   c"),
-    max_size=3,
-)
-MOMENT = datetime(2013, 5, 24, 0, 0, 0, tzinfo=UTC)
-
-
-def sign_with_botocore(signer: type, request: AWSRequest, **more: int) -> str:
-    """Sign as of ``MOMENT``; the target that goes on the wire."""
-    names = [name for name in ("get_current_datetime", "datetime") if hasattr(botocore_auth, name)]
-    with mock.patch.object(botocore_auth, names[0]) as clock:
-        if names[0] == "datetime":
-            clock.datetime.utcnow.return_value = MOMENT.replace(tzinfo=None)
-        else:
-            clock.return_value = MOMENT
-        signer(Credentials(ACCESS_KEY, SECRET), "s3", "us-east-1", **more).add_auth(request)
-    prepared = request.prepare()
-    return prepared.url.partition("://example.com")[2] or "/"
-
-
-def received(request: AWSRequest) -> dict[str, str]:
-    pairs = [
-        (name.encode(), value if isinstance(value, bytes) else value.encode())
-        for name, value in request.prepare().headers.items()
-    ]
-    folded = fold_headers(pairs)
-    folded.setdefault("host", "example.com")
-    return folded
-
-
-@given(path=PATHS, params=QUERIES, headers=HEADERS)
-def test_what_botocore_signs_by_header_verifies(path, params, headers):
-    url = "https://example.com" + quote(path, safe="/~")
-    request = AWSRequest(method="PUT", url=url, params=params, headers=headers, data=b"body")
-    target = sign_with_botocore(botocore_auth.S3SigV4Auth, request)
-    assert check("PUT", target, received(request)).claim.access_key == ACCESS_KEY
-    with pytest.raises(SignatureDoesNotMatch):
-        check("PUT", target, received(request), secret="wrong")
-
-
-@given(path=PATHS, params=QUERIES, headers=HEADERS)
-def test_what_botocore_presigns_verifies(path, params, headers):
-    url = "https://example.com" + quote(path, safe="/~")
-    request = AWSRequest(method="GET", url=url, params=params, headers=headers)
-    target = sign_with_botocore(botocore_auth.S3SigV4QueryAuth, request, expires=60)
-    assert check("GET", target, received(request)).claim.expires_s == 60
-
-
-@given(path=PATHS, params=QUERIES, headers=HEADERS)
-def test_our_signer_agrees_with_botocores(path, params, headers):
-    raw_path = quote(path, safe="/~")
-    request = AWSRequest(method="GET", url="https://example.com" + raw_path, params=params, headers=headers)
-    theirs = sign_with_botocore(botocore_auth.S3SigV4Auth, request)
-    query = parse_query(split_target(theirs)[1])
-    sent = received(request)
-    ours = sign_request(
-        "GET", raw_path, query, {"host": "example.com", **headers}, access_key=ACCESS_KEY, secret=SECRET, now_s=NOW_S
-    )
-    assert ours["authorization"] == sent["authorization"]
-
-
-@given(path=PATHS, params=QUERIES, expires_s=st.integers(1, 604800))
-def test_what_we_presign_verifies(path, params, expires_s):
-    raw_path = quote(path)
-    raw = presign(
-        "GET",
-        raw_path,
-        params.items(),
-        {"host": HOST},
-        access_key=ACCESS_KEY,
-        secret=SECRET,
-        now_s=NOW_S,
-        expires_s=expires_s,
-    )
-    check("GET", f"{raw_path}?{raw}", {"host": HOST}, now_s=NOW_S + expires_s)
-    with pytest.raises(AccessDenied):
-        check("GET", f"{raw_path}?{raw}", {"host": HOST}, now_s=NOW_S + expires_s + 1)
+# --- odd requests
 
 
 @pytest.mark.parametrize(
