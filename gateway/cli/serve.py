@@ -1,7 +1,8 @@
 """``skerry serve``: the parent of a site's processes: makes the site at its first start, binds, supervises, ends.
 
     parent ── worker 1..N        the S3 listener, shared
-           └─ background         replication, if a cloud is configured, and upkeep of the store; niced
+           ├─ background         replication, if a cloud is configured, and upkeep of the store; niced
+           └─ events             delivery of notifications, if there are destinations; niced
 
 The order of a start: bind (a taken port is told before anything is made) → make the site if there is none → open its
 store (recovery) → root credentials → children → ready lines. The parent keeps the store open, so that the site is never
@@ -147,4 +148,7 @@ def _plan_roles(config: Config, listener: socket.socket, environment: Mapping[st
         for number in range(1, config.workers + 1)
     ]
     background = Role("background", "gateway.cli.background", encode_orders(Orders(config)), environment=environment)
-    return [*workers, background]
+    children = [*workers, background]
+    if config.notifications.destinations:
+        children.append(Role("events", "gateway.cli.events", encode_orders(Orders(config)), environment=environment))
+    return children

@@ -132,6 +132,7 @@ async def copy_one(call: Call) -> web.StreamResponse:
         stored.storage_class if parameters.storage_class_given else "",
         parameters.conditions,
         stored.attributes,
+        event="Copy",
     )
     copied = await copy_object(
         call.context,

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from gateway.operations.conditions import check_delete
 from gateway.operations.context import Context, find_bucket, read_version_id
+from gateway.operations.notifications import note_event
 from gateway.operations.object_lock import check_lock
 from gateway.s3.conditions import NO_DELETE_CONDITIONS, DeleteConditions
 from gateway.s3.errors import S3Error
@@ -63,7 +64,8 @@ def remove_in(
     if not bucket.versioning:
         view.remove_version(bucket.uid, deletion.key, NULL)
         return Deleted()
-    marker = ObjectRecord(marker=True, modified_ms=view.now_ms, owner=context.principal.id)
+    extra = note_event(context, view, bucket, "DeleteMarkerCreated")
+    marker = ObjectRecord(marker=True, modified_ms=view.now_ms, owner=context.principal.id, extra=extra)
     made = view.put_object(bucket.uid, deletion.key, marker, versioned=bucket.versioning == "Enabled")
     return Deleted(made.id.text, True, True)
 

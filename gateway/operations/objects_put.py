@@ -14,6 +14,7 @@ from gateway.operations.bodies import Body, Received
 from gateway.operations.conditions import check_write
 from gateway.operations.context import Context, find_bucket, shown_version_id
 from gateway.operations.lifecycle_facts import find_expiry_of
+from gateway.operations.notifications import note_event
 from gateway.operations.object_attributes import settle_attributes
 from gateway.operations.object_encryption import find_wanted, make_sealing, pour_sealed, shown_encryption
 from gateway.operations.storage_classes import place_class
@@ -29,7 +30,7 @@ from replication.change_format import Ref
 
 
 class PutRequest(NamedTuple):
-    """Where an object goes and what it carries besides its bytes."""
+    """Where an object goes and what it carries besides its bytes. ``event``: ``Copy`` for a copy, as events tell it."""
 
     bucket: str
     key: bytes
@@ -38,6 +39,7 @@ class PutRequest(NamedTuple):
     storage_class: str = "STANDARD"
     conditions: Conditions = NO_CONDITIONS
     attributes: Attributes = NO_ATTRIBUTES
+    event: str = ""
 
 
 class Written(NamedTuple):
@@ -78,6 +80,9 @@ def place_record(
     if request.conditions is not NO_CONDITIONS:  # spares the lookup where there is nothing to evaluate
         condition = check_write(request.conditions, view.current(bucket.uid, request.key))
     extra = settle_attributes(context, view, now, request.key, request.attributes, record.extra)
+    extra = settle_attributes(context, view, now, request.key, request.attributes, record.extra)
+    event = request.event or (operation if operation == "CompleteMultipartUpload" else "")
+    extra.update(note_event(context, view, now, event))
     final = ObjectRecord(
         size=record.size,
         etag=record.etag,

@@ -32,7 +32,8 @@ def parse_bucket_encryption(body: bytes) -> BucketEncryption:
     rules = [child for _, child in children(parse_document(body, "ServerSideEncryptionConfiguration"), "Rule")]
     if len(rules) != 1:
         raise MalformedXML
-    method, key_id, bucket_key, blocked = AES256, "", False, ()
+    method, key_id, bucket_key = AES256, "", False
+    blocked: tuple[str, ...] = ()
     seen = set()
     for name, child in children(
         rules[0], "ApplyServerSideEncryptionByDefault", "BucketKeyEnabled", "BlockedEncryptionTypes"
