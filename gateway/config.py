@@ -17,12 +17,13 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.config_reader import ENVIRONMENT_PREFIX, Check, ConfigError, Problem, Reader, Rule
+from gateway.events.destinations import NotificationSettings, check_authorization, check_destinations
 from gateway.http.settings import KIB, MIB, HttpSettings
 from gateway.s3.ownership import OWNERSHIPS
 from gateway.store.store import StoreSettings
@@ -171,6 +172,7 @@ SECTIONS: Final[Mapping[str, type]] = {
     "replication": ReplicationSettings,
     "store": StoreSettings,
     "encryption": EncryptionConfig,
+    "notifications": NotificationSettings,
     "log": LogConfig,
 }
 
@@ -217,6 +219,11 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("store", "write_budget_bytes"): Rule(16 * MIB, 1 << 36),
     ("store", "chunk_cache_bytes"): Rule(0, 1 << 36),
     ("store", "threads"): Rule(1, 64),
+    ("notifications", "destinations"): Rule(check=check_destinations),
+    ("notifications", "authorization"): Rule(check=check_authorization),
+    ("notifications", "timeout_s"): Rule(0.1, 600),
+    ("notifications", "retry_max_s"): Rule(0.1, 86_400),
+    ("notifications", "age_max_s"): Rule(1, 1_209_600),
     ("log", "level"): Rule(choices=("debug", "info", "warning", "error")),
 }
 
@@ -234,6 +241,7 @@ class Config:
     store: StoreSettings
     log: LogConfig
     encryption: EncryptionConfig = EncryptionConfig()
+    notifications: NotificationSettings = field(default_factory=NotificationSettings)
 
     @property
     def data(self) -> Path:
@@ -286,6 +294,7 @@ def load_config(
         raise ConfigError(reader.problems)
     built = {name: schema(**values[name]) for name, schema in SECTIONS.items() if name != "cloud"}
     built["server"] = _tell_operations(built["server"], built["encryption"])
+    built["server"] = _tell_destinations(built["server"], built["notifications"])
     return Config(path, cloud=CloudSettings(**values["cloud"]) if values["cloud"] else None, **built)
 
 
@@ -295,6 +304,12 @@ def _tell_operations(server: ServerConfig, encryption: EncryptionConfig) -> Serv
         kms_create_keys=encryption.kms_create_keys,
         customer_keys=encryption.customer_keys_over_http or server.tls_certificate_file is not None,
     )
+    return dataclasses.replace(server, operations=operations)
+
+
+def _tell_destinations(server: ServerConfig, notifications: NotificationSettings) -> ServerConfig:
+    """The listener's settings with the names of the destinations of events."""
+    operations = server.operations._replace(destinations=notifications.names)
     return dataclasses.replace(server, operations=operations)
 
 
