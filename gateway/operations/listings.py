@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import msgspec
+
+from gateway.identity.bucket_access import owner_of_object
 from gateway.operations.context import Context, Owner, find_bucket, find_owner, read_version_id
+from gateway.operations.storage_classes import class_of, is_cold
 from gateway.s3.listing import Listing, Page, VersionListing, bound, list_heads, list_versions, successor
 from gateway.store.document_format import UploadRecord
 from gateway.store.ports import Bucket, Head, ReadView, Version
@@ -42,8 +46,24 @@ class UploadsPage(NamedTuple):
     truncated: bool
 
 
-def _owners(view: ReadView, ids: Iterable[str]) -> dict[str, Owner]:
-    return {user_id: find_owner(view, user_id) for user_id in set(ids)}
+def _owners(view: ReadView, bucket: Bucket, ids: Iterable[str]) -> dict[str, Owner]:
+    """Whose each is, by what its record says: the bucket owner's, unless ACLs count."""
+    return {user_id: find_owner(view, owner_of_object(view, bucket, user_id)) for user_id in set(ids)}
+
+
+def _with_class(view: ReadView, bucket: Bucket, version: Version) -> Version:
+    """A version with the storage class in force, where it got another one later."""
+    storage_class = class_of(version.record, view.version_documents(bucket.uid, version))
+    return version._replace(record=msgspec.structs.replace(version.record, storage_class=storage_class))
+
+
+def _with_classes(view: ReadView, bucket: Bucket, contents: Iterable[tuple[bytes, Head]]) -> list[tuple[bytes, Head]]:
+    found = []
+    for key, head in contents:
+        current = view.current(bucket.uid, key)
+        assert current is not None, "a listed key has a current version"
+        found.append((key, head._replace(storage_class=_with_class(view, bucket, current).record.storage_class)))
+    return found
 
 
 def list_objects(context: Context, name: str, page: Page, *, with_owners: bool) -> ObjectsPage:
@@ -51,7 +71,9 @@ def list_objects(context: Context, name: str, page: Page, *, with_owners: bool) 
     with context.store.view() as view:
         bucket = find_bucket(context, view, name, "ListBucket")
         listing = list_heads(view.scan_heads(bucket.uid, bound(page.prefix)), page)
-        owners = _owners(view, (head.owner for _, head in listing.contents)) if with_owners else {}
+        if is_cold(view, bucket):
+            listing = listing._replace(contents=_with_classes(view, bucket, listing.contents))
+        owners = _owners(view, bucket, (head.owner for _, head in listing.contents)) if with_owners else {}
     return ObjectsPage(bucket, listing, owners)
 
 
@@ -61,7 +83,9 @@ def list_object_versions(context: Context, name: str, page: Page, version_id_mar
     with context.store.view() as view:
         bucket = find_bucket(context, view, name, "ListBucketVersions")
         listing = list_versions(view.scan_versions(bucket.uid, bound(page.prefix)), page, after)
-        owners = _owners(view, (version.record.owner for version in listing.versions))
+        if is_cold(view, bucket):
+            listing = listing._replace(versions=[_with_class(view, bucket, found) for found in listing.versions])
+        owners = _owners(view, bucket, (version.record.owner for version in listing.versions))
     return VersionsPage(bucket, listing, owners)
 
 
@@ -92,7 +116,7 @@ def list_uploads(context: Context, name: str, wanted: UploadsWanted) -> UploadsP
     with context.store.view() as view:
         bucket = find_bucket(context, view, name, "ListBucketMultipartUploads")
         uploads, prefixes, last, truncated = _fold_uploads(view, bucket.uid, wanted)
-        owners = _owners(view, (upload.owner for upload in uploads))
+        owners = {upload.owner: find_owner(view, upload.owner) for upload in uploads}
     next_key, next_id = last if truncated else (b"", "")
     return UploadsPage(uploads, prefixes, owners, next_key, next_id, truncated)
 

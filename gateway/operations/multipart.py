@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
+from gateway.identity.principals import ANONYMOUS_ID
 from gateway.operations.bodies import Body, Received
 from gateway.operations.context import Context, Owner, find_bucket, find_owner, shown_version_id
 from gateway.operations.object_attributes import settle_attributes
@@ -122,7 +123,7 @@ async def create_upload(context: Context, request: CreateRequest) -> UploadRecor
             id=f"{view.now_ms:012x}{secrets.token_hex(18)}",  # listed in the order of their begin
             uid=bucket.uid,
             key=request.key,
-            owner=context.principal.id,
+            owner=context.principal.id or ANONYMOUS_ID,
             initiated_ms=view.now_ms,
             headers=request.headers,
             metadata=request.metadata,

@@ -13,6 +13,7 @@ from gateway.operations.conditions import check_delete
 from gateway.operations.context import Context, find_bucket, read_version_id
 from gateway.operations.notifications import note_event
 from gateway.operations.object_lock import check_lock
+from gateway.operations.written_acl import written_owner
 from gateway.s3.conditions import NO_DELETE_CONDITIONS, DeleteConditions
 from gateway.s3.errors import S3Error
 from gateway.store.object_format import ObjectRecord
@@ -65,7 +66,8 @@ def remove_in(
         view.remove_version(bucket.uid, deletion.key, NULL)
         return Deleted()
     extra = note_event(context, view, bucket, "DeleteMarkerCreated")
-    marker = ObjectRecord(marker=True, modified_ms=view.now_ms, owner=context.principal.id, extra=extra)
+    owner = written_owner(view, bucket, context.principal.id, extra)
+    marker = ObjectRecord(marker=True, modified_ms=view.now_ms, owner=owner, extra=extra)
     made = view.put_object(bucket.uid, deletion.key, marker, versioned=bucket.versioning == "Enabled")
     return Deleted(made.id.text, True, True)
 

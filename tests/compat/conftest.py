@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from gateway.http.settings import HttpSettings
 from gateway.operations.context import OperationSettings
+from tests.compat.access_clients import Account, anonymous_client, make_account
 from tests.gateway.http.server import OTHER_KEY, OTHER_SECRET, Server
 from tests.gateway.http.stores import KINDS, opener
 
@@ -62,3 +63,27 @@ def refused() -> Any:
         return response
 
     return check
+
+
+@pytest.fixture(scope="module")
+def ann(server: Server) -> Iterator[Account]:
+    """An account: the owner of buckets in the tests of access."""
+    account = make_account(server, "ann")
+    yield account
+    account.s3.close()
+
+
+@pytest.fixture(scope="module")
+def bob(server: Server) -> Iterator[Account]:
+    """Another account."""
+    account = make_account(server, "bob")
+    yield account
+    account.s3.close()
+
+
+@pytest.fixture(scope="module")
+def nobody(server: Server) -> Iterator[Any]:
+    """A client without credentials."""
+    client = anonymous_client(server)
+    yield client
+    client.close()

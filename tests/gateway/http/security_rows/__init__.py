@@ -1,8 +1,8 @@
 """One good request for every operation: the rows of the security table, a small file a family.
 
 A family adds its operations by a module here with ``ROWS: dict[Operation, Row]`` (and, where its requests need
-something to be there, ``prepare(s3)``, which runs before each test with a client of the owner; what it makes is in the bucket
-``raw`` or in buckets of its own, and the scene's cleaning up finds it). ``collect_rows`` finds the modules by itself.
+something to be there, ``prepare(s3)``, which runs before each test with a client of the owner; what it makes is in the
+bucket ``raw`` or in buckets of its own, and the scene's cleaning up finds it). ``collect_rows`` finds the modules.
 A row's request must succeed when it is signed: its status is what S3 answers then, be it 404 for what is not there.
 """
 
