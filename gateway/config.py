@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from gateway.config_reader import ENVIRONMENT_PREFIX, Check, ConfigError, Problem, Reader, Rule
 from gateway.events.destinations import NotificationSettings, check_authorization, check_destinations
 from gateway.http.settings import KIB, MIB, HttpSettings
+from gateway.operations.lifecycle_settings import LifecycleSettings
 from gateway.s3.ownership import OWNERSHIPS
 from gateway.store.store import StoreSettings
 from replication.settings import CloudSettings, ReplicationSettings
@@ -173,6 +174,7 @@ SECTIONS: Final[Mapping[str, type]] = {
     "store": StoreSettings,
     "encryption": EncryptionConfig,
     "notifications": NotificationSettings,
+    "lifecycle": LifecycleSettings,
     "log": LogConfig,
 }
 
@@ -219,6 +221,8 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("store", "write_budget_bytes"): Rule(16 * MIB, 1 << 36),
     ("store", "chunk_cache_bytes"): Rule(0, 1 << 36),
     ("store", "threads"): Rule(1, 64),
+    ("lifecycle", "versions_per_s"): Rule(0, 1 << 30),
+    ("lifecycle", "debug_day_s"): Rule(0, 86_400),
     ("notifications", "destinations"): Rule(check=check_destinations),
     ("notifications", "authorization"): Rule(check=check_authorization),
     ("notifications", "timeout_s"): Rule(0.1, 600),
@@ -242,6 +246,7 @@ class Config:
     log: LogConfig
     encryption: EncryptionConfig = EncryptionConfig()
     notifications: NotificationSettings = field(default_factory=NotificationSettings)
+    lifecycle: LifecycleSettings = field(default_factory=LifecycleSettings)
 
     @property
     def data(self) -> Path:
@@ -293,16 +298,21 @@ def load_config(
     if reader.problems:
         raise ConfigError(reader.problems)
     built = {name: schema(**values[name]) for name, schema in SECTIONS.items() if name != "cloud"}
-    built["server"] = _tell_operations(built["server"], built["encryption"])
+    cloud = CloudSettings(**values["cloud"]) if values["cloud"] else None
+    built["server"] = _tell_operations(built["server"], built["encryption"], built["lifecycle"], cloud)
     built["server"] = _tell_destinations(built["server"], built["notifications"])
-    return Config(path, cloud=CloudSettings(**values["cloud"]) if values["cloud"] else None, **built)
+    return Config(path, cloud=cloud, **built)
 
 
-def _tell_operations(server: ServerConfig, encryption: EncryptionConfig) -> ServerConfig:
+def _tell_operations(
+    server: ServerConfig, encryption: EncryptionConfig, lifecycle: LifecycleSettings, cloud: CloudSettings | None
+) -> ServerConfig:
     """The listener's settings with what its operations are told by other sections."""
     operations = server.operations._replace(
         kms_create_keys=encryption.kms_create_keys,
         customer_keys=encryption.customer_keys_over_http or server.tls_certificate_file is not None,
+        archive=cloud is not None,
+        lifecycle_day_ms=lifecycle.calendar.day_ms,
     )
     return dataclasses.replace(server, operations=operations)
 

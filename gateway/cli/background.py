@@ -1,4 +1,4 @@
-"""The background process of ``skerry serve``: takes back dead space, and replicates if a cloud is configured.
+"""The background process of ``skerry serve``: dead space, lifecycle, and replication if a cloud is configured.
 
 Steps back behind the workers (niced). Started by the supervisor as ``python -m gateway.cli.background``. If it dies,
 the gateway goes on and it is started again; what it does can be stopped anywhere.
@@ -16,6 +16,7 @@ import uvloop
 
 from gateway.cli.child import Orders, read_orders, report_ready, watch_parent
 from gateway.cli.failures import run_reporting
+from gateway.cli.lifecycle_runner import run_lifecycle_forever
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import OpenSite, opened_site
 from gateway.cli.replicator import replicate_forever
@@ -40,19 +41,26 @@ async def _work(orders: Orders) -> None:
         report_ready()
         collecting = asyncio.create_task(site.store.collect(_tell_collection))
         replicating = asyncio.create_task(_replicate(site, stop))
+        expiring = asyncio.create_task(_expire(site, stop))
+        tasks = {collecting, replicating, expiring}
         try:
-            done, _ = await asyncio.wait({collecting, replicating}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (collecting, replicating):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(collecting, replicating, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _replicate(site: OpenSite, stop: asyncio.Event) -> None:
     if site.cloud is not None:
         await replicate_forever(site, stop, patient=True)
+    await stop.wait()
+
+
+async def _expire(site: OpenSite, stop: asyncio.Event) -> None:
+    await run_lifecycle_forever(site, stop)
     await stop.wait()
 
 

@@ -17,6 +17,7 @@ from gateway.cli import (
     conflicts,
     inspect,
     kms,
+    lifecycle,
     rebuild_index,
     replicate,
     restore,
@@ -29,7 +30,10 @@ from gateway.cli import (
 from gateway.cli.failures import run_reporting
 from gateway.cli.outcomes import EXIT_CODES_TEXT, EXIT_FAILED
 
-_COMMANDS = (serve, replicate, status, user, conflicts, sites, verify, rebuild_index, restore, inspect, config_check, kms)
+_COMMANDS = (
+    *(serve, replicate, status, user, conflicts, sites, verify, rebuild_index, restore, inspect, config_check, kms),
+    lifecycle,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -152,6 +152,9 @@ class MemoryView:
     def is_replicated(self, version: Version) -> bool:
         return version.order in self._store.replicated
 
+    def is_replica(self, version: Version) -> bool:
+        return False
+
     # ---- writes, only inside a commit
 
     def _check(self, refs: Sequence[Ref]) -> None:
@@ -317,7 +320,15 @@ class VersionScan:
         self._at = 0
         while self._at < len(self._all) and self._all[self._at].key < key:
             self._at += 1
-        if after is not None:
+        if after is not None and after.vid not in (b"", NULL.vid):  # its clock tells its place, also when it is gone
+            while self._at < len(self._all) and (self._all[self._at].key, self._all[self._at].order[:8]) >= (
+                key,
+                after.vid[:8],
+            ):
+                if self._all[self._at].key != key:
+                    return
+                self._at += 1
+        elif after is not None:
             while self._at < len(self._all) and self._all[self._at].key == key:
                 self._at += 1
                 if self._all[self._at - 1].id == after:
