@@ -16,6 +16,7 @@ from gateway.identity.policy_texts import check_identity_policy
 from gateway.s3.errors import S3Error
 from gateway.s3.policy_document import Policy, parse_policy
 from gateway.s3.query_errors import LimitExceeded, NoSuchEntity
+from gateway.store.identity_format import GroupRecord, decode_identity
 from gateway.store.ports import ReadView, WriteView
 
 ATTACHED_MAX: Final = 20
@@ -103,8 +104,13 @@ def collect_policies(view: ReadView, account: str, *entities: str) -> tuple[Poli
 
 
 def collect_user_policies(view: ReadView, account: str, user_id: str) -> tuple[Policy, ...]:
-    """Everything a user may, its groups' policies among it."""
-    return collect_policies(view, account, user_id, *groups_of(view, user_id))
+    """Everything a user may, its groups' policies among it.
+
+    A group that is gone says nothing, even where another site put somebody into it or attached a policy meanwhile.
+    """
+    there = {decode_identity(GroupRecord, body).id for _, body in view.identities(f"group/{account}/")}
+    groups = [group for group in groups_of(view, user_id) if group in there]
+    return collect_policies(view, account, user_id, *groups)
 
 
 def _parse(document: str) -> Policy:
