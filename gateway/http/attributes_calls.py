@@ -11,6 +11,7 @@ from gateway.operations.context import shown_version_id
 from gateway.operations.objects_get import get_attributes
 from gateway.s3.object_attributes import AttributesFields, parse_attributes_request, render_attributes
 from gateway.s3.routing import Operation
+from gateway.s3.sse_customer import parse_customer_key
 from gateway.s3.times import format_http_date
 
 
@@ -25,6 +26,7 @@ async def get_object_attributes(call: Call) -> web.StreamResponse:
         after=parameters.after,
         count_max=parameters.parts_max,
         with_parts="ObjectParts" in parameters.wanted,
+        customer=parse_customer_key(call.headers),
     )
     bucket, version = page.located.bucket, page.located.version
     record = version.record

@@ -104,7 +104,7 @@ def find_read(call: Call, view: ReadView) -> tuple[GetParameters, Located]:
 
 def object_headers(call: Call, located: Located, parameters: GetParameters) -> dict[str, str]:
     """The headers that GET and HEAD have in common, but for length, range and checksums."""
-    bucket, version, replicated = located[:3]
+    bucket, version, replication = located[:3]
     record = version.record
     headers = {
         "x-amz-request-id": call.request_id,
@@ -123,8 +123,8 @@ def object_headers(call: Call, located: Located, parameters: GetParameters) -> d
         headers["x-amz-version-id"] = version.id.text
     if record.storage_class != "STANDARD":
         headers["x-amz-storage-class"] = record.storage_class
-    if replicated is not None:
-        headers["x-amz-replication-status"] = "COMPLETED" if replicated else "PENDING"
+    if replication:
+        headers["x-amz-replication-status"] = replication
     for describe in READ_DESCRIBERS:
         describe(call, located, headers)
     if parameters.overrides:

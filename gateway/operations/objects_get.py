@@ -30,7 +30,8 @@ from gateway.store.ports import Bucket, ReadView, Store, Version
 
 
 class Located(NamedTuple):
-    """The version a read is of. ``replicated``: None unless asked for; ``not_modified``: the answer is a 304.
+    """The version a read is of. ``replication``: S3's word for where it stands, empty unless asked for;
+    ``not_modified``: the answer is a 304.
 
     ``documents``: what was changed of the version's attributes since it was written (``attribute_of`` reads them);
     ``tag_count``: of its tags, 0 also for who may not read them; ``opening``: the keys to its bytes, where it has an
@@ -39,7 +40,7 @@ class Located(NamedTuple):
 
     bucket: Bucket
     version: Version
-    replicated: bool | None = None
+    replication: str = ""
     not_modified: bool = False
     documents: Mapping[str, bytes] = {}
     tag_count: int = 0
@@ -115,7 +116,7 @@ def locate_in(
     A condition that asks for a 304 is a value (``not_modified``), since that answer carries the object's headers.
     """
     bucket, version = locate_version(context, view, name, key, version_id, operation)
-    replicated = view.is_replicated(version) if replication else None
+    status = _replication_status(view, version) if replication else ""
     opening = open_layer(context, view, version.record, customer, content=content)
     documents = view.version_documents(bucket.uid, version)
     tag_count = 0
@@ -125,8 +126,15 @@ def locate_in(
     try:
         evaluate_read(conditions, version.record.etag, version.record.modified_ms // 1000)
     except NotModified:
-        return Located(bucket, version, replicated, True, documents, tag_count, opening, facts)
-    return Located(bucket, version, replicated, False, documents, tag_count, opening, facts)
+        return Located(bucket, version, status, True, documents, tag_count, opening, facts)
+    return Located(bucket, version, status, False, documents, tag_count, opening, facts)
+
+
+def _replication_status(view: ReadView, version: Version) -> str:
+    """x-amz-replication-status: where the version came from, or whether the cloud has it."""
+    if view.is_replica(version):
+        return "REPLICA"
+    return "COMPLETED" if view.is_replicated(version) else "PENDING"
 
 
 def _count_tags(
@@ -177,13 +185,16 @@ async def get_attributes(
     after: int = 0,
     count_max: int = 1000,
     with_parts: bool = True,
+    customer: CustomerKey | None = None,
 ) -> AttributesPage:
     """GetObjectAttributes: the version and (unless they are not wanted) its parts behind part number ``after``.
 
     Who asks must be allowed to read the object, too, as AWS has it.
     """
     with context.store.view() as view:
-        located = locate_in(context, view, name, key, version_id, operation="GetObjectAttributes")
+        located = locate_in(
+            context, view, name, key, version_id, operation="GetObjectAttributes", customer=customer, content=False
+        )
     if not with_parts:
         return AttributesPage(located, [], 0, False)
     parts = [part for part in await read_part_table(context.store, located.version.record) if part.number > after]

@@ -124,6 +124,9 @@ class ReadView(Protocol):
     def is_replicated(self, version: Version) -> bool:
         """Whether the cloud is verified to have this version: its change and every byte."""
 
+    def is_replica(self, version: Version) -> bool:
+        """Whether another site wrote this version."""
+
 
 class WriteView(ReadView, Protocol):
     """The decision: inside the site's one write transaction. What it writes it reads back at once.

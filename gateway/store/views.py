@@ -178,6 +178,10 @@ class View:
         dot = decode_order(version.order)[1]
         return is_shipped(self.transaction, self._site, self.transaction.load_state(), dot)
 
+    def is_replica(self, version: Version) -> bool:
+        """Whether another site wrote this version."""
+        return decode_order(version.order)[1].site != self._site
+
     # uploads
 
     def upload(self, upload_id: str) -> UploadRecord | None:

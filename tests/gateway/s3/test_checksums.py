@@ -22,6 +22,7 @@ from gateway.s3.checksums import (
     decode_digest,
     default_type,
     encode_digest,
+    extend_etag,
     start_hasher,
 )
 
@@ -104,3 +105,12 @@ def test_digests_are_strict_base64(text):
 @given(text=st.text(max_size=40))
 def test_any_text_is_a_digest_or_none(text):
     assert decode_digest(text, 4) is None or encode_digest(decode_digest(text, 4) or b"") == text
+
+
+def test_the_etag_of_an_append_is_that_of_two_parts_and_goes_on_from_there():
+    one, two = hashlib.md5(b"1").hexdigest(), hashlib.md5(b"2").hexdigest()
+    both = extend_etag(one, two, 2)
+    assert both == compose_etag([one, two])
+    again = extend_etag(both, two, 3)
+    assert again.endswith("-3")
+    assert again[:32] != both[:32]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.s3.errors import InvalidArgument, InvalidRange, S3Error
-from gateway.s3.ranges import parse_copy_range, parse_range
+from gateway.s3.ranges import holds_if_range, parse_copy_range, parse_range
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,21 @@ def test_any_copy_range_is_one_or_a_typed_error(header):
     with suppress(S3Error):
         first, last = parse_copy_range(header, 50)
         assert 0 <= first <= last < 50
+
+
+@pytest.mark.parametrize(
+    ("validator", "holds"),
+    [
+        ('"abc-2"', True),
+        ("abc-2", True),
+        ('W/"abc-2"', False),
+        ('"abc"', False),
+        ("*", False),
+        ("", False),
+        ("Tue, 14 Nov 2023 22:13:20 GMT", True),
+        ("Tue, 14 Nov 2023 22:13:21 GMT", False),
+        ("Tue, 14 Nov 2023 22:13:19 GMT", False),
+    ],
+)
+def test_if_range(validator, holds):
+    assert holds_if_range(validator, "abc-2", 1_700_000_000) is holds

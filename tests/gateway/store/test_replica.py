@@ -168,6 +168,7 @@ async def test_a_pulled_batch_is_applied_once_and_gaps_are_refused(site, other):
         found = view.current(UID, b"k")
         assert found == put
         assert view.is_replicated(found)
+        assert view.is_replica(found)
         assert view.chunk(put.record.content[0].id).refcount == 1
         assert site.open_pages(view.chunk).read_chunk(put.record.content[0].id) == b"from b"
     assert replica.pulled() == {batch.origin: batch.position}
@@ -202,6 +203,7 @@ async def test_is_replicated_follows_the_cursor(site):
     await replica_of(site).record_shipped(LogPosition(1, 1), [])
     with site.view() as view:
         assert (view.is_replicated(one), view.is_replicated(two)) == (True, False)
+        assert not view.is_replica(one)
 
 
 def state_of(site: IndexSite):
