@@ -117,9 +117,9 @@ class Gateway:
         """Everything that comes before the handler, which it returns. Raises S3 errors."""
         request = call.request
         method = request.method
-        raw_path, raw_query = split_target(request.raw_path)
-        call.resource = raw_path
         headers = call.raw_headers = fold_headers(request.raw_headers)
+        raw_path, raw_query = split_target(request.raw_path, headers.get("host", ""))
+        call.resource = raw_path
         query = call.query = parse_query(raw_query)
         target = call.target = parse_target(raw_path, headers.get("host", ""), self._hosts)
         if "origin" in headers and target.bucket is not None and method != "OPTIONS":

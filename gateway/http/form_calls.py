@@ -16,6 +16,7 @@ from aiohttp import web
 from gateway.http.calls import Call, CallHandler
 from gateway.http.form_body import FormBody
 from gateway.http.object_writes import written_headers
+from gateway.identity.facts import Facts
 from gateway.operations.context import Context
 from gateway.operations.objects_put import PutRequest, Written, put_object
 from gateway.s3.errors import EntityTooLarge, InvalidAccessKeyId, invalid_argument, not_implemented_header
@@ -82,6 +83,7 @@ async def _store_file(call: Call, body: FormBody, upload: FormUpload, policy: Po
         tags = parse_tagging(upload.tagging.encode(), OBJECT_TAGS_MAX)
         headers["x-amz-tagging"] = encode_tags(tags).decode()
     refuse_unknown(Operation.PutObject, headers)
+    _tell_policies(call, headers)
     parameters = parse_put(headers)
     bytes_max = call.context.settings.put_bytes_max
 
@@ -103,6 +105,14 @@ async def _store_file(call: Call, body: FormBody, upload: FormUpload, policy: Po
     )
     written = await put_object(call.context, request, body)
     return _answer(call, upload, written)
+
+
+def _tell_policies(call: Call, headers: dict[str, str]) -> None:
+    """Let policies with conditions see the fields as the headers they stand for."""
+    told = {name: call.raw_headers[name] for name in ("referer", "user-agent") if name in call.raw_headers}
+    facts = Facts({**told, **headers}, {}, call.request, call.now_s, None, call.settings.region)
+    facts.signed_by = "" if call.context.principal.is_anonymous else "POST"
+    call.context = call.context._replace(facts=facts)
 
 
 def _answer(call: Call, upload: FormUpload, written: Written) -> web.StreamResponse:

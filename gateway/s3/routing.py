@@ -7,7 +7,7 @@ not the plain verb. Unknown query parameters are ignored, as AWS does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -210,11 +210,12 @@ def route(method: str, scope: Scope, query: Mapping[str, str], headers: Mapping[
         names = sorted(found)
         raise invalid_argument(f"Conflicting query string parameters: {', '.join(names)}", "ResourceType", names[0])
     (name,) = found
-    operation = _BY_SUBRESOURCE[scope, name].get(method)
+    operations = _BY_SUBRESOURCE[scope, name]
+    operation = operations.get(method)
     if operation is None:
         if method == "HEAD" and scope is not Scope.SERVICE:
             return _PLAIN[method, scope]
-        raise _refuse_method(method, name)
+        raise _refuse_method(method, name, operations)
     return _choose(operation, query, headers)
 
 
@@ -232,7 +233,7 @@ def _route_plain(method: str, scope: Scope, query: Mapping[str, str], headers: M
         if not headers.get("content-type", "").lower().startswith("multipart/form-data"):
             raise PreconditionFailed(None, Condition="Bucket POST must be of the enclosure-type multipart/form-data")
     elif operation is None:
-        raise _refuse_method(method, scope.value)
+        raise _refuse_method(method, scope.value, [known for known, of in _PLAIN if of is scope])
     return operation
 
 
@@ -250,9 +251,10 @@ def _choose(operation: Operation, query: Mapping[str, str], headers: Mapping[str
     return operation
 
 
-def _refuse_method(method: str, resource: str) -> S3Error:
-    """MethodNotAllowed as AWS shapes it."""
-    return MethodNotAllowed(None, Method=method, ResourceType=resource.upper())
+def _refuse_method(method: str, resource: str, allowed: Iterable[str]) -> S3Error:
+    """MethodNotAllowed as AWS shapes it; RFC 9110 §15.5.6 wants Allow."""
+    headers = {"Allow": ", ".join(sorted(allowed))}
+    return MethodNotAllowed(None, headers=headers, Method=method, ResourceType=resource.upper())
 
 
 def refuse(operation: Operation) -> S3Error:

@@ -91,7 +91,7 @@ def parse_claim(headers: Mapping[str, str], query: Query, service: str = "s3") -
 
     ``service``: the one whose credential scope is taken.
     """
-    authorization = headers.get("authorization")
+    authorization = headers.get("authorization") or None  # an empty one is nobody's, as with AWS
     params = query.params
     by_query = "X-Amz-Signature" in params or "X-Amz-Algorithm" in params or "X-Amz-Credential" in params
     version_2 = "AWSAccessKeyId" in params and "Signature" in params
@@ -137,10 +137,6 @@ def _parse_header_claim(authorization: str, headers: Mapping[str, str], service:
         timestamp = format_basic(time_s)
     assert timestamp is not None
     access_key, date, region, service = parse_credential(credential, presigned=False, expected=service)
-    if date != timestamp[:8]:
-        raise _malformed(
-            f'Invalid credential date "{date}". This date is not the same as X-Amz-Date: "{timestamp[:8]}"'
-        )
     return Claim(
         access_key,
         date,
@@ -174,9 +170,7 @@ def _parse_query_claim(query: Query, service: str) -> Claim:
         raise AuthorizationQueryParametersError(
             "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\""
         )
-    access_key, date, region, service = parse_credential(
-        params["X-Amz-Credential"], presigned=True, expected=service
-    )
+    access_key, date, region, service = parse_credential(params["X-Amz-Credential"], presigned=True, expected=service)
     if date != timestamp[:8]:
         raise AuthorizationQueryParametersError(
             f'Invalid credential date "{date}". This date is not the same as X-Amz-Date: "{timestamp[:8]}".'
@@ -325,6 +319,10 @@ def verify(
     body was found to hash to, for services whose requests need not name it in a header.
     """
     _check_time(claim, now_s)
+    if claim.date != claim.timestamp[:8]:  # of a presigned request it was checked when it was parsed
+        raise _malformed(
+            f'Invalid credential date "{claim.date}". This date is not the same as X-Amz-Date: "{claim.timestamp[:8]}"'
+        )
     if region is not None and claim.region != region:
         problem = f"the region '{claim.region}' is wrong; expecting '{region}'"
         if claim.presigned:

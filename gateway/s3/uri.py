@@ -109,13 +109,19 @@ def canonicalise_query(query: Query, *, without: str = "") -> str:
     return "&".join([f"{name}={value}" for name, value in encoded])
 
 
-def split_target(target: str) -> tuple[str, str]:
-    """(raw path, raw query) of an HTTP request target in origin form; an absolute form loses scheme and authority."""
+def split_target(target: str, host: str | None = None) -> tuple[str, str]:
+    """(raw path, raw query) of an HTTP request target in origin form; an absolute form loses scheme and authority.
+
+    ``host``: what the Host header says, which an absolute form must not contradict: it names the bucket, and the
+    signature is over it. ``InvalidURI`` otherwise.
+    """
     if not target.startswith("/"):
         scheme, separator, rest = target.partition("://")
         if not separator or scheme.lower() not in ("http", "https"):
             raise InvalidURI
         slash = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
+        if host is not None and rest[:slash].lower() != host.lower():
+            raise InvalidURI
         target = rest[slash:] if rest[slash : slash + 1] == "/" else "/" + rest[slash:]
     path, _, query = target.partition("?")
     return path, query

@@ -166,6 +166,14 @@ def test_targets(target, expected):
     assert split_target(target) == expected
 
 
+def test_an_absolute_target_may_not_contradict_the_host():
+    assert split_target("http://H:1/a?b", "h:1") == ("/a", "b")
+    assert split_target("/a", "h:1") == ("/a", "")
+    for host in ("h", "other", ""):
+        with pytest.raises(InvalidURI):
+            split_target("http://h:1/a", host)
+
+
 @pytest.mark.parametrize("target", ["", "*", "a", "ftp://h/a", "h:443"])
 def test_targets_that_are_none(target):
     with pytest.raises(InvalidURI):
