@@ -5,12 +5,14 @@
 #   make install   only .venv/bin/skerry
 #   make bench     the figures of the README against bare aiohttp, in one run
 #   make demo      two sites, a cloud, a cut link
+#   make compat    real clients and SDKs of other languages against a server: the table client × feature
 #   make fuzz      every parser against a coverage-guided fuzzer; SECONDS_EACH=n for longer
 #   make locks     resolve the dependencies anew (writes requirements*.lock)
 #   make clean     remove the virtual environment and caches; never ./data
 
 SHELL  := /bin/bash
 VENV   := .venv
+COMPAT := .venv-compat
 BIN    := $(VENV)/bin
 DATA   ?= data
 LISTEN ?= 127.0.0.1:9000
@@ -33,6 +35,12 @@ lint: $(VENV)/.developed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# In an environment of its own: client libraries weigh a gigabyte. Drivers are built in $SKERRY_COMPAT_CACHE. The
+# table is written before the outcome is told, so that a cross shows in it too.
+compat: $(COMPAT)/.installed
+	SKERRY_COMPAT_TABLE=tests/compat/TABLE.md $(COMPAT)/bin/python -m pytest tests/compat/clients \
+	  -m "e2e or compat" --override-ini "addopts=--strict-markers --strict-config -ra --import-mode=importlib"
 
 # The targets below exist only where their programs do.
 ifneq ($(wildcard benchmarks/run.py),)
@@ -73,14 +81,21 @@ $(VENV)/.developed: requirements-dev.lock $(VENV)/.installed
 	$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# Both locks from one resolution: the runtime is the developer's set, cut down, so that aiobotocore, boto3 and awscli
+$(COMPAT)/.installed: requirements-compat.lock | $(VENV)/.created
+	$(BIN)/python -m venv $(COMPAT)
+	$(COMPAT)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-compat.lock
+	@touch $@
+
+# All locks from one resolution: the runtime is the developer's set, cut down, so that aiobotocore, boto3 and awscli
 # agree on one botocore.
 locks: $(VENV)/.developed
 	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['dev'], sep='\n')" \
 	  | $(COMPILE) --upgrade --output-file requirements-dev.lock pyproject.toml -
 	$(COMPILE) --upgrade --build-deps-for editable --build-deps-for wheel --constraint requirements-dev.lock \
 	  --output-file requirements.lock pyproject.toml
+	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['compat'], sep='\n')" \
+	  | $(COMPILE) --upgrade --constraint requirements.lock --output-file requirements-compat.lock pyproject.toml -
 	echo atheris | $(COMPILE) --upgrade --no-annotate --output-file requirements-fuzz.lock -
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(COMPAT) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
