@@ -19,6 +19,7 @@ from gateway.http.object_writes import written_headers
 from gateway.identity.facts import Facts
 from gateway.operations.context import Context
 from gateway.operations.objects_put import PutRequest, Written, put_object
+from gateway.s3.checksums import BY_HEADER
 from gateway.s3.errors import EntityTooLarge, InvalidAccessKeyId, invalid_argument, not_implemented_header
 from gateway.s3.form import parse_boundary
 from gateway.s3.form_fields import (
@@ -32,6 +33,7 @@ from gateway.s3.form_fields import (
     verify_form,
 )
 from gateway.s3.headers import refuse_unknown
+from gateway.s3.object_headers import NO_CHECKSUM, ChecksumClaim, parse_upload_checksum
 from gateway.s3.post_policy import NO_POLICY, PostPolicy, check_policy, parse_policy
 from gateway.s3.requests import parse_put
 from gateway.s3.routing import Operation
@@ -82,9 +84,11 @@ async def _store_file(call: Call, body: FormBody, upload: FormUpload, policy: Po
     if upload.tagging:
         tags = parse_tagging(upload.tagging.encode(), OBJECT_TAGS_MAX)
         headers["x-amz-tagging"] = encode_tags(tags).decode()
+    asked = _pop_algorithm(headers)
     refuse_unknown(Operation.PutObject, headers)
     _tell_policies(call, headers)
     parameters = parse_put(headers)
+    claim = parameters.checksum if asked is NO_CHECKSUM or parameters.checksum.value else asked
     bytes_max = call.context.settings.put_bytes_max
 
     def check_size(size: int) -> None:
@@ -92,7 +96,7 @@ async def _store_file(call: Call, body: FormBody, upload: FormUpload, policy: Po
         if size > bytes_max:
             raise EntityTooLarge(None, ProposedSize=size, MaxSizeAllowed=bytes_max)
 
-    body.expect(parameters.content_md5, parameters.checksum, min(bytes_max, policy.bytes_max), check_size)
+    body.expect(parameters.content_md5, claim, min(bytes_max, policy.bytes_max), check_size)
     stored = parameters.stored
     request = PutRequest(
         call.bucket,
@@ -105,6 +109,18 @@ async def _store_file(call: Call, body: FormBody, upload: FormUpload, policy: Po
     )
     written = await put_object(call.context, request, body)
     return _answer(call, upload, written)
+
+
+def _pop_algorithm(headers: dict[str, str]) -> ChecksumClaim:
+    """Which checksum a form wants to be computed, and taken out of ``headers``: PutObject has no such header.
+
+    A value that comes with it must be of that algorithm, as it must with x-amz-sdk-checksum-algorithm.
+    """
+    asked = parse_upload_checksum(headers)
+    name = headers.pop("x-amz-checksum-algorithm", "")
+    if any(header in BY_HEADER for header in headers):
+        headers.setdefault("x-amz-sdk-checksum-algorithm", name)
+    return asked
 
 
 def _tell_policies(call: Call, headers: dict[str, str]) -> None:

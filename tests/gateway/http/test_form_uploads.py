@@ -7,13 +7,16 @@ import json
 import time
 import zlib
 
+import boto3
 import pytest
 import urllib3
 
+from gateway.http.settings import HttpSettings
 from gateway.s3.sigv4 import derive_signing_key, sign_string
 from gateway.s3.times import format_basic
-from tests.gateway.http.raw import build, read_answer
-from tests.gateway.http.server import ACCESS_KEY, OTHER_KEY, OTHER_SECRET, SECRET
+from tests.gateway.http.raw import Raw, build, read_answer
+from tests.gateway.http.server import ACCESS_KEY, OTHER_KEY, OTHER_SECRET, SECRET, Server
+from tests.gateway.http.stores import opener
 
 SOON = "2099-01-01T00:00:00Z"
 
@@ -237,3 +240,101 @@ def test_the_body_is_asked_for_and_may_come_byte_by_byte(server, s3, raw):
             connection.sendall(body[at : at + 1])
         assert read_answer(connection, "POST").status == 204
     assert get(s3, "slow")[1] == b"contents"
+
+
+def allowing(*names):
+    return policy_of(*(["starts-with", f"${name}", ""] for name in names))
+
+
+def test_tags_lock_and_checksum_of_a_form(server, post):
+    client = server.client()
+    client.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+    tags = "<Tagging><TagSet><Tag><Key>a b</Key><Value>c=d</Value></Tag></TagSet></Tagging>"
+    fields = {
+        "tagging": tags,
+        "x-amz-object-lock-mode": "GOVERNANCE",
+        "x-amz-object-lock-retain-until-date": "2099-01-01T00:00:00Z",
+        "x-amz-checksum-algorithm": "SHA256",
+        "Cache-Control": "no-cache",
+    }
+    made = {"expiration": SOON, "conditions": [["starts-with", f"${name}", ""] for name in (*fields, "key", "bucket")]}
+    assert post([("key", "k"), *fields.items(), *sign_v4(made)], path="/locked").status == 204
+    assert client.get_object_tagging(Bucket="locked", Key="k")["TagSet"] == [{"Key": "a b", "Value": "c=d"}]
+    assert client.get_object_retention(Bucket="locked", Key="k")["Retention"]["Mode"] == "GOVERNANCE"
+    head = client.head_object(Bucket="locked", Key="k", ChecksumMode="ENABLED")
+    assert head["ChecksumSHA256"] == base64.b64encode(hashlib.sha256(b"contents").digest()).decode()
+    assert head["CacheControl"] == "no-cache"
+    version = head["VersionId"]
+    client.delete_object(Bucket="locked", Key="k", VersionId=version, BypassGovernanceRetention=True)
+    client.delete_bucket(Bucket="locked")
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("tagging", "<Tagging>", "MalformedXML"),
+        ("x-amz-storage-class", "NOPE", "InvalidStorageClass"),
+        ("acl", "nope", "InvalidArgument"),
+        ("acl", "public-read", "AccessControlListNotSupported"),
+        ("x-amz-meta-a", "x" * 3000, "MetadataTooLarge"),
+        ("x-amz-meta-a", "b\r\nset-cookie: c", "InvalidArgument"),
+        ("x-amz-meta-a b", "c", "InvalidArgument"),
+        ("x-amz-unheard-of", "c", "NotImplemented"),
+        ("x-amz-decoded-content-length", "8", "NotImplemented"),
+        ("x-amz-copy-source", "/raw/k", "NotImplemented"),
+        ("x-amz-checksum-algorithm", "MD4", "InvalidRequest"),
+        ("x-amz-checksum-crc32", "x", "InvalidRequest"),
+        ("content-md5", "x", "InvalidDigest"),
+        ("key", "x" * 1025, "KeyTooLongError"),
+    ],
+)
+def test_what_a_field_may_not_say(server, post, name, value, code):
+    fields = {"key": "k", name: value}
+    assert post([*fields.items(), *sign_v4(allowing(name))]).code == code
+    assert server.keys("raw") == []
+
+
+def test_nobodys_forms_go_where_everybody_may_write(server, post):
+    client = server.client()
+    client.create_bucket(Bucket="open")
+    client.delete_public_access_block(Bucket="open")
+    allow = {"Effect": "Allow", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::open/in/*"}
+    client.put_bucket_policy(Bucket="open", Policy=json.dumps({"Version": "2012-10-17", "Statement": [allow]}))
+    assert post([("key", "in/k"), ("anything", "else")], path="/open").status == 204
+    assert post([("key", "out/k")], path="/open").code == "AccessDenied"
+    assert server.keys("open") == ["in/k"]
+    client.delete_object(Bucket="open", Key="in/k")
+    client.delete_bucket(Bucket="open")
+    client.close()
+
+
+def test_temporary_credentials_sign_forms_with_their_token(server, s3, post):
+    sts = boto3.client(
+        "sts",
+        endpoint_url=server.endpoint,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET,
+        region_name="us-east-1",
+    )
+    made = sts.get_session_token()["Credentials"]
+    sts.close()
+    key, secret, token = made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"]
+    conditions = policy_of({"x-amz-security-token": token})
+    signed = [("key", "k"), *sign_v4(conditions, access_key=key, secret=secret)]
+    assert post([*signed, ("x-amz-security-token", token)]).status == 204
+    assert post(signed).code == "InvalidAccessKeyId"
+    assert post([*signed, ("x-amz-security-token", "x" + token[1:])]).code == "InvalidToken"
+
+
+def test_old_signatures_can_be_switched_off(tmp_path):
+    with Server(opener("memory", tmp_path), HttpSettings(signature_v2_forms=False)) as server:
+        client = server.client()
+        client.create_bucket(Bucket="raw")
+        client.close()
+        raw = Raw(server.port)
+        for sign, status in ((sign_v2, 400), (sign_v4, 204)):
+            content_type, body = encode_form([("key", "k"), *sign(policy_of())])
+            head = {"host": raw.host, "content-type": content_type}
+            answer = raw.send(build("POST", "/raw", head, body), "POST")
+            assert (answer.status, answer.code) == (status, "InvalidRequest" if status == 400 else "")
