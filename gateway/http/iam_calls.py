@@ -1,4 +1,5 @@
 """The door of IAM and STS: ``POST /`` with a form, verified by the hash of its body, run, answered in their XML.
+Parameters may stand in the query string instead, as presigned calls have them.
 
 Stands beside the S3 handlers: ``app`` hands over what ``is_query_call`` says is one, before it is routed as S3. The
 order is: body (bounded) → parameters → service and action → credential scope of that service, principal, signature →
@@ -44,6 +45,7 @@ from gateway.s3.query_protocol import (
     BODY_BYTES_MAX,
     FORM,
     IAM,
+    SERVICES,
     STS,
     Fields,
     Parameters,
@@ -54,6 +56,7 @@ from gateway.s3.query_protocol import (
     render_error,
 )
 from gateway.s3.sigv4 import Verified, parse_claim, verify
+from gateway.s3.uri import Query
 from gateway.store.ports import Store, WriteView
 
 _XML: Final = "text/xml"
@@ -73,8 +76,13 @@ ACTIONS: Final[dict[str, dict[str, Action]]] = {
 assert len(ACTIONS[IAM.name]) == sum(len(family) for family in _IAM_FAMILIES), "an action is done twice"
 
 
-def is_query_call(method: str, headers: Mapping[str, str]) -> bool:
-    """Whether a request to the service's root speaks the Query protocol. ``headers``: folded."""
+def is_query_call(method: str, headers: Mapping[str, str], query: Query) -> bool:
+    """Whether a request to the service's root speaks the Query protocol, by a form or (GET, too) by its query string.
+
+    ``headers``: folded.
+    """
+    if query.params and method in ("GET", "POST") and query.params.get("Version") in SERVICES:
+        return "Action" in query.params
     return method == "POST" and headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
 
 
@@ -96,7 +104,7 @@ class IamDoor:
         service = IAM
         try:
             body = await call.body.read_whole(BODY_BYTES_MAX, MalformedInput)
-            parameters = parse_form(body)
+            parameters = parse_form(body or call.query.raw.encode("utf-8", "surrogateescape"))
             service = find_service(parameters)
             name = parameters.find("Action") or ""
             fields = await self._answer(call, service, name, parameters, body)

@@ -334,7 +334,8 @@ def verify(
         raise InvalidToken
     _check_all_signed(claim.signed_headers, headers)
     if claim.presigned:
-        payload_hash = query.params.get("X-Amz-Content-Sha256") or headers.get("x-amz-content-sha256", UNSIGNED_PAYLOAD)
+        said = query.params.get("X-Amz-Content-Sha256") or headers.get("x-amz-content-sha256", UNSIGNED_PAYLOAD)
+        payload_hash = payload_hash or said
         canonical_query = canonicalise_query(query, without="X-Amz-Signature")
     else:
         payload_hash = payload_hash or headers.get("x-amz-content-sha256", "")
