@@ -196,6 +196,8 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("server", "drain_timeout_s"): Rule(0, 3600),
     ("server", "body_budget_bytes"): Rule(8 * MIB, 1 << 36),
     ("server", "document_bytes_max"): Rule(2 * MIB, 64 * MIB),
+    ("server", "log_delivery_s"): Rule(0.05, 86_400),
+    ("server", "log_delivery_bytes"): Rule(1, 8 * MIB),
     ("server", "replication_nice"): Rule(0, 19),
     ("server", "object_ownership_default"): Rule(choices=OWNERSHIPS),
     ("cloud", "bucket"): Rule(check=_check_bucket),

@@ -22,6 +22,7 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.http.access_logs import AccessLogs
 from gateway.http.answers import ReadyAnswer
 from gateway.http.auth import admit
 from gateway.http.body import WindowBudget
@@ -64,6 +65,7 @@ class Gateway:
         self._iam = IamDoor(store, self._principals, settings.region)
         self._hosts = HostNames(settings.domains, settings.website_domains, custom=settings.custom_domains)
         self._budget = WindowBudget(settings.body_budget_bytes)
+        self.logs = AccessLogs(store, settings)
         self._id_prefix = os.urandom(4).hex().upper()
         self._id_count = 0
         self.host_id = b64encode(os.urandom(24)).decode()
@@ -98,8 +100,10 @@ class Gateway:
             raise
         except Exception as error:
             close = not request.content.is_eof() and self._must_close(call)
+            failure = to_s3_error(error, call.request_id)
+            call.error_code = failure.code
             response = answer_error(
-                to_s3_error(error, call.request_id),
+                failure,
                 method=request.method,
                 resource=call.resource,
                 request_id=call.request_id,
@@ -179,6 +183,8 @@ class Gateway:
         if call.request.method == "HEAD":
             sent = 0
         self._metrics.observe(call.operation, status, elapsed_us, received, sent)
+        if self.logs.logged:
+            self.logs.observe(call, status, sent, elapsed_us)
         if self._settings.access_log:
             line = {
                 "time_ms": time.time_ns() // 1_000_000,
@@ -214,6 +220,7 @@ async def serve_gateway(
     server = S3Server(gateway.handle, settings)
     gateway.is_draining = lambda: server.draining
     sweep = asyncio.create_task(server.sweep())
+    logs = asyncio.create_task(gateway.logs.run())
     try:
         listener = await asyncio.get_running_loop().create_server(server, sock=sock, ssl=ssl_context, backlog=1024)
         try:
@@ -225,3 +232,6 @@ async def serve_gateway(
             await server.drain(settings.drain_timeout_s)
     finally:
         sweep.cancel()
+        logs.cancel()
+        await asyncio.gather(logs, return_exceptions=True)
+        await gateway.logs.finish()

@@ -45,6 +45,7 @@ class Call:
         "base_head",
         "budget",
         "context",
+        "error_code",
         "headers",
         "host_id",
         "now_s",
@@ -91,6 +92,7 @@ class Call:
         self.resource = ""
         self.always: dict[str, str] = {}
         self.ok_status = 200
+        self.error_code = ""
         self.read: tuple[GetParameters, Located] | None = None
         self._body: RequestBody | None = None
 

@@ -35,6 +35,8 @@ class HttpSettings:
     body_budget_bytes: int = 64 * MIB  # of bodies being read, all requests of a worker together
     document_bytes_max: int = 2 * MIB  # XML bodies: DeleteObjects and Complete are the large ones
     access_log: bool = False
+    log_delivery_s: float = 300.0  # how long lines of logged buckets wait to become an object
+    log_delivery_bytes: int = MIB  # and how many of them do not wait
     object_ownership_default: str = ENFORCED  # of buckets whose creator does not say
     public_access_block_default: bool = True  # new buckets block public access, as AWS's do
     operations: OperationSettings = field(default_factory=OperationSettings)
