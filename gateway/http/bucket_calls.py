@@ -30,11 +30,11 @@ from gateway.s3.routing import Operation
 
 async def create_bucket(call: Call) -> web.StreamResponse:
     """CreateBucket."""
-    location = parse_create_bucket(await call.read_document(body_bytes_max("CreateBucketConfiguration")))
+    asked = parse_create_bucket(await call.read_document(body_bytes_max("CreateBucketConfiguration")))
     lock = parse_lock_enabled(call.headers)
     ownership, acl = parse_ownership_header(call.headers), parse_acl_headers(call.headers)
     bucket = await buckets.create_bucket(
-        call.context, call.bucket, location, object_lock=lock, ownership=ownership, acl=acl
+        call.context, call.bucket, asked.location, object_lock=lock, ownership=ownership, acl=acl, tags=asked.tags
     )
     return call.answer(headers={"Location": "/" + bucket.name})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
@@ -12,6 +13,13 @@ from gateway.s3.documents import body_bytes_max
 from gateway.s3.requests import parse_version_id
 from gateway.s3.routing import Operation
 from gateway.s3.tagging import BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, parse_tagging, render_tagging
+
+
+def _tell_policies(call: Call, tags: Mapping[str, str], prefix: str, names: str) -> None:
+    """The tags a body asks for, as policies may ask of them (``s3:RequestObjectTag/<key>``, ``aws:TagKeys`` …)."""
+    more = call.context.facts.more
+    more[names] = tuple(tags)
+    more.update({f"{prefix}/{key.lower()}": (value,) for key, value in tags.items()})
 
 
 def _version_header(version_id: str) -> dict[str, str]:
@@ -28,6 +36,7 @@ async def put_object_tagging(call: Call) -> web.StreamResponse:
     """PutObjectTagging."""
     version_id = parse_version_id(call.query.params)
     tags = parse_tagging(await call.read_document(body_bytes_max("Tagging")), OBJECT_TAGS_MAX)
+    _tell_policies(call, tags, "s3:requestobjecttag", "s3:requestobjecttagkeys")
     shown = await object_tags.put_object_tags(call.context, call.bucket, call.key, version_id, tags)
     return call.answer(headers=_version_header(shown))
 
@@ -47,6 +56,7 @@ async def get_bucket_tagging(call: Call) -> web.StreamResponse:
 async def put_bucket_tagging(call: Call) -> web.StreamResponse:
     """PutBucketTagging."""
     tags = parse_tagging(await call.read_document(body_bytes_max("Tagging")), BUCKET_TAGS_MAX)
+    _tell_policies(call, tags, "aws:requesttag", "aws:tagkeys")
     await object_tags.put_bucket_tags(call.context, call.bucket, tags)
     return call.answer(204)
 

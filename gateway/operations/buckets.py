@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from typing import NamedTuple
 
 from gateway.identity.authorize import authorize
-from gateway.operations.bucket_documents import VERSIONING
+from gateway.operations.bucket_documents import TAGGING, VERSIONING
 from gateway.operations.bucket_ownership import set_first_acl, settle_bucket
 from gateway.operations.context import Context, Owner, find_bucket, find_owner
 from gateway.operations.object_lock import check_versioning, enable_lock
@@ -21,6 +22,7 @@ from gateway.s3.errors import (
     not_implemented_header,
 )
 from gateway.s3.names import check_bucket_name
+from gateway.s3.tagging import encode_tags
 from gateway.store.document_format import BucketRecord
 from gateway.store.ports import Bucket, WriteView
 
@@ -44,15 +46,18 @@ async def create_bucket(
     object_lock: bool = False,
     ownership: str = "",
     acl: AclRequest | None = None,
+    tags: Mapping[str, str] = {},
 ) -> Bucket:
     """Create a bucket owned by the caller; one's own again is ``BucketAlreadyOwnedByYou``, in us-east-1 a success.
 
     ``location`` is the LocationConstraint asked for: empty or this site's region; ``object_lock``: with Object Lock
     (and versioning) from the start; ``ownership``: its object ownership, empty for the site's default; ``acl``: see
-    ``settle_bucket``. Raises ``InvalidBucketName``, ``IllegalLocationConstraintException``, ``BucketAlreadyExists``,
-    ``TooManyBuckets``.
+    ``settle_bucket``; ``tags``: its tags. Raises ``InvalidBucketName``, ``IllegalLocationConstraintException``,
+    ``BucketAlreadyExists``, ``TooManyBuckets``.
     """
     _authorize_creation(context, name, location, object_lock=object_lock, ownership=ownership, acl=acl)
+    if tags:
+        authorize(context.principal, "TagResource", None, facts=context.facts, name=name)
     check_bucket_name(name)
     region = context.settings.region
     if location and location != region:
@@ -78,6 +83,8 @@ async def create_bucket(
         settle_bucket(context, view, made, ownership, acl)
         if object_lock:
             enable_lock(view, made.uid)
+        if tags:
+            view.put_document(made.uid, TAGGING, encode_tags(tags))
         return made
 
     return await context.store.commit(decide)

@@ -20,6 +20,7 @@ from gateway.s3.errors import (
     S3NotImplemented,
 )
 from gateway.s3.requests import PART_NUMBER_MAX
+from gateway.s3.tagging import BUCKET_TAGS_MAX, check_tags, read_tag_list
 
 DELETE_KEYS_MAX: Final = 1000
 
@@ -47,19 +48,28 @@ class CompletedPart(NamedTuple):
     checksums: dict[str, str]
 
 
-def parse_create_bucket(body: bytes) -> str:
-    """The location constraint asked for, empty if none."""
+class NewBucket(NamedTuple):
+    """The CreateBucketConfiguration document: the location constraint, empty if none is asked for, and tags."""
+
+    location: str = ""
+    tags: dict[str, str] = {}
+
+
+def parse_create_bucket(body: bytes) -> NewBucket:
+    """What a bucket is to be made with; an empty body asks for nothing."""
     if not body.strip():
-        return ""
+        return NewBucket()
     constraint = ""
+    tags: dict[str, str] = {}
     document = parse_document(body, "CreateBucketConfiguration")
     for name, child in children(document, "LocationConstraint", "Location", "Bucket", "Tags"):
-        if name != "LocationConstraint":
-            if len(child):
-                raise S3NotImplemented(f"The element {name} of CreateBucketConfiguration is not implemented")
-            continue
-        constraint = text_of(child).strip()
-    return constraint
+        if name == "LocationConstraint":
+            constraint = text_of(child).strip()
+        elif name == "Tags":
+            tags = check_tags(read_tag_list(child), BUCKET_TAGS_MAX)
+        elif len(child):
+            raise S3NotImplemented(f"The element {name} of CreateBucketConfiguration is not implemented")
+    return NewBucket(constraint, tags)
 
 
 def parse_versioning(body: bytes) -> str:

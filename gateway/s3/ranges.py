@@ -37,7 +37,7 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
 
 
 def holds_if_range(validator: str, etag: str, modified_s: int) -> bool:
-    """Whether the range still is one of what the client has (If-Range, RFC 9110 §13.1.5): its ETag, exactly, or its date.
+    """Whether the range still is one of what the client has: If-Range (RFC 9110 §13.1.5) names its ETag or its date.
 
     If not, the whole object is the answer.
     """

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 from urllib.parse import quote_plus
+from xml.etree.ElementTree import Element
 
 from gateway.s3.documents import children, fields_of, parse_document
 from gateway.s3.errors import InvalidTag, MalformedXML, S3Error, escape_text, invalid_argument
@@ -65,15 +66,21 @@ def parse_tagging(body: bytes, count_max: int) -> dict[str, str]:
     for _, tag_set in children(parse_document(body, "Tagging"), "TagSet"):
         if pairs is not None:
             raise MalformedXML
-        pairs = []
-        for _, tag in children(tag_set, "Tag"):
-            fields = fields_of(tag, "Key", "Value")
-            if len(fields) != 2:
-                raise MalformedXML
-            pairs.append((fields["Key"], fields["Value"]))
+        pairs = read_tag_list(tag_set)
     if pairs is None:
         raise MalformedXML
     return check_tags(pairs, count_max)
+
+
+def read_tag_list(element: Element) -> list[tuple[str, str]]:
+    """Keys and values of the Tag elements below ``element``, unchecked."""
+    pairs = []
+    for _, tag in children(element, "Tag"):
+        fields = fields_of(tag, "Key", "Value")
+        if len(fields) != 2:
+            raise MalformedXML
+        pairs.append((fields["Key"], fields["Value"]))
+    return pairs
 
 
 def _bad_header(value: str) -> S3Error:

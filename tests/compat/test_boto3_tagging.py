@@ -1,6 +1,10 @@
 """Tags of objects and buckets by boto3: the verbs, the headers, copies, versions, and what may not be a tag."""
 
+import json
+
 import pytest
+
+from tests.gateway.http.raw import Raw, build
 
 
 def tags_of(s3, bucket, key, **more):
@@ -154,3 +158,55 @@ def test_others_may_not_look_at_tags(s3, other, bucket, refused):
     refused("AccessDenied", 403, other.put_object_tagging, Bucket=bucket, Key="k", Tagging=tag_set({}))
     refused("AccessDenied", 403, other.delete_object_tagging, Bucket=bucket, Key="k")
     refused("AccessDenied", 403, other.get_bucket_tagging, Bucket=bucket)
+
+
+def test_a_bucket_is_created_with_tags(s3, refused):
+    tags = [{"Key": "team", "Value": "a b"}]
+    s3.create_bucket(Bucket="made-with-tags", CreateBucketConfiguration={"Tags": tags})
+    assert s3.get_bucket_tagging(Bucket="made-with-tags")["TagSet"] == tags
+    bad = {"Tags": [{"Key": "aws:x", "Value": ""}]}
+    refused("InvalidTag", 400, s3.create_bucket, Bucket="never-made", CreateBucketConfiguration=bad)
+    refused("404", 404, s3.head_bucket, Bucket="never-made")
+
+
+def allow(s3, bucket, actions, condition=None):
+    statement = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": actions,
+        "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+    }
+    if condition:
+        statement["Condition"] = condition
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+
+
+def test_policies_may_ask_for_the_tags_of_a_body(s3, other, bucket, refused):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"v")
+    s3.delete_public_access_block(Bucket=bucket)
+    only_open = {"StringEquals": {"s3:RequestObjectTag/access": "open"}}
+    allow(s3, bucket, ["s3:PutObjectTagging", "s3:ListBucket"], only_open)
+    call = {"Bucket": bucket, "Key": "k"}
+    refused("AccessDenied", 403, other.put_object_tagging, **call, Tagging=tag_set({"access": "closed"}))
+    other.put_object_tagging(**call, Tagging=tag_set({"access": "open"}))
+    assert tags_of(s3, bucket, "k") == {"access": "open"}
+
+
+def test_a_count_of_tags_is_told_to_who_may_read_them(s3, other, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"v", Tagging="a=1")
+    s3.delete_public_access_block(Bucket=bucket)
+    allow(s3, bucket, ["s3:GetObject"])
+    assert "TagCount" not in other.get_object(Bucket=bucket, Key="k")
+    allow(s3, bucket, ["s3:GetObject", "s3:GetObjectTagging"])
+    assert other.get_object(Bucket=bucket, Key="k")["TagCount"] == 1
+
+
+def test_response_overrides_need_a_signature(server, s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"v")
+    s3.delete_public_access_block(Bucket=bucket)
+    allow(s3, bucket, ["s3:GetObject"])
+    raw = Raw(server.port)
+    plain = raw.send(build("GET", f"/{bucket}/k", {"host": raw.host}))
+    assert (plain.status, plain.body) == (200, b"v")
+    answer = raw.send(build("GET", f"/{bucket}/k?response-content-type=text%2Fhtml", {"host": raw.host}))
+    assert (answer.status, answer.code) == (400, "InvalidRequest")

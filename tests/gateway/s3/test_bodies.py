@@ -19,7 +19,7 @@ from gateway.s3.bodies import (
 )
 from gateway.s3.conditions import NO_DELETE_CONDITIONS, DeleteConditions
 from gateway.s3.documents import BODY_BYTES_MAX
-from gateway.s3.errors import InvalidPartOrder, InvalidRequest, MalformedXML, S3Error, S3NotImplemented
+from gateway.s3.errors import InvalidPartOrder, InvalidRequest, InvalidTag, MalformedXML, S3Error, S3NotImplemented
 
 NS = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 BOMB = b"""<?xml version="1.0"?><!DOCTYPE Delete [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;">]>
@@ -31,10 +31,15 @@ EXTERNAL = (
 
 def test_create_bucket():
     text = "<CreateBucketConfiguration{}><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>"
-    assert parse_create_bucket(text.format(NS).encode()) == "eu-west-1"
-    assert parse_create_bucket(text.format("").encode()) == "eu-west-1"
-    assert parse_create_bucket(b"") == parse_create_bucket(b" \n") == ""
-    assert parse_create_bucket(f"<CreateBucketConfiguration{NS}/>".encode()) == ""
+    assert parse_create_bucket(text.format(NS).encode()) == ("eu-west-1", {})
+    assert parse_create_bucket(text.format("").encode()) == ("eu-west-1", {})
+    assert parse_create_bucket(b"") == parse_create_bucket(b" \n") == ("", {})
+    assert parse_create_bucket(f"<CreateBucketConfiguration{NS}/>".encode()) == ("", {})
+    tag = "<Tags><Tag><Key>k</Key><Value>v</Value></Tag></Tags>"
+    tagged = f"<CreateBucketConfiguration{NS}>{tag}</CreateBucketConfiguration>"
+    assert parse_create_bucket(tagged.encode()) == ("", {"k": "v"})
+    with pytest.raises(InvalidTag):
+        parse_create_bucket(tagged.replace(">k<", ">aws:k<").encode())
     with pytest.raises(S3NotImplemented):
         parse_create_bucket(
             b"<CreateBucketConfiguration><Location><Type>AvailabilityZone</Type></Location></CreateBucketConfiguration>"
