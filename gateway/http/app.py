@@ -131,7 +131,7 @@ class Gateway:
         if target.website and method != "OPTIONS":
             call.operation = Operation.HeadObject if method == "HEAD" else Operation.GetObject
             return self._admit_own_door(call, serve_website)
-        if target.bucket is None and is_query_call(method, headers):
+        if target.bucket is None and is_query_call(method, headers, query):
             return self._iam.admit(call)
         operation = call.operation = route(method, scope_of(target), query.params, headers)
         handler = HANDLERS.get(operation)
