@@ -168,6 +168,7 @@ _NONE: Final[frozenset[str]] = frozenset()
 # Headers of which Skerry does only these values.
 _VALUES: Final[dict[str, frozenset[str]]] = {
     "x-amz-request-payer": frozenset({"requester"}),
+    "x-amz-optional-object-attributes": frozenset({"RestoreStatus"}),
 }
 
 

@@ -65,7 +65,7 @@ def decode_header_text(value: str) -> str:
 
 def parse_system_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The system headers to keep, as sent; ``aws-chunked`` is a transfer matter and leaves Content-Encoding."""
-    kept = {name: decode_header_text(headers[name]) for name in SYSTEM_HEADERS if name in headers}
+    kept = {name: decode_header_text(headers[name]) for name in SYSTEM_HEADERS if headers.get(name)}
     encoding = kept.get("content-encoding")
     if encoding is not None and "aws-chunked" in encoding.lower():
         codings = [coding.strip() for coding in encoding.split(",")]
