@@ -19,6 +19,7 @@ from gateway.s3.uri import QUERY_PAIRS_MAX, decode_percent
 FORM: Final = "application/x-www-form-urlencoded"
 BODY_BYTES_MAX: Final = 1 << 20
 MEMBERS_MAX: Final = 200
+_NOT_XML: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _MEMBER: Final = re.compile(r"([1-9][0-9]{0,4})(?:\.(.+))?")
 
 
@@ -176,8 +177,13 @@ def render_error(service: Service, error: S3Error, request_id: str) -> bytes:
     side = "Sender" if error.status < 500 else "Receiver"
     return (
         f'<ErrorResponse xmlns="{service.namespace}"><Error><Type>{side}</Type><Code>{error.code}</Code>'
-        f"<Message>{escape_text(error.text)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
+        f"<Message>{_escape(error.text)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
     ).encode()
+
+
+def _escape(text: str) -> str:
+    """Text for XML content; what XML 1.0 cannot hold (only echoes of wrong requests have it) is a question mark."""
+    return escape_text(_NOT_XML.sub("?", text))
 
 
 def _render_fields(fields: Fields) -> str:
@@ -190,13 +196,12 @@ def _render_value(value: Value) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):
-        return escape_text(value)
+        return _escape(value)
     if value is None:
         return ""
     if isinstance(value, Entries):
         return "".join(
-            f"<entry><key>{escape_text(key)}</key><value>{number}</value></entry>"
-            for key, number in value.values.items()
+            f"<entry><key>{_escape(key)}</key><value>{number}</value></entry>" for key, number in value.values.items()
         )
     if isinstance(value, Mapping):
         return _render_fields(value)
