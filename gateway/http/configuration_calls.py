@@ -40,6 +40,7 @@ from gateway.s3.routing import Operation
 
 async def put_accelerate(call: Call) -> web.StreamResponse:
     """PutBucketAccelerateConfiguration."""
+    get_bucket(call.context, call.bucket, "PutBucketAccelerateConfiguration")
     body = parse_accelerate(await call.read_document(body_bytes_max("AccelerateConfiguration")), call.bucket)
     await put_document(call.context, call.bucket, "PutBucketAccelerateConfiguration", ACCELERATE, body)
     return call.answer()
@@ -53,8 +54,8 @@ async def get_accelerate(call: Call) -> web.StreamResponse:
 
 async def put_replication(call: Call) -> web.StreamResponse:
     """PutBucketReplication."""
-    body = await call.read_document(body_bytes_max(REPLICATION_ROOT))
     versioning = get_bucket(call.context, call.bucket, "PutBucketReplication").versioning
+    body = await call.read_document(body_bytes_max(REPLICATION_ROOT))
     document = parse_replication(body, versioning)
     await put_document(
         call.context,
@@ -87,6 +88,7 @@ def _named_calls(
     """The four verbs of a kind of configuration."""
 
     async def put_one(call: Call) -> web.StreamResponse:
+        get_bucket(call.context, call.bucket, put.value)
         ident = parse_id(call.query.params)
         body = parse_named(kind, ident, await call.read_document(body_bytes_max(kind.root)))
         await put_named(call.context, call.bucket, put.value, kind.kind, ident, body)

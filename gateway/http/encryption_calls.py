@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.http.calls import Call, CallHandler
 from gateway.operations.bucket_documents import ENCRYPTION
-from gateway.operations.configurations import get_document, put_document
+from gateway.operations.configurations import get_bucket, get_document, put_document
 from gateway.operations.kms_keys import read_key_name
 from gateway.s3.documents import body_bytes_max
 from gateway.s3.encryption import KMS_METHODS
@@ -26,6 +26,7 @@ from gateway.s3.routing import Operation
 
 async def put_encryption(call: Call) -> web.StreamResponse:
     """PutBucketEncryption."""
+    get_bucket(call.context, call.bucket, "PutBucketEncryption")
     body = await call.read_document(body_bytes_max("ServerSideEncryptionConfiguration"))
     encryption = parse_bucket_encryption(body)
     if encryption.method in KMS_METHODS:

@@ -22,8 +22,8 @@ async def put_configuration(call: Call) -> web.StreamResponse:
     skip = call.headers.get(_SKIP, "false").lower()
     if skip not in ("true", "false"):
         raise invalid_argument("The value must be true or false", _SKIP, skip)
-    body = await call.read_document(body_bytes_max(ROOT))
     get_bucket(call.context, call.bucket, "PutBucketNotificationConfiguration")
+    body = await call.read_document(body_bytes_max(ROOT))
     rules = parse_notification(body, None if skip == "true" else call.context.settings.destinations)
     await put_notification(call.context, call.bucket, rules)
     return call.answer()
