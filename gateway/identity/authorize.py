@@ -13,7 +13,7 @@ Decided as AWS decides ("Policy evaluation logic", IAM User Guide; "How Amazon S
 6. Or an ACL allows it, where ACLs count. Objects that are not the bucket owner's obey their ACL alone.
 
 Whatever is not allowed by these is ``AccessDenied``. The owner of a bucket without policy, which nearly every request
-comes from, is let through before any of it: at the cost of one or two cached lookups.
+comes from, is let through before any of it: ``Bucket.is_plain`` is looked up with the bucket.
 """
 
 from __future__ import annotations
@@ -23,9 +23,6 @@ from typing import Final
 
 from gateway.identity.arns import account_id
 from gateway.identity.bucket_access import (
-    ENFORCED_DOCUMENTS,
-    OWNERSHIP,
-    POLICY,
     REQUEST_PAYMENT,
     REQUESTER,
     find_bucket_acl,
@@ -57,10 +54,10 @@ def authorize(
     operation: str,
     bucket: Bucket | None,
     key: bytes = b"",
-    *,
     view: ReadView | None = None,
     facts: Facts = NO_FACTS,
     version_id: str | None = None,
+    *,
     existing: bool = False,
     name: str = "",
 ) -> None:
@@ -77,13 +74,7 @@ def authorize(
         # An account's own user. (A role's session has its account, and the role's id as user id.)
         if bucket is None:
             return
-        is_admin = principal.user.admin
-        is_plain = is_admin or not key or view is None or view.document(bucket.uid, OWNERSHIP) in ENFORCED_DOCUMENTS
-        if (
-            (is_admin or bucket.record.owner == principal.user.id)
-            and is_plain
-            and (view is None or view.document(bucket.uid, POLICY) is None)
-        ):
+        if (bucket.is_plain or view is None) and (principal.user.admin or bucket.record.owner == principal.user.id):
             return
     if bucket is None:
         _authorize_service(principal, operation, facts, name)

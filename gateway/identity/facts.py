@@ -1,7 +1,7 @@
 """What a request says of itself that policies may ask about: address, time, headers, parameters, how it was signed.
 
 Made once a request and read only where a policy has conditions: nothing is computed before it is asked for. What the
-headers do not tell (tags in a body, a location constraint) is put into ``more`` by whoever read it, before it asks.
+headers do not tell (tags in a document, a location constraint) is put into ``more`` by whoever read it, before it asks.
 ``charged`` is the one thing that comes back: the requester pays, and the answer has to say so.
 """
 
@@ -51,10 +51,10 @@ class Connection(Protocol):
 class Facts:
     """``headers``: folded and merged; ``params``: the query's; ``verified`` None: not signed by header or query.
 
-    ``signed_by``: overrides how it was signed ("POST"). ``more``: further values by condition key in lower case.
+    ``signed_by``: overrides how it was signed ("POST").
     """
 
-    __slots__ = ("charged", "connection", "headers", "more", "now_s", "params", "region", "signed_by", "verified")
+    __slots__ = ("_more", "charged", "connection", "headers", "now_s", "params", "region", "signed_by", "verified")
 
     def __init__(
         self,
@@ -73,12 +73,23 @@ class Facts:
         self.region = region
         self.signed_by = ""
         self.charged = False
-        self.more: dict[str, Values] = {}
+        self._more: dict[str, Values] | None = None
+
+    @property
+    def more(self) -> dict[str, Values]:
+        """Further values by condition key (lower case), to be added to; they count before what headers say."""
+        if self._more is None:
+            self._more = {}
+        return self._more
+
+    def tell(self, values: Mapping[str, Values]) -> None:
+        """Add values by condition key (lower case)."""
+        self.more.update(values)
 
     def find(self, key: str) -> Values | None:
         """The values of a condition key (lower case) that are the request's own; None if it has none."""
-        if key in self.more:
-            return self.more[key]
+        if self._more is not None and key in self._more:
+            return self._more[key]
         if key in _PARAMETERS:
             return _one(self.params.get(_PARAMETERS[key]))
         if key in _HEADERS:

@@ -76,7 +76,7 @@ def find_bucket(
     bucket = view.bucket(name)
     if bucket is None:
         raise NoSuchBucket(None, BucketName=name)
-    check_access(context, view, bucket, operation, key, version_id, existing=existing)
+    authorize(context.principal, operation, bucket, key, view, context.facts, version_id, existing=existing)
     if context.expected_owner:
         check_owner(view, bucket, context.expected_owner)
     return bucket
@@ -93,16 +93,7 @@ def check_access(
     existing: bool = False,
 ) -> None:
     """``AccessDenied`` unless the principal may do ``operation`` in a bucket at hand, in the view it was found in."""
-    authorize(
-        context.principal,
-        operation,
-        bucket,
-        key,
-        view=view,
-        facts=context.facts,
-        version_id=version_id,
-        existing=existing,
-    )
+    authorize(context.principal, operation, bucket, key, view, context.facts, version_id, existing=existing)
 
 
 def may_access(

@@ -27,6 +27,7 @@ class Bucket(NamedTuple):
     name: str
     record: BucketRecord
     versioning: str  # "", "Enabled" or "Suspended"
+    is_plain: bool = False  # no policy, no ACLs (BucketOwnerEnforced): what its owner may is no question of documents
 
 
 class Version(NamedTuple):

@@ -27,6 +27,7 @@ from replication.ports import FrameLocation
 
 CACHE_ENTRIES_MAX: Final = 65_536
 _MISSING: Final = object()
+_OWNERS_OWN: Final = (None, b"BucketOwnerEnforced")  # the bucket document "ownership" where ACLs do not count
 Value = TypeVar("Value")
 
 
@@ -231,8 +232,10 @@ class View:
         return [self._with_versioning(bucket) for bucket in found if owner is None or bucket.record.owner == owner]
 
     def _with_versioning(self, bucket: item_rows.NamedBucket) -> Bucket:
-        setting = self.document(bucket.uid, item_rows.VERSIONING)
-        return Bucket(bucket.uid, bucket.name, bucket.record, setting.decode() if setting else "")
+        uid = bucket.uid
+        setting = self.document(uid, item_rows.VERSIONING)
+        is_plain = self.document(uid, "policy") is None and self.document(uid, "ownership") in _OWNERS_OWN
+        return Bucket(uid, bucket.name, bucket.record, setting.decode() if setting else "", is_plain)
 
 
 class ViewContext:
