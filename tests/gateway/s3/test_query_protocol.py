@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from urllib.parse import urlencode
 from xml.etree.ElementTree import fromstring
 
@@ -10,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.s3 import errors
-from gateway.s3.errors import S3Error
 from gateway.s3.query_errors import (
     InvalidAction,
     InvalidClientTokenId,
@@ -35,14 +35,12 @@ NAMESPACE = "{https://iam.amazonaws.com/doc/2010-05-08/}"
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_parameters_or_a_typed_error(body):
-    try:
+    with suppress(MalformedInput, ValidationError, InvalidAction):
         parameters = parse_form(body)
         for read in (parameters.members, parameters.structures, parameters.find, parameters.text):
             read("PolicyArns")
         parameters.number("MaxItems", default=1, minimum=1, maximum=10)
         find_service(parameters)
-    except S3Error as error:
-        assert 400 <= error.status < 500
 
 
 @given(
