@@ -21,6 +21,7 @@ from gateway.operations.context import Context, find_bucket
 from gateway.operations.object_attributes import carried_attributes
 from gateway.operations.object_encryption import find_wanted
 from gateway.operations.objects_put import PutRequest, Written, place_record, put_object
+from gateway.operations.storage_classes import check_active
 from gateway.s3.attributes import NO_ATTRIBUTES
 from gateway.s3.checksums import ALGORITHMS, FULL_OBJECT, combine_checksums, extend_etag
 from gateway.s3.encryption import find_seal
@@ -105,6 +106,7 @@ def _look(context: Context, view: ReadView, request: AppendRequest) -> _Seen:
         raise InvalidWriteOffset
     if put.metadata or put.attributes._replace(sse=None) != NO_ATTRIBUTES:
         raise InvalidRequest("Metadata, tags, ACL and lock of an object cannot be changed by appending to it.")
+    check_active(view, bucket, current)
     _check_encryption(context, view, bucket, put, record)
     if _count_parts(record) >= context.settings.parts_max:
         raise TooManyParts
