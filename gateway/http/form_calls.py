@@ -17,12 +17,12 @@ from gateway.http.calls import Call, CallHandler
 from gateway.http.form_body import FormBody
 from gateway.http.object_writes import written_headers
 from gateway.identity.facts import Facts
-from gateway.operations.context import Context
 from gateway.operations.objects_put import PutRequest, Written, put_object
 from gateway.s3.checksums import BY_HEADER
 from gateway.s3.errors import EntityTooLarge, InvalidAccessKeyId, invalid_argument, not_implemented_header
 from gateway.s3.form import parse_boundary
 from gateway.s3.form_fields import (
+    FormClaim,
     FormUpload,
     expand_fields,
     parse_form,
@@ -57,17 +57,15 @@ async def post_object(call: Call) -> web.StreamResponse:
         raw_fields, filename = await body.read_fields()
         fields = expand_fields(raw_fields, filename)
         parse_form_key(fields)
-        call.context, policy = _admit_form(call, fields)
-        return await _store_file(call, body, parse_form(fields), policy)
+        claim = parse_form_claim(fields)
+        policy = NO_POLICY if claim is None else _admit_form(call, fields, claim)
+        return await _store_file(call, body, parse_form(fields), policy, 0 if claim is None else claim.version)
     finally:
         await body.close()
 
 
-def _admit_form(call: Call, fields: dict[str, str]) -> tuple[Context, PostPolicy]:
-    """Who a form is from, and the policy its fields satisfy. Raises S3 errors."""
-    claim = parse_form_claim(fields)
-    if claim is None:
-        return call.context, NO_POLICY
+def _admit_form(call: Call, fields: dict[str, str], claim: FormClaim) -> PostPolicy:
+    """Let the call be its signer's; return the policy its fields satisfy. Raises S3 errors."""
     with call.context.store.view() as view:
         principal = call.principals.find(view, claim.access_key, claim.session_token, call.now_s)
     if principal is None:
@@ -75,18 +73,21 @@ def _admit_form(call: Call, fields: dict[str, str]) -> tuple[Context, PostPolicy
     verify_form(claim, principal.access_key.secret, version_2=call.settings.signature_v2_forms)
     policy = parse_policy(claim.policy)
     check_policy(policy, fields, call.bucket, call.now_s * 1000)
-    return call.context._replace(principal=principal), policy
+    call.context = call.context._replace(principal=principal)
+    return policy
 
 
-async def _store_file(call: Call, body: FormBody, upload: FormUpload, policy: PostPolicy) -> web.StreamResponse:
-    """Put the form's file, and answer as the form asks."""
+async def _store_file(
+    call: Call, body: FormBody, upload: FormUpload, policy: PostPolicy, version: int
+) -> web.StreamResponse:
+    """Put the form's file, and answer as the form asks. ``version``: of the signature, 0 for nobody's."""
     headers = {name: call.raw_headers[name] for name in _PRECONDITIONS if name in call.raw_headers} | upload.headers
     if upload.tagging:
         tags = parse_tagging(upload.tagging.encode(), OBJECT_TAGS_MAX)
         headers["x-amz-tagging"] = encode_tags(tags).decode()
     asked = _pop_algorithm(headers)
     refuse_unknown(Operation.PutObject, headers)
-    _tell_policies(call, headers)
+    _tell_policies(call, headers, version)
     parameters = parse_put(headers)
     claim = parameters.checksum if asked is NO_CHECKSUM or parameters.checksum.value else asked
     bytes_max = call.context.settings.put_bytes_max
@@ -123,11 +124,15 @@ def _pop_algorithm(headers: dict[str, str]) -> ChecksumClaim:
     return asked
 
 
-def _tell_policies(call: Call, headers: dict[str, str]) -> None:
-    """Let policies with conditions see the fields as the headers they stand for."""
-    told = {name: call.raw_headers[name] for name in ("referer", "user-agent") if name in call.raw_headers}
-    facts = Facts({**told, **headers}, {}, call.request, call.now_s, None, call.settings.region)
-    facts.signed_by = "" if call.context.principal.is_anonymous else "POST"
+def _tell_policies(call: Call, headers: dict[str, str], version: int) -> None:
+    """Let policies with conditions see the fields as the headers they stand for; ``version``: of the signature."""
+    told = dict(headers)
+    told.update({name: call.raw_headers[name] for name in ("referer", "user-agent") if name in call.raw_headers})
+    facts = Facts(told, {}, call.request, call.now_s, None, call.settings.region)
+    if version:
+        facts.signed_by = "POST"
+    if version == 2:
+        facts.more["s3:signatureversion"] = ("AWS",)
     call.context = call.context._replace(facts=facts)
 
 
