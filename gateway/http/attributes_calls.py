@@ -37,7 +37,7 @@ async def get_object_attributes(call: Call) -> web.StreamResponse:
     fields = AttributesFields(
         record.etag,
         record.size,
-        record.storage_class,
+        page.located.facts.storage_class or record.storage_class,
         record.checksums,
         record.checksum_type,
         record.part_count,
