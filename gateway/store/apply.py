@@ -57,13 +57,18 @@ Relocate = Callable[[FrameName, FramePlace], FramePlace | None]
 
 
 class Applier:
-    """Applies records within one write transaction. ``state`` is the writer's and is changed in place."""
+    """Applies records within one write transaction. ``state`` is the writer's and is changed in place.
 
-    def __init__(self, transaction: Transaction, site: bytes, state: State, open_pages: OpenPages) -> None:
+    ``hold``: see ``ChunkRows``; a batch is written when it is finished.
+    """
+
+    def __init__(
+        self, transaction: Transaction, site: bytes, state: State, open_pages: OpenPages, *, hold: bool = False
+    ) -> None:
         self.transaction = transaction
         self.site = site
         self.state = state
-        self.chunks = ChunkRows(transaction, state, open_pages)
+        self.chunks = ChunkRows(transaction, state, open_pages, hold=hold)
         self.objects = ObjectRows(transaction, state, self.chunks, self.is_applied, self._touch_bucket)
 
         self.relocate: Relocate = lambda name, place: place
@@ -83,7 +88,7 @@ class Applier:
         state.batch_hash = batch_hash
         row = BatchRow(segment, offset, size, first_seq, state.seq + 1 - first_seq, ship_before, time_ms)
         put_batch(self.transaction, state.batch, row, state.incarnation)
-        self.chunks.flush_segments()
+        self.chunks.flush()
         known = read_segment(self.transaction, segment) or SegmentRow(KIND_LOG, 0, 0, 0)
         put_segment(self.transaction, segment, known._replace(length=max(known.length, offset + size)))
         self.transaction.save_state(state)

@@ -45,6 +45,7 @@ from replication.ports import FrameLocation
 
 _OF_THE_FRAME = CHUNK_LOCAL | CHUNK_CONDEMNED | CHUNK_COUNTED | CHUNK_EVICTED
 """Flags that tell of a chunk's local frame, not of the chunk: another frame begins without them."""
+_NOT_HELD = object()
 RELEASE_CHUNK = b"c"
 RELEASE_UPLOAD = b"u"
 
@@ -61,9 +62,17 @@ OpenPages = Callable[[Callable[[bytes], ChunkPlace | None]], PageReader]
 
 
 class ChunkRows:
-    """Chunks within one transaction. ``state`` is the writer's (for numbers of cloud objects)."""
+    """Chunks within one transaction. ``state`` is the writer's (for numbers of cloud objects).
 
-    def __init__(self, transaction: Transaction, state: State, open_pages: OpenPages) -> None:
+    With ``hold`` rows are written by ``flush`` only, each once, however often a batch changes it (a small new
+    object: placed, referenced, counted, given its place in the log); until then nobody else sees them in the table.
+    """
+
+    def __init__(self, transaction: Transaction, state: State, open_pages: OpenPages, *, hold: bool = False) -> None:
+        self._held: dict[bytes, ChunkPlace | None] | None = {} if hold else None
+        self._undo: list[tuple[bytes, object]] = []
+        self._unqueued: set[bytes] = set()
+        self._live_before: dict[tuple[int, int], int] = {}
         self._transaction = transaction
         self._tables = transaction.tables
         self._state = state
@@ -71,15 +80,45 @@ class ChunkRows:
         self.known_children: dict[bytes, tuple[Ref, ...]] = {}
         """What pages list, for those just written: saves reading them back."""
         self.live_delta: dict[tuple[int, int], int] = {}
-        """Bytes that became live (or dead) per (segment, kind); written by ``flush_segments``."""
+        """Bytes that became live (or dead) per (segment, kind); written by ``flush``."""
 
     def get(self, chunk_id: bytes) -> ChunkPlace | None:
         """The row of a chunk."""
+        if self._held is not None and chunk_id in self._held:
+            return self._held[chunk_id]
         return read_chunk(self._transaction, chunk_id)
 
     def put(self, chunk_id: bytes, row: ChunkPlace) -> None:
-        """Write the row of a chunk as it is."""
-        self._transaction.put(self._tables.chunks, chunk_id, encode_chunk(row))
+        """Set the row of a chunk as it is."""
+        if self._held is None:
+            self._transaction.put(self._tables.chunks, chunk_id, encode_chunk(row))
+        else:
+            self._undo.append((chunk_id, self._held.get(chunk_id, _NOT_HELD)))
+            self._held[chunk_id] = row
+
+    def _delete(self, chunk_id: bytes) -> None:
+        if self._held is None:
+            self._transaction.delete(self._tables.chunks, chunk_id)
+        else:
+            self._undo.append((chunk_id, self._held.get(chunk_id, _NOT_HELD)))
+            self._held[chunk_id] = None
+
+    def begin_part(self) -> None:
+        """What follows may be taken back by ``undo_part``, as the transaction's own part is."""
+        self._undo.clear()
+        self._live_before = dict(self.live_delta)
+
+    def undo_part(self) -> None:
+        """Take back what was held since ``begin_part``."""
+        assert self._held is not None
+        for chunk_id, before in reversed(self._undo):
+            if before is _NOT_HELD:
+                del self._held[chunk_id]
+            else:
+                assert before is None or isinstance(before, ChunkPlace)
+                self._held[chunk_id] = before
+        self._undo.clear()
+        self.live_delta = self._live_before
 
     # places
 
@@ -101,6 +140,8 @@ class ChunkRows:
                 row = self.take_away(header.chunk_id, row)
             # The new frame was counted into no backlog yet, whatever was of the one before it.
             refcount, flags = row.refcount, row.flags & ~_OF_THE_FRAME
+        elif not queue:
+            self._unqueued.add(header.chunk_id)
         placed = placed_chunk(header, kind, number, offset, refcount, flags)
         self._add_live(placed, 1)
         self.put(header.chunk_id, placed)
@@ -157,7 +198,10 @@ class ChunkRows:
         if first:
             if row.frame_kind == KIND_PAGE and row.local and not row.flags & CHUNK_HOLDS:
                 self._hold_children(chunk_id, row)
-            self._transaction.delete(self._tables.release, RELEASE_CHUNK + chunk_id)
+            if chunk_id in self._unqueued:  # a new chunk: it cannot wait for the collector
+                self._unqueued.discard(chunk_id)
+            else:
+                self._transaction.delete(self._tables.release, RELEASE_CHUNK + chunk_id)
 
     def reference_all(self, refs: tuple[Ref, ...]) -> None:
         """One more need for each of a record's refs."""
@@ -235,7 +279,7 @@ class ChunkRows:
             self.let_children_go(chunk_id)
         if row.flags & CHUNK_LOCAL:
             self.take_away(chunk_id, row)
-        self._transaction.delete(self._tables.chunks, chunk_id)
+        self._delete(chunk_id)
         return True
 
     # backlog
@@ -279,8 +323,18 @@ class ChunkRows:
 
     # segments
 
-    def flush_segments(self) -> None:
-        """Write what became live or dead into the segments' rows."""
+    def flush(self) -> None:
+        """Write what was held, and what became live or dead into the segments' rows."""
+        if self._held:
+            table = self._tables.chunks
+            for chunk_id in sorted(self._held):
+                held = self._held[chunk_id]
+                if held is not None:
+                    self._transaction.put(table, chunk_id, encode_chunk(held))
+                else:
+                    self._transaction.delete(table, chunk_id)
+            self._held.clear()
+            self._undo.clear()
         for (number, kind), delta in self.live_delta.items():
             if delta:
                 row = read_segment(self._transaction, number) or SegmentRow(kind, 0, SEGMENT_HEADER_SIZE, 0)

@@ -158,7 +158,7 @@ class Committer:
         return outcomes
 
     def _fill(self, transaction: Transaction, taken: list[_Request], outcomes: list[_Outcome]) -> None:
-        applier = Applier(transaction, self._site, transaction.load_state(), self._open_pages)
+        applier = Applier(transaction, self._site, transaction.load_state(), self._open_pages, hold=True)
         batch = _Batch()
         abandoned = take_in_abandoned(applier, self._log, self._shared)
         batch.edited = abandoned.changed
@@ -186,10 +186,11 @@ class Committer:
     ) -> _Outcome:
         """Run one decision in a nested transaction: kept whole or taken back whole."""
         transaction, state = applier.transaction, applier.state
-        saved, live_delta = copy.copy(state), dict(applier.chunks.live_delta)
+        saved = copy.copy(state)
         saw_committed = not batch.records and not batch.edited
         decision = Decision(applier, self._staging, now_ms, self._cache, base_generation)
         transaction.begin_nested()
+        applier.chunks.begin_part()
         try:
             result = request.decide(decision)
         except BaseException as error:
@@ -197,7 +198,7 @@ class Committer:
                 raise
             transaction.end_nested(keep=False)
             restore_state(state, saved)
-            applier.chunks.live_delta = live_delta
+            applier.chunks.undo_part()
             return _Outcome(request, None, error, final=saw_committed)
         transaction.end_nested(keep=True)
         batch.add(decision)
@@ -206,7 +207,7 @@ class Committer:
     def _make_durable(self, transaction: Transaction, applier: Applier, batch: _Batch, now_ms: int) -> None:
         state = applier.state
         if not batch.records:
-            applier.chunks.flush_segments()
+            applier.chunks.flush()
             transaction.save_state(state)
             try:
                 transaction.commit()

@@ -93,6 +93,10 @@ class Decision(View):
             return read()  # staged configuration is nobody else's to see
         return super()._cached(kind, name, read)
 
+    def chunk(self, chunk_id: bytes) -> ChunkPlace | None:
+        """A chunk's row, with what is staged."""
+        return self._chunks.get(chunk_id)
+
     def state(self) -> State:
         """The writer's state, with what is staged. Not to be changed."""
         return self._state

@@ -87,12 +87,12 @@ class ObjectRows:
             self._state.next_key += 1
         added = encode_order(order_hlc, change.dot)
         if change.family == FAMILY_NULL_SLOT:
-            new_nulls, gone, visible = self._merge_null(head, change, added, record)
+            new_nulls, gone, visible = self._merge_null(head, change, added, record, remote)
             role = ROLE_NULL
             head = head._replace(nulls=new_nulls)
             kept = added in new_nulls
         else:
-            kept, gone, visible = self._merge_version(head, vid, change, added, record)
+            kept, gone, visible = self._merge_version(head, vid, change, added, record, remote)
             role = ROLE_VERSION
         if kept:
             row = VersionRow(added, role | (ROW_DEAD if change.dead else 0), vid, b"" if change.dead else change.body)
@@ -112,10 +112,10 @@ class ObjectRows:
     # merging
 
     def _merge_null(
-        self, head: HeadRow, change: Change, added: bytes, record: ObjectRecord | None
+        self, head: HeadRow, change: Change, added: bytes, record: ObjectRecord | None, remote: bool
     ) -> tuple[tuple[bytes, ...], bool, int]:
         """The slot's orders after the change, whether rows went, and by how much the visible rows grew."""
-        entry = merge(self._entry(head.nulls, change), change.entry())
+        entry = merge(self._entry(head.nulls, change, remote), change.entry())
         nulls = tuple([encode_order(write.hlc, write.dot) for write in entry.live])
         if change.dead and change.body == DROP_BODY:
             nulls = tuple([order for order in nulls if order != added])
@@ -128,12 +128,12 @@ class ObjectRows:
         return nulls, bool(gone), visible
 
     def _merge_version(
-        self, head: HeadRow, vid: bytes, change: Change, added: bytes, record: ObjectRecord | None
+        self, head: HeadRow, vid: bytes, change: Change, added: bytes, record: ObjectRecord | None, remote: bool
     ) -> tuple[bool, bool, int]:
         """Whether the change leaves a row, whether others went, and by how much the visible rows grew."""
         rows = list(rows_of_vid(self._transaction, head.key_id, vid))
         orders = tuple(row.order for row in rows)
-        entry = merge(self._entry(orders, change), change.entry())
+        entry = merge(self._entry(orders, change, remote), change.entry())
         left = [encode_order(hlc_of_vid(vid), write.dot) for write in entry.live]
         dead = {row.order for row in rows if row.dead} | ({added} if change.dead else set())
         removed = [order for order in left if order in dead]
@@ -146,10 +146,12 @@ class ObjectRows:
         self._settle_marks(change, {dot for _, dot in map(decode_order, orders)})
         return added in left, bool(gone), visible
 
-    def _entry(self, orders: tuple[bytes, ...], change: Change) -> Entry:
-        """The stored entry, as far as merging needs it: identities of its writes, and a mark naming the change."""
+    def _entry(self, orders: tuple[bytes, ...], change: Change, remote: bool) -> Entry:
+        """The stored entry, as far as merging needs it: identities of its writes, and a mark naming the change (which
+        nobody can have made for a change of our own that is new).
+        """
         writes = [Write(dot, hlc, False, b"") for hlc, dot in map(decode_order, orders)]
-        marked = self._transaction.delete(self._tables.marks, encode_dot(change.dot))
+        marked = remote and self._transaction.delete(self._tables.marks, encode_dot(change.dot))
         return Entry(tuple(writes), frozenset((change.dot,)) if marked else frozenset())
 
     def _settle_marks(self, change: Change, present: set[Dot]) -> None:

@@ -226,7 +226,7 @@ class _Rebuild:
                     missing = [base for base in row.bases if not _is_whole_here(applier.chunks, base)]
                     brought = [self._bring_base(transaction, applier.chunks, base) for base in missing]
                     changed = changed or any(brought)
-            applier.chunks.flush_segments()
+            applier.chunks.flush()
             transaction.save_state(applier.state)
             transaction.commit()
         return changed
@@ -244,7 +244,7 @@ class _Rebuild:
                 if row.refcount and row.local and not all(_is_whole_here(applier.chunks, base) for base in row.bases):
                     applier.chunks.take_away(chunk_id, row)
                     changed = True
-            applier.chunks.flush_segments()
+            applier.chunks.flush()
             transaction.save_state(applier.state)
             transaction.commit()
         return changed
@@ -262,7 +262,7 @@ class _Rebuild:
                     changed = self._place_found(transaction, applier.chunks, chunk_id, row) or changed
                 elif row.refcount and row.frame_kind == KIND_PAGE and not row.flags & CHUNK_HOLDS:
                     changed = applier.chunks.hold_children(chunk_id) or changed
-            applier.chunks.flush_segments()
+            applier.chunks.flush()
             transaction.save_state(applier.state)
             transaction.commit()
         return changed
@@ -276,7 +276,7 @@ class _Rebuild:
             with self._index.begin_write() as transaction:
                 applier = Applier(transaction, self._directory.site, transaction.load_state(), self._open_pages)
                 left = drain_some(transaction, applier.chunks, CHUNKS_AT_ONCE)
-                applier.chunks.flush_segments()
+                applier.chunks.flush()
                 transaction.save_state(applier.state)
                 transaction.commit()
 

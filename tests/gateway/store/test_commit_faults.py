@@ -139,7 +139,7 @@ def test_the_index_failing_in_a_commit_of_its_own_stops_all_writes(site, monkeyp
 
     monkeypatch.setattr(Transaction, "commit", fail)
     with pytest.raises(ReadOnlyStore):
-        site.commit(lambda view: view.edit_index().chunks.flush_segments())
+        site.commit(lambda view: view.edit_index().chunks.flush())
     monkeypatch.undo()
     assert site.shared.read_only
 
