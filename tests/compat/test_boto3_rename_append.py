@@ -242,6 +242,18 @@ def test_an_append_to_a_multipart_object(s3, bucket):
     assert body_of(s3, bucket, "copy") == b"".join(parts) + b"more"
 
 
+def test_an_append_to_a_composite_checksum_leaves_none(s3, bucket):
+    made = s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="CRC32")
+    upload = {"Bucket": bucket, "Key": "k", "UploadId": made["UploadId"]}
+    part = s3.upload_part(**upload, PartNumber=1, Body=b"1")
+    named = {"PartNumber": 1, "ETag": part["ETag"], "ChecksumCRC32": part["ChecksumCRC32"]}
+    done = s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [named]})
+    assert done["ChecksumType"] == "COMPOSITE"
+    put = s3.put_object(Bucket=bucket, Key="k", Body=b"2", WriteOffsetBytes=1)
+    assert "ChecksumType" not in put
+    assert body_of(s3, bucket, "k") == b"12"
+
+
 def test_of_many_appends_at_one_offset_one_wins(server, s3, bucket, refused):
     s3.put_object(Bucket=bucket, Key="log", Body=b"")
 

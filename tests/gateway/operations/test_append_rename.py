@@ -60,6 +60,20 @@ async def test_what_was_replaced_by_as_many_bytes_is_appended_to(context):
     assert await content(context) == b"new!"
 
 
+async def test_what_is_replaced_at_the_last_moment_is_looked_at_again(context, monkeypatch):
+    await put_object(context, PutRequest("bucket", b"k"), Bytes(b"old"))
+    splice = context.store.splice
+
+    async def splice_late(refs):
+        monkeypatch.undo()
+        await put_object(context, PutRequest("bucket", b"k"), Bytes(b"new"))
+        return await splice(refs)
+
+    monkeypatch.setattr(context.store, "splice", splice_late)
+    await append_object(context, append(3), Bytes(b"!"))
+    assert await content(context) == b"new!"
+
+
 async def test_what_is_gone_is_not_appended_to(context):
     await put_object(context, PutRequest("bucket", b"k"), Bytes(b"old"))
 
