@@ -36,6 +36,7 @@ from gateway.identity.principals import Principal
 from gateway.s3.acl import BUCKET_ACTIONS, OBJECT_ACTIONS, decode_acl, default_acl, grants_permission
 from gateway.s3.errors import AccessDenied, MethodNotAllowed
 from gateway.s3.policy_actions import (
+    ON_OWN_UPLOAD,
     OWN_ACCOUNT_ONLY,
     UNLOCKABLE,
     actions_of,
@@ -165,7 +166,7 @@ class Asker:
             allowed = self._is_account or identity.allowed or verdict.direct
         else:
             allowed = self._has_consent(identity) and verdict.allowed and not self._is_restricted()
-        return allowed or self._may_by_acl(action, identity, on_object)
+        return allowed or self._may_by_acl(action, identity, on_object) or self._is_initiator(action, identity)
 
     def ask_session(self, action: str, resource: str) -> Verdict:
         """What narrows the session says; everything is allowed if nothing does."""
@@ -295,6 +296,19 @@ class Asker:
         body = self._attribute(version, "acl")
         acl = decode_acl(body) if body else default_acl(owner)
         return grants_permission(acl, permission, self._principal.id, ignore_public=self._ignores_public())
+
+    def _is_initiator(self, action: str, identity: Verdict) -> bool:
+        """Whether an action is on an upload that the caller's account began: it may see its parts and abort it."""
+        assert self._bucket is not None
+        assert self._view is not None
+        if action not in ON_OWN_UPLOAD or self._principal.is_anonymous or not self._has_consent(identity):
+            return False
+        upload = self._view.upload(self._facts.params.get("uploadId", ""))
+        return upload is not None and (upload.uid, upload.key, upload.owner) == (
+            self._bucket.uid,
+            self._key,
+            self._principal.id,
+        )
 
     def _may_write_by_acl(self) -> bool:
         """Whether the bucket's ACL lets the caller write: then it may say who else sees what it writes."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.s3.acl import Acl, decode_acl, default_acl
+from gateway.s3.errors import MalformedPolicy
 from gateway.s3.ownership import ENFORCED, OBJECT_WRITER
 from gateway.s3.policy_document import Policy, parse_policy
 from gateway.s3.public_access import NOTHING_BLOCKED, PublicAccessBlock, decode_public_access_block
@@ -26,14 +27,20 @@ OWNERSHIP: Final = "ownership"
 ACL: Final = "acl"
 REQUEST_PAYMENT: Final = "request-payment"
 REQUESTER: Final = b"Requester"
+_DENY_ALL: Final = parse_policy(b'{"Statement": {"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*"}}')
 ENFORCED_DOCUMENTS: Final = frozenset({None, ENFORCED.encode()})
 """What the ownership document is where ACLs do not count."""
 
 
 def find_policy(view: ReadView, bucket: Bucket) -> Policy | None:
-    """The bucket's policy, parsed."""
+    """The bucket's policy, parsed. One that this site cannot read (it came from a newer one) denies everything."""
     body = view.document(bucket.uid, POLICY)
-    return None if body is None else parse_policy(body)
+    if body is None:
+        return None
+    try:
+        return parse_policy(body)
+    except MalformedPolicy:
+        return _DENY_ALL
 
 
 def find_ownership(view: ReadView, bucket: Bucket) -> str:

@@ -12,6 +12,7 @@ from gateway.identity.arns import account_of, names_account
 from gateway.identity.bucket_access import POLICY, find_policy, find_public_access_block
 from gateway.identity.policy_evaluation import match_principals
 from gateway.identity.principals import Principal
+from gateway.identity.roles import find_role
 from gateway.operations.context import Context, find_bucket
 from gateway.s3.bucket_policies import parse_bucket_policy
 from gateway.s3.errors import AccessDenied, MalformedPolicy, NoSuchBucketPolicy
@@ -52,7 +53,7 @@ async def put_policy(context: Context, name: str, body: bytes) -> None:
         policy = parse_bucket_policy(body, bucket.name)
         _check_principals(view, policy)
         if find_public_access_block(view, bucket).block_policy and is_public_policy(policy):
-            raise AccessDenied
+            raise AccessDenied("Public policies are blocked by the BlockPublicPolicy setting of the bucket")
         view.put_document(bucket.uid, POLICY, body)
 
     await context.store.commit(decide)
@@ -77,14 +78,17 @@ def _check_principals(view: ReadView, policy: Policy) -> None:
             if kind in ("Federated", "Service"):
                 continue
             users = view.users() if users is None else users
-            if not _exists(users, kind, name):
+            if not _exists(view, users, kind, name):
                 raise MalformedPolicy("Invalid principal in policy", Detail=f'"{kind}" : "{name}"')
 
 
-def _exists(users: Iterable[UserRecord], kind: str, name: str) -> bool:
-    """Whether ``name`` means a user or account; of a role's ARN only the account is looked at."""
+def _exists(view: ReadView, users: Iterable[UserRecord], kind: str, name: str) -> bool:
+    """Whether ``name`` means a user, an account or a role (whatever the session of it)."""
     parts = name.split(":", 5)
-    if len(parts) == 6 and parts[5].startswith(("role/", "assumed-role/")):
-        return any(names_account(parts[4], account_of(user)) for user in users)
+    kind_of, _, rest = parts[5].partition("/") if len(parts) == 6 else ("", "", "")
+    if kind_of in ("role", "assumed-role"):
+        role = rest.rpartition("/")[2] if kind_of == "role" else rest.partition("/")[0]
+        accounts = {account_of(user) for user in users}
+        return any(names_account(parts[4], account) and find_role(view, account, role) for account in accounts)
     wanted = Principals(False, False, ((kind, name),))
     return any(match_principals(wanted, Principal(user, AccessKeyRecord(), account_of(user))) for user in users)

@@ -25,7 +25,7 @@ _HANDED_OVER = "bucket-owner-full-control"
 def refuse_public_acl(view: ReadView, bucket: Bucket, acl: Acl) -> None:
     """``AccessDenied`` for a public ACL in a bucket that blocks those."""
     if is_public_acl(acl) and find_public_access_block(view, bucket).block_acls:
-        raise AccessDenied
+        raise AccessDenied("Public ACLs are blocked by the BlockPublicAcls setting of the bucket")
 
 
 def settle_acl(

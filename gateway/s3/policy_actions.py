@@ -48,6 +48,8 @@ ON_BUCKETS: Final = frozenset(action.lower() for action in _BUCKET_ACTIONS)
 
 UNLOCKABLE: Final = frozenset({"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"})
 """What an account's own user may do in its bucket whatever the policy denies (PutBucketPolicy, API reference)."""
+ON_OWN_UPLOAD: Final = frozenset({"s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"})
+"""What whoever began an upload may do to it (User Guide, "Multipart upload API and permissions")."""
 OWN_ACCOUNT_ONLY: Final = UNLOCKABLE
 """What other accounts are refused with MethodNotAllowed even if the policy allows it to them."""
 _ALSO: Final = {"GetObjectAttributes": ("s3:GetObject",)}

@@ -6,6 +6,7 @@ Stands between ``apply`` and the tables ``items`` and ``names``. The stored entr
 * bucket: observed-remove: live if any sibling is, or if anything visible is left in it (concurrent writes revive it);
   two owners' buckets of one name: the earlier keeps the name, others are called ``<name>--<8 hex of uid>``;
 * document: the greatest order; but among siblings ``versioning``: Enabled wins; ``object-lock``: the greatest body;
+  ``public-access-block``: what either blocks; ``ownership``: BucketOwnerEnforced wins (ACLs off);
 * user, access key: deleted wins, disabled wins;
 * identity (roles, groups, policies, memberships …): deleted wins, else the greatest order.
 """
@@ -46,6 +47,8 @@ CONFIGURATION_FAMILIES: Final = frozenset(
 _FAMILIES: Final = CONFIGURATION_FAMILIES | {FAMILY_NULL_SLOT, FAMILY_VERSION, FAMILY_VERSION_DOCUMENT}
 VERSIONING: Final = "versioning"
 OBJECT_LOCK: Final = "object-lock"
+PUBLIC_ACCESS_BLOCK: Final = "public-access-block"
+OWNERSHIP: Final = "ownership"
 _BUCKET_NAME_MAX: Final = 63
 _SUFFIX: Final = "--"
 _SUFFIX_HEX: Final = 8
@@ -143,6 +146,11 @@ def read_document(transaction: Transaction, uid: bytes, name: str) -> bytes | No
     entry = read_entry(transaction, FAMILY_DOCUMENT, document_item(uid, name))
     if name == VERSIONING and any(write.body == b"Enabled" and not write.dead for write in entry.live):
         return b"Enabled"
+    if name == PUBLIC_ACCESS_BLOCK and len(entry.live) > 1:  # the names of switches: each that is on anywhere is on
+        switches = {switch for write in entry.live if not write.dead for switch in write.body.split(b",")}
+        return b",".join(sorted(switches - {b""})) if any(not write.dead for write in entry.live) else None
+    if name == OWNERSHIP and any(write.body == b"BucketOwnerEnforced" and not write.dead for write in entry.live):
+        return b"BucketOwnerEnforced"
     if name == OBJECT_LOCK:  # its bytes compare as its safety does
         return max([write.body for write in entry.live if not write.dead], default=None)
     newest = winner(entry)

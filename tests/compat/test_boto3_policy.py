@@ -173,7 +173,12 @@ def test_writing_with_tags_and_acls_needs_more(ann, bob, shared, refused):
     refused("AccessDenied", 403, create, Bucket=shared, Key="new", Tagging="a=b")
     upload = create(Bucket=shared, Key="new")["UploadId"]
     part = bob.s3.upload_part(Bucket=shared, Key="new", UploadId=upload, PartNumber=1, Body=b"x")
-    refused("AccessDenied", 403, bob.s3.list_parts, Bucket=shared, Key="new", UploadId=upload)
+    assert len(bob.s3.list_parts(Bucket=shared, Key="new", UploadId=upload)["Parts"]) == 1  # its own upload
+    anns = ann.s3.create_multipart_upload(Bucket=shared, Key="new")["UploadId"]
+    refused("AccessDenied", 403, bob.s3.list_parts, Bucket=shared, Key="new", UploadId=anns)
+    refused("AccessDenied", 403, bob.s3.abort_multipart_upload, Bucket=shared, Key="new", UploadId=anns)
+    doomed = create(Bucket=shared, Key="new")["UploadId"]
+    bob.s3.abort_multipart_upload(Bucket=shared, Key="new", UploadId=doomed)
     parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
     bob.s3.complete_multipart_upload(Bucket=shared, Key="new", UploadId=upload, MultipartUpload=parts)
 

@@ -171,6 +171,27 @@ def test_a_deleted_bucket_comes_back_with_its_documents_if_it_was_written_to_mea
     assert both(sites, lambda view: view.document(UID, "policy")) is None  # made anew: without its old documents
 
 
+def test_public_access_stays_blocked_and_acls_stay_off(sites):
+    a, b = sites
+    for name, ones, others, result in (
+        ("public-access-block", b"BlockPublicAcls", b"IgnorePublicAcls", b"BlockPublicAcls,IgnorePublicAcls"),
+        ("public-access-block", b"BlockPublicAcls", None, b"BlockPublicAcls"),
+        ("public-access-block", b"BlockPublicAcls", b"", b"BlockPublicAcls"),
+        ("ownership", b"BucketOwnerEnforced", b"ObjectWriter", b"BucketOwnerEnforced"),
+        ("ownership", b"BucketOwnerEnforced", None, b"BucketOwnerEnforced"),
+        ("ownership", b"ObjectWriter", b"BucketOwnerPreferred", b"BucketOwnerPreferred"),
+    ):
+        a.commit(lambda view, name=name: view.put_document(UID, name, b"before"))
+        exchange(a, b)
+        a.commit(lambda view, name=name, body=ones: view.put_document(UID, name, body))
+        b.commit(lambda view, name=name, body=others: view.put_document(UID, name, body))  # later, concurrent
+        exchange(a, b)
+        assert both(sites, lambda view, name=name: view.document(UID, name)) == result
+        b.commit(lambda view, name=name: view.put_document(UID, name, None))  # having seen both: on purpose
+        exchange(a, b)
+        assert both(sites, lambda view, name=name: view.document(UID, name)) is None
+
+
 def test_the_safer_value_wins(sites):
     a, b = sites
     a.commit(lambda view: view.put_document(UID, "versioning", b"Enabled"))
