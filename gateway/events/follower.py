@@ -19,13 +19,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from gateway.events.happenings import NOTIFICATION, Happened, read_happening
+from gateway.events.happenings import NOTIFICATION, Happened, read_happenings
 from gateway.events.positions import Position, PositionFile
 from gateway.s3.event_messages import Place, encode_message, encode_test_message, event_record
 from gateway.s3.notification import Rule, decode_notification
 from gateway.store.errors import StoreError
 from gateway.store.ports import Bucket, ReadView
 from replication.change_format import decode_change
+from replication.clock import wall_ms_of
 from replication.ports import Identity
 
 COUNT_MAX: Final = 256
@@ -91,6 +92,7 @@ class Follower:
         self.destination = destination
         self._changes, self._open_view, self._positions = changes, open_view, positions
         self._sender, self._settings, self._clock_ms = sender, settings, clock_ms
+        self._latest_ms = 0
         self._generation = -1
         self._buckets: dict[bytes, Bucket] = {}
         self.given_up = 0
@@ -139,9 +141,13 @@ class Follower:
 
     def _messages(self, data: bytes) -> list[_Message]:
         """What this destination is to be told of a change."""
-        happened = read_happening(decode_change(data))
-        if happened is None:
-            return []
+        change = decode_change(data)
+        # The log is in the order of commits: nothing in it happened before what stands before it.
+        self._latest_ms = min(max(self._latest_ms, wall_ms_of(change.hlc)), self._clock_ms())
+        found = [self._tell(happened) for happened in read_happenings(change)]
+        return [message for messages in found for message in messages]
+
+    def _tell(self, happened: Happened) -> list[_Message]:
         with self._open_view() as view:
             bucket = self._find_bucket(view, happened.uid)
             document = view.document(happened.uid, NOTIFICATION)
@@ -159,11 +165,12 @@ class Follower:
     def _describe(self, happened: Happened, bucket: Bucket, place: Place, rules: Sequence[Rule]) -> list[_Message]:
         happening = happened.happening
         assert happening is not None
+        happening = happening._replace(time_ms=max(happening.time_ms, self._latest_ms))
         if not bucket.versioning:
             happening = happening._replace(version_id="")
         key = happening.key.decode()
         return [
-            _Message(encode_message([event_record(happening, place, rule.id)]), happened.time_ms)
+            _Message(encode_message([event_record(happening, place, rule.id)]), happening.time_ms)
             for rule in rules
             if rule.matches(f"s3:{happening.name}", key)
         ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from gateway.s3.event_messages import EVENT_EXTRA, Happening, decode_facts
+from gateway.s3.event_messages import EVENT_EXTRA, EXPIRED, Happening, decode_facts
 from gateway.store.item_format import (
     FAMILY_DOCUMENT,
     FAMILY_NULL_SLOT,
@@ -27,8 +27,14 @@ from replication.change_format import Change
 from replication.clock import wall_ms_of
 
 NOTIFICATION: Final = "notification"
-_TAGS: Final = "tags"
-_ACL: Final = "acl"
+# Documents of versions: (events when one is set, events when it is removed).
+_DOCUMENTS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "tags": (("ObjectTagging:Put",), ("ObjectTagging:Delete",)),
+    "acl": (("ObjectAcl:Put",), ("ObjectAcl:Put",)),
+    # What is restored can be read at once.
+    "restore": (("ObjectRestore:Post", "ObjectRestore:Completed"), ("ObjectRestore:Delete",)),
+    "storage": (("LifecycleTransition",), ()),
+}
 
 
 class Happened(NamedTuple):
@@ -39,16 +45,21 @@ class Happened(NamedTuple):
     time_ms: int
 
 
-def read_happening(change: Change) -> Happened | None:
-    """What a change means to notifications; None if nothing."""
+def read_happenings(change: Change) -> list[Happened]:
+    """What a change means to notifications, in order."""
+    if change.family == FAMILY_VERSION_DOCUMENT:
+        return _read_document(change)
+    found = _read_one(change)
+    return [] if found is None else [found]
+
+
+def _read_one(change: Change) -> Happened | None:
     if change.family == FAMILY_NULL_SLOT:
         uid, key = split_null_slot(change.item)
         return _read_object(change, uid, key, NULL_VID)
     if change.family == FAMILY_VERSION:
         uid, vid, key = split_version(change.item)
         return _read_object(change, uid, key, vid)
-    if change.family == FAMILY_VERSION_DOCUMENT:
-        return _read_document(change)
     if change.family == FAMILY_DOCUMENT and not change.dead:
         uid, name = split_document(change.item)
         return Happened(uid, None, wall_ms_of(change.hlc)) if name == NOTIFICATION else None
@@ -66,22 +77,19 @@ def _read_object(change: Change, uid: bytes, key: bytes, vid: bytes) -> Happened
         return None
     facts = decode_facts(record.extra[EVENT_EXTRA])
     if record.marker:
-        happening = Happening("ObjectRemoved:DeleteMarkerCreated", time_ms, key, change.hlc, version_id, facts=facts)
+        event = "LifecycleExpiration" if facts.kind == EXPIRED else "ObjectRemoved"
+        time_ms = record.modified_ms
+        happening = Happening(f"{event}:DeleteMarkerCreated", time_ms, key, change.hlc, version_id, facts=facts)
         return Happened(uid, happening, time_ms)
     name = f"ObjectCreated:{facts.kind}"
     happening = Happening(name, record.modified_ms, key, change.hlc, version_id, record.size, record.etag, facts=facts)
     return Happened(uid, happening, record.modified_ms)
 
 
-def _read_document(change: Change) -> Happened | None:
+def _read_document(change: Change) -> list[Happened]:
     uid, vid, key, name = split_version_document(change.item)
     body = change.body[IDENTITY_SIZE:] if vid == NULL_VID else change.body
-    is_removal = change.dead or not body
-    if name == _TAGS:
-        event = "ObjectTagging:Delete" if is_removal else "ObjectTagging:Put"
-    elif name == _ACL:
-        event = "ObjectAcl:Put"
-    else:
-        return None
-    time_ms = wall_ms_of(change.hlc)
-    return Happened(uid, Happening(event, time_ms, key, change.hlc, VersionId(vid).text), time_ms)
+    when_set, when_removed = _DOCUMENTS.get(name, ((), ()))
+    events = when_removed if change.dead or not body else when_set
+    time_ms, version_id = wall_ms_of(change.hlc), VersionId(vid).text
+    return [Happened(uid, Happening(event, time_ms, key, change.hlc, version_id), time_ms) for event in events]

@@ -19,6 +19,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from gateway.operations.lifecycle_facts import find_lifecycle, make_facts
+from gateway.operations.notifications import note_expiry
 from gateway.operations.object_lock import weigh_version
 from gateway.operations.storage_classes import (
     RESTORE,
@@ -203,7 +204,8 @@ class LifecyclePass:
         if action.kind is Kind.TRANSITION:
             self._move(view, bucket, version, action.storage_class, outcome)
         elif action.kind is Kind.EXPIRE and bucket.versioning:
-            marker = ObjectRecord(marker=True, modified_ms=view.now_ms, owner=bucket.record.owner)
+            extra = note_expiry(view, bucket)
+            marker = ObjectRecord(marker=True, modified_ms=view.now_ms, owner=bucket.record.owner, extra=extra)
             if view.expire_version(bucket.uid, version, marker) is not None:
                 outcome.count("expired")
         elif weigh_version(view, bucket.uid, version) is not Verdict.ALLOWED:

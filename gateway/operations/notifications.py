@@ -9,7 +9,7 @@ from __future__ import annotations
 from gateway.operations.bucket_documents import NOTIFICATION
 from gateway.operations.configurations import get_document, put_document
 from gateway.operations.context import Context
-from gateway.s3.event_messages import EVENT_EXTRA, EventFacts, encode_facts
+from gateway.s3.event_messages import EVENT_EXTRA, EXPIRED, EventFacts, encode_facts
 from gateway.s3.notification import Rule, decode_notification, render_notification
 from gateway.store.ports import Bucket, ReadView
 
@@ -35,3 +35,10 @@ def note_event(context: Context, view: ReadView, bucket: Bucket, kind: str) -> d
     if not kind:
         kind = "Post" if facts.signed_by == "POST" else "Put"
     return {EVENT_EXTRA: encode_facts(EventFacts(kind, context.principal.id, context.request_id, address or ""))}
+
+
+def note_expiry(view: ReadView, bucket: Bucket) -> dict[str, bytes]:
+    """The same of a delete marker that a lifecycle rule makes; equal on every site that makes it."""
+    if view.document(bucket.uid, NOTIFICATION) is None:
+        return {}
+    return {EVENT_EXTRA: encode_facts(EventFacts(EXPIRED))}

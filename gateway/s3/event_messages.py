@@ -18,6 +18,10 @@ EVENT_EXTRA: Final = "event"
 """Who wrote a version and how, among its extras; only in buckets with notifications: an ``EventFacts``."""
 
 
+EXPIRED: Final = "Expired"
+"""The kind of a marker that a lifecycle rule made."""
+
+
 class EventFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """How a version came to be. ``kind``: Put, Post, Copy, CompleteMultipartUpload, or of a marker its maker."""
 
