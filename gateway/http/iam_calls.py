@@ -23,6 +23,7 @@ from gateway.identity.facts import Facts
 from gateway.identity.principals import ANONYMOUS, Principal
 from gateway.identity.session_principals import SessionPrincipals
 from gateway.operations import (
+    iam_absent,
     iam_entity_policies,
     iam_groups,
     iam_policies,
@@ -61,6 +62,7 @@ from gateway.store.ports import Store, WriteView
 
 _XML: Final = "text/xml"
 _IAM_FAMILIES: Final = (
+    iam_absent.ACTIONS,
     iam_entity_policies.ACTIONS,
     iam_groups.ACTIONS,
     iam_policies.ACTIONS,
@@ -131,8 +133,16 @@ class IamDoor:
         call.verified = verified
         facts = Facts(call.raw_headers, {}, call.request, call.now_s, verified, self._region)
         request = IamRequest(principal, facts, call.now_s, self._principals.maker)
+        claim = verified.claim
+
+        def decide(view: WriteView) -> Fields | None:
+            current = self._principals.find_now(view, claim.access_key, claim.session_token, call.now_s)
+            if current is None or current.access_key.secret != principal.access_key.secret:
+                raise InvalidClientTokenId  # ended while the request was under way
+            return action.run(request._replace(principal=current), view, parameters)
+
         if action.writes:
-            return await self._store.commit(lambda view: action.run(request, view, parameters))
+            return await self._store.commit(decide)
         with self._store.view() as view:
             return action.run(request, cast("WriteView", view), parameters)
 

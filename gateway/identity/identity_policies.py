@@ -42,10 +42,10 @@ def find_inline(view: ReadView, kind: str, entity: str, name: str) -> str:
 
 def put_inline(view: WriteView, kind: str, entity: str, name: str, document: str) -> None:
     """Set an inline policy. ``MalformedPolicyDocument``, ``LimitExceeded``."""
-    check_identity_policy(document)
     sizes = [len("".join(text.split())) for other, text in inline_policies(view, entity).items() if other != name]
     if sum(sizes) + len("".join(document.split())) > INLINE_CHARACTERS_MAX[kind]:
         raise LimitExceeded(f"Maximum policy size of {INLINE_CHARACTERS_MAX[kind]} bytes exceeded for {kind} {name}")
+    check_identity_policy(document)
     view.put_identity(f"inline/{entity}/{name}", document.encode())
 
 

@@ -80,18 +80,17 @@ def list_policies(view: ReadView, account: str) -> list[ManagedPolicy]:
     return [ManagedPolicy(policy_arn(record), record, False) for record in records]
 
 
-def count_attachments(view: ReadView, account: str, arn: str) -> int:
-    """How many of an account's entities a policy is attached to."""
-    return len(attached_entities(view, account, arn))
-
-
-def attached_entities(view: ReadView, account: str, arn: str) -> list[str]:
-    """Ids of the account's entities that a policy is attached to."""
+def find_attachments(view: ReadView, account: str) -> dict[str, list[str]]:
+    """Ids of the account's entities by the ARN of the policy that is attached to them."""
     ids = {user.id for user in view.users() if (user.account or user.id) == account}
     for kind in ("role", "group"):
         ids |= {msgspec.msgpack.decode(body)[1] for _, body in view.identities(f"{kind}/{account}/")}
-    found = [name.split("/", 2) for name, _ in view.identities("attached/")]
-    return [entity for _, entity, attached in found if attached == arn and entity in ids]
+    found: dict[str, list[str]] = {}
+    for name, _ in view.identities("attached/"):
+        _, entity, arn = name.split("/", 2)
+        if entity in ids:
+            found.setdefault(arn, []).append(entity)
+    return found
 
 
 def create_policy(
@@ -159,7 +158,7 @@ def set_policy_tags(view: WriteView, policy: ManagedPolicy, tags: dict[str, str]
 def delete_policy(view: WriteView, policy: ManagedPolicy) -> None:
     """Remove a policy that is attached to nothing and has one version left."""
     record = _own(policy)
-    if count_attachments(view, record.account, policy.arn):
+    if policy.arn in find_attachments(view, record.account):
         raise DeleteConflict("Cannot delete a policy attached to entities.")
     if len(record.versions) > 1:
         raise DeleteConflict(
@@ -176,9 +175,9 @@ def _own(policy: ManagedPolicy) -> ManagedPolicyRecord:
 
 
 def _check_document(document: str) -> None:
-    check_identity_policy(document)
     if len("".join(document.split())) > DOCUMENT_CHARACTERS_MAX:
         raise LimitExceeded(f"Cannot exceed quota for PolicySize: {DOCUMENT_CHARACTERS_MAX}")
+    check_identity_policy(document)
 
 
 def _item(record: ManagedPolicyRecord) -> str:

@@ -53,9 +53,9 @@ def parse_trust(document: str) -> Policy:
 
 def check_trust(document: str) -> str:
     """``document`` if it is a trust policy of a length IAM takes."""
-    parse_trust(document)
-    if len(document) > TRUST_CHARACTERS_MAX:
+    if len("".join(document.split())) > TRUST_CHARACTERS_MAX:
         raise LimitExceeded(f"Cannot exceed quota for ACLSizePerRole: {TRUST_CHARACTERS_MAX}")
+    parse_trust(document)
     return document
 
 

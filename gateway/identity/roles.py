@@ -6,7 +6,7 @@ not live on in another of its name.
 
 from __future__ import annotations
 
-from gateway.identity.arns import role_arn
+from gateway.identity.arns import account_id, role_arn
 from gateway.identity.identity_policies import attached_policies, inline_policies, remove_all_policies
 from gateway.identity.policy_texts import check_trust
 from gateway.s3.query_errors import DeleteConflict, EntityAlreadyExists
@@ -32,10 +32,12 @@ def find_role(view: ReadView, account: str, name: str) -> RoleRecord | None:
 
 def find_role_by_arn(view: ReadView, arn: str) -> RoleRecord | None:
     """The role with exactly this ARN, in whichever account."""
-    for _, body in view.identities("role/"):
-        role = decode_identity(RoleRecord, body)
-        if arn_of_role(role) == arn:
-            return role
+    number, _, resource = arn.removeprefix("arn:aws:iam::").partition(":")
+    for user in view.users():
+        if not user.account and account_id(user.id) == number:
+            role = find_role(view, user.id, resource.rpartition("/")[2])
+            if role is not None and arn_of_role(role) == arn:
+                return role
     return None
 
 

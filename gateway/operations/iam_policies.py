@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -11,12 +12,11 @@ from gateway.identity.builtin_policies import BUILTIN
 from gateway.identity.groups import list_groups
 from gateway.identity.managed_policies import (
     ManagedPolicy,
-    attached_entities,
-    count_attachments,
     create_policy,
     create_version,
     delete_policy,
     delete_version,
+    find_attachments,
     find_policy,
     list_policies,
     set_default_version,
@@ -54,7 +54,7 @@ def find_named_policy(request: IamRequest, view: ReadView, parameters: Parameter
     return find_policy(view, request.account, arn)
 
 
-def show_policy(view: ReadView, account: str, policy: ManagedPolicy, *, whole: bool = True) -> Fields:
+def show_policy(policy: ManagedPolicy, attachments: Mapping[str, list[str]], *, whole: bool = True) -> Fields:
     """A policy as answers show it; lists leave out description and tags."""
     record = policy.record
     fields: dict[str, Any] = {
@@ -63,7 +63,7 @@ def show_policy(view: ReadView, account: str, policy: ManagedPolicy, *, whole: b
         "Arn": policy.arn,
         "Path": record.path,
         "DefaultVersionId": f"v{record.default}",
-        "AttachmentCount": count_attachments(view, account, policy.arn),
+        "AttachmentCount": len(attachments.get(policy.arn, ())),
         "PermissionsBoundaryUsageCount": 0,
         "IsAttachable": True,
         "CreateDate": shown_time(record.created_ms),
@@ -91,13 +91,13 @@ def create(request: IamRequest, view: WriteView, parameters: Parameters) -> Fiel
     description = parameters.text("Description", default="", size_min=0, size_max=1000)
     document = parameters.text("PolicyDocument", size_max=131_072)
     made = create_policy(view, request.account, name, path, document, description, tags)
-    return {"Policy": show_policy(view, request.account, made)}
+    return {"Policy": show_policy(made, {})}
 
 
 def get(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
     """GetPolicy."""
     policy = find_named_policy(request, view, parameters, "iam:GetPolicy")
-    return {"Policy": show_policy(view, request.account, policy)}
+    return {"Policy": show_policy(policy, find_attachments(view, request.account))}
 
 
 def list_all(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
@@ -112,14 +112,15 @@ def list_all(request: IamRequest, view: ReadView, parameters: Parameters) -> Fie
     found = [policy for policy in found if policy.record.path.startswith(prefix)]
     if parameters.text("PolicyUsageFilter", default="PermissionsPolicy") == "PermissionsBoundary":
         found = []  # nothing is used as a boundary
+    attachments = find_attachments(view, request.account)
     if parameters.flag("OnlyAttached"):
-        found = [policy for policy in found if count_attachments(view, request.account, policy.arn)]
+        found = [policy for policy in found if policy.arn in attachments]
     return show_page(
         parameters,
         "Policies",
         found,
         lambda policy: policy.arn,
-        lambda policy: show_policy(view, request.account, policy, whole=False),
+        lambda policy: show_policy(policy, attachments, whole=False),
     )
 
 
@@ -172,7 +173,7 @@ def list_entities(request: IamRequest, view: ReadView, parameters: Parameters) -
     """ListEntitiesForPolicy: users, groups and roles it is attached to. All on one page."""
     policy = find_named_policy(request, view, parameters, "iam:ListEntitiesForPolicy")
     wanted = parameters.text("EntityFilter", default="")
-    ids = set(attached_entities(view, request.account, policy.arn))
+    ids = set(find_attachments(view, request.account).get(policy.arn, ()))
     users = [user for user in list_account_users(view, request.account) if user.id in ids]
     groups = [group for group in list_groups(view, request.account) if group.id in ids]
     roles = [role for role in list_roles(view, request.account) if role.id in ids]

@@ -419,4 +419,14 @@ def test_credentials_that_are_wrong_are_told_so(connect, user, key, refused):
     wrong = connect("iam", {**key, "SecretAccessKey": "wrong"})
     refused("SignatureDoesNotMatch", 403, wrong.list_users)
     refused("MissingAuthenticationToken", 403, connect("iam", signed=False).list_users)
-    refused("InvalidAction", 400, connect("iam").list_virtual_mfa_devices)
+    refused("InvalidAction", 400, connect("iam").generate_credential_report)
+
+
+def test_what_there_is_none_of(iam, name, user, refused):
+    """What infrastructure tools ask for before they delete something."""
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(trust({"AWS": "*"})))
+    assert iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"] == []
+    assert iam.list_mfa_devices(UserName=user)["MFADevices"] == []
+    assert iam.list_virtual_mfa_devices()["VirtualMFADevices"] == []
+    refused("NoSuchEntity", 404, iam.get_login_profile, UserName=user)
+    refused("NoSuchEntity", 404, iam.list_mfa_devices, UserName=user + "-nobody")
