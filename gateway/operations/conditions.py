@@ -7,6 +7,7 @@ whether a condition that held on this site held in the realm.
 
 from __future__ import annotations
 
+from gateway.operations.context import Context, check_access
 from gateway.s3.conditions import (
     NO_CONDITIONS,
     NO_DELETE_CONDITIONS,
@@ -17,7 +18,7 @@ from gateway.s3.conditions import (
     evaluate_write,
 )
 from gateway.store.object_format import Condition
-from gateway.store.ports import Version
+from gateway.store.ports import Bucket, ReadView, Version
 
 
 def check_write(conditions: Conditions, current: Version | None) -> Condition | None:
@@ -36,6 +37,14 @@ def check_write(conditions: Conditions, current: Version | None) -> Condition | 
     if conditions.if_match is None and conditions.if_none_match is None:
         return None
     return Condition(header, current.order if current is not None else b"")
+
+
+def check_comparison(context: Context, view: ReadView, bucket: Bucket, key: bytes, etag: str | None) -> None:
+    """Comparing an ETag tells of the object: If-Match (but for ``*``) needs ``s3:GetObject``, too (User Guide,
+    "Conditional requests"). ``etag``: the header's value, None without it.
+    """
+    if etag is not None and etag.strip() != "*":
+        check_access(context, view, bucket, "GetObject", key)
 
 
 def check_delete(conditions: DeleteConditions, current: Version | None) -> None:

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from msgspec import structs
 
 from gateway.operations.bodies import Body, Received
-from gateway.operations.conditions import check_write
+from gateway.operations.conditions import check_comparison, check_write
 from gateway.operations.context import Context, find_bucket
 from gateway.operations.object_attributes import carried_attributes
 from gateway.operations.object_encryption import find_wanted
@@ -95,6 +95,7 @@ def _look(context: Context, view: ReadView, request: AppendRequest) -> _Seen:
     """The object to append to, if this request may and can append to it."""
     put = request.put
     bucket = find_bucket(context, view, put.bucket, "PutObject", put.key)
+    check_comparison(context, view, bucket, put.key, put.conditions.if_match)
     current = view.current(bucket.uid, put.key)
     check_write(put.conditions, current)
     if current is None or current.record.marker:

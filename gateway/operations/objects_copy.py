@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from msgspec import structs
 
+from gateway.operations.conditions import check_comparison
 from gateway.operations.context import Context, check_access, find_bucket, shown_version_id
 from gateway.operations.digests import Digester
 from gateway.operations.object_attributes import find_attribute
@@ -115,6 +116,7 @@ async def copy_object(context: Context, request: CopyRequest) -> Copied:
     for _ in range(ATTEMPTS_MAX):
         with context.store.view() as view:
             bucket = find_bucket(context, view, request.target.bucket, "PutObject", request.target.key)
+            check_comparison(context, view, bucket, request.target.key, request.target.conditions.if_match)
             source = locate_source(context, view, request.source)
             opening = open_layer(context, view, source.version.record, request.source.customer)
             wanted = find_wanted(context, view, bucket, request.target.attributes.sse)

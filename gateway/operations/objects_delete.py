@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from gateway.operations.conditions import check_delete
+from gateway.operations.conditions import check_comparison, check_delete
 from gateway.operations.context import Context, find_bucket, read_version_id
 from gateway.operations.notifications import note_event
 from gateway.operations.object_lock import check_lock
@@ -55,6 +55,7 @@ def remove_in(
 ) -> Deleted:
     """The decision of every delete, inside the commit, once it is allowed. ``version``: the one to remove for good."""
     if deletion.conditions is not NO_DELETE_CONDITIONS:
+        check_comparison(context, view, bucket, deletion.key, deletion.conditions.if_match)
         check_delete(deletion.conditions, view.current(bucket.uid, deletion.key))
     if version is not None:
         doomed = view.version(bucket.uid, deletion.key, version)

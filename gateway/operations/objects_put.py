@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gateway.operations.bodies import Body, Received
-from gateway.operations.conditions import check_write
+from gateway.operations.conditions import check_comparison, check_write
 from gateway.operations.context import Context, find_bucket, shown_version_id
 from gateway.operations.lifecycle_facts import find_expiry_of
 from gateway.operations.notifications import note_event
@@ -59,6 +59,7 @@ def check_target(
 ) -> tuple[Bucket, tuple[Ref, ...]]:
     """Early refusal of a write, and the refs of what it would replace (patch bases). Authoritative only in a commit."""
     bucket = find_bucket(context, view, name, operation, key)
+    check_comparison(context, view, bucket, key, conditions.if_match)
     current = view.current(bucket.uid, key)
     check_write(conditions, current)
     return bucket, () if current is None else current.record.content

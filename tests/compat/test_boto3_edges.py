@@ -1,5 +1,6 @@
 """Edges of single objects: storage classes, response overrides, ranges, part numbers, metadata, limits."""
 
+import json
 import os
 import time
 
@@ -220,3 +221,28 @@ def test_dates_of_conditions_are_whole_seconds(s3, bucket, refused):
     assert abs(modified.timestamp() - time.time()) < 60
     refused("304", 304, s3.get_object, Bucket=bucket, Key="k", IfModifiedSince=modified)
     s3.get_object(Bucket=bucket, Key="k", IfUnmodifiedSince=modified)
+
+
+def test_comparing_an_etag_takes_the_right_to_read(server, s3, other, bucket, refused):
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=b"1")["ETag"]
+    s3.delete_public_access_block(Bucket=bucket)
+
+    def allow(*actions):
+        statement = {
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": [f"s3:{action}" for action in actions],
+            "Resource": f"arn:aws:s3:::{bucket}/*",
+        }
+        s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+
+    call = {"Bucket": bucket, "Key": "k", "IfMatch": etag}
+    allow("PutObject", "DeleteObject")
+    other.put_object(Bucket=bucket, Key="new", Body=b"2", IfNoneMatch="*")
+    refused("AccessDenied", 403, other.put_object, **call, Body=b"2")
+    refused("AccessDenied", 403, other.put_object, **call, Body=b"2", WriteOffsetBytes=1)
+    refused("AccessDenied", 403, other.delete_object, **call)
+    allow("PutObject", "DeleteObject", "GetObject")
+    etag = other.put_object(**call, Body=b"2")["ETag"]
+    other.delete_object(**{**call, "IfMatch": etag})
+    assert server.keys(bucket) == ["new"]
