@@ -61,6 +61,9 @@ def test_enforced_ownership_is_the_bucket_owners(ann, bob):
     assert ann.s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"bob's words"
     assert ann.s3.list_objects(Bucket=bucket)["Contents"][0]["Owner"]["ID"] == ann.id
     assert ann.s3.get_object_acl(Bucket=bucket, Key="k")["Owner"]["ID"] == ann.id
+    set_ownership(ann, bucket, "ObjectWriter")  # and remains so
+    assert ann.s3.get_object_acl(Bucket=bucket, Key="k")["Owner"]["ID"] == ann.id
+    assert ann.s3.list_objects(Bucket=bucket)["Contents"][0]["Owner"]["ID"] == ann.id
 
 
 def test_objects_become_the_bucket_owners_when_acls_are_switched_off(ann, bob, refused):

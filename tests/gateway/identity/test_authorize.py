@@ -115,6 +115,10 @@ async def test_other_accounts_users_need_both_sides(asks):
             assert await asks(BOB, key=b"k", policy=[grant(principal)])
     assert not await asks(allowed, key=b"k")
     assert not await asks(allowed, key=b"k", policy=[grant({"AWS": "ann"})])
+    for resource in ("root", "user/bo", "user/bob"):  # somebody else's account, whatever the name
+        elsewhere = [grant({"AWS": f"arn:aws:iam::{account_id('carl')}:{resource}"})]
+        assert not await asks(allowed, key=b"k", policy=elsewhere)
+        assert not await asks(BOB, key=b"k", policy=elsewhere)
 
 
 async def test_denies_reach_everybody(asks):
