@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from tests.compat.clients.drivers import Driver, run_driver
+from tests.compat.clients.features import proves
+from tests.compat.clients.places import DOMAIN, Place, resolve_domain
 from tests.compat.clients.sdk import Checked, SdkRun
 from tests.compat.clients.table import Table
 from tests.compat.clients.trees import Runner
@@ -25,8 +27,6 @@ from tests.support.site import Site
 
 WRITTEN_S = 1_700_000_000
 """Long ago: S3 tells times in whole seconds, and a sync within the second of writing would see newer files."""
-DOMAIN = "s3.localhost"
-"""Buckets are its subdomains; nothing has to resolve it: clients are told to dial loopback."""
 TABLE = Table()
 
 
@@ -97,6 +97,35 @@ def bucket(client: Any) -> str:
     name = f"compat-{uuid.uuid4().hex[:10]}"
     client.create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture(params=["http", pytest.param("https", marks=proves("https"))])
+def place(request: pytest.FixtureRequest) -> Place:
+    """A fresh bucket, over http and over https."""
+    if request.param == "http":
+        return make_place(request.getfixturevalue("site"), None)
+    return make_place(request.getfixturevalue("tls_site"), request.getfixturevalue("authority").root)
+
+
+@pytest.fixture
+def plain_place(site: Site) -> Place:
+    """A fresh bucket over http, for clients that cannot be told of a root to trust."""
+    return make_place(site, None)
+
+
+def make_place(site: Site, root: Path | None) -> Place:
+    """A fresh bucket of ``site``."""
+    boto3 = site.client(verify=str(root) if root else None, signature_version="s3v4")
+    name = f"compat-{uuid.uuid4().hex[:10]}"
+    boto3.create_bucket(Bucket=name)
+    return Place(site, root, boto3, name)
+
+
+@pytest.fixture
+def named(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A place whose buckets can be reached as subdomains from this process."""
+    resolve_domain(monkeypatch)
+    return place
 
 
 @pytest.fixture
