@@ -118,7 +118,7 @@ class Decision(View):
 
     def put_object(self, uid: bytes, key: bytes, record: ObjectRecord, *, versioned: bool) -> Version:
         """A new current version: a fresh version id if ``versioned``, else into the null slot."""
-        head = read_head(self.transaction, uid, key)
+        head = self._applier.objects.find_head(uid, key)
         hlc, dot = self._tick(head.top_hlc if head is not None else 0)
         refs = record.refs()
         self._need(refs)

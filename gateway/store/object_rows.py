@@ -70,6 +70,17 @@ class ObjectRows:
         self._chunks = chunks
         self._is_applied = is_applied
         self._touched = touched
+        self._known: tuple[bytes, HeadRow | None] | None = None
+
+    def find_head(self, uid: bytes, key: bytes) -> HeadRow | None:
+        """The head of a key that is about to be written: ``apply`` will not read it again."""
+        head = read_head(self._transaction, uid, key)
+        self._known = (uid + key, head)
+        return head
+
+    def _take_head(self, uid: bytes, key: bytes) -> HeadRow | None:
+        known, self._known = self._known, None  # what it was read for, or anything else, changes it now
+        return known[1] if known is not None and known[0] == uid + key else read_head(self._transaction, uid, key)
 
     def apply(self, change: Change, *, remote: bool, record: ObjectRecord | None = None) -> None:
         """Merge one NULL_SLOT or VERSION change. ``record``: its decoded body, if at hand."""
@@ -81,7 +92,7 @@ class ObjectRows:
         else:
             uid, vid, key = split_version(change.item)
             order_hlc = hlc_of_vid(vid)
-        head = read_head(self._transaction, uid, key)
+        head = self._take_head(uid, key)
         if head is None:
             head = HeadRow(0, self._state.next_key, 0, 0, 0, NO_ORDER, (), "")
             self._state.next_key += 1
