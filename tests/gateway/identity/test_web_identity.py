@@ -85,6 +85,10 @@ def test_a_token_is_good_until_it_expires_and_a_clock_may_be_a_little_ahead():
     check_claims(token_of(exp=6), PROVIDER, 5)
     with pytest.raises(ExpiredTokenException):
         check_claims(token_of(exp=5), PROVIDER, 5)
+    check_claims(token_of(exp=10**400), PROVIDER, 5)
+    for endless in (float("inf"), float("nan"), True, "9", None):
+        with pytest.raises(InvalidIdentityToken):
+            check_claims(token_of(exp=endless), PROVIDER, 5)
     check_claims(token_of(nbf=60), PROVIDER, 5)
     with pytest.raises(InvalidIdentityToken):
         check_claims(token_of(nbf=66), PROVIDER, 5)
