@@ -125,6 +125,8 @@ def _parse_filter(element: Element) -> Filter:
     parts = list(children(element, "Prefix", "Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan", "And"))
     if not parts:
         return Filter("Filter")
+    if len(parts) == 2:  # clients write an empty prefix beside what they mean; it says nothing
+        parts = [(name, child) for name, child in parts if name != "Prefix" or len(child) or child.text]
     if len(parts) > 1:
         raise MalformedXML
     name, child = parts[0]

@@ -116,6 +116,7 @@ def test_which_small_objects_transition(s3, bucket):
         ("MalformedXML", {"Prefix": "", **EXPIRES}),
         ("MalformedXML", {"Filter": {"Prefix": "a", "ObjectSizeLessThan": 5}, **EXPIRES}),
         ("MalformedXML", {"Filter": {"And": {"Prefix": "a"}}, **EXPIRES}),
+        ("MalformedXML", {"Filter": {"ObjectSizeGreaterThan": 1, "ObjectSizeLessThan": 5}, **EXPIRES}),
         ("InvalidRequest", {"Filter": {"And": {"ObjectSizeGreaterThan": 5, "ObjectSizeLessThan": 5}}, **EXPIRES}),
         (
             "InvalidRequest",
@@ -245,3 +246,8 @@ def test_without_a_cloud_nothing_is_archived(s3, bucket, refused):
     request = {"RestoreRequest": {"Days": 1}}
     refused("InvalidObjectState", 403, s3.restore_object, Bucket=bucket, Key="k", **request)
     refused("NoSuchKey", 404, s3.restore_object, Bucket=bucket, Key="missing", **request)
+
+
+def test_an_empty_prefix_beside_another_condition_says_nothing(s3, bucket):
+    put(s3, bucket, rule(Filter={"Prefix": "", "ObjectSizeLessThan": 5}, **EXPIRES))
+    assert get(s3, bucket) == [rule(Filter={"ObjectSizeLessThan": 5}, **EXPIRES)]
