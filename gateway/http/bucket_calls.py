@@ -25,6 +25,7 @@ from gateway.s3.rendering import (
     render_location,
     render_versioning,
 )
+from gateway.s3.restore_requests import render_restore_status
 from gateway.s3.routing import Operation
 
 
@@ -92,12 +93,24 @@ async def put_versioning(call: Call) -> web.StreamResponse:
     return call.answer()
 
 
+def _restore_elements(call: Call, restored: dict[tuple[bytes, str], int]) -> dict[tuple[bytes, str], str]:
+    """RestoreStatus of a listing's entries, if it is asked for; of the values there is only that one (``headers``)."""
+    if not restored or "x-amz-optional-object-attributes" not in call.headers:
+        return {}
+    now_ms = call.now_s * 1000
+    return {name: render_restore_status(until_ms) for name, until_ms in restored.items() if until_ms > now_ms}
+
+
 async def list_v1(call: Call) -> web.StreamResponse:
     """ListObjects."""
     parameters = list_requests.parse_list_v1(call.query.params)
     page = list_objects(call.context, call.bucket, parameters.page, with_owners=True)
     body = render_list_v1(
-        call.bucket, parameters, cast("Any", page.listing), lambda user_id: shown_owner(page.owners[user_id])
+        call.bucket,
+        parameters,
+        cast("Any", page.listing),
+        lambda user_id: shown_owner(page.owners[user_id]),
+        _restore_elements(call, page.restored),
     )
     return call.answer(headers={"x-amz-bucket-region": buckets.bucket_region(call.context, page.bucket)}, body=body)
 
@@ -107,7 +120,11 @@ async def list_v2(call: Call) -> web.StreamResponse:
     parameters = list_requests.parse_list_v2(call.query.params)
     page = list_objects(call.context, call.bucket, parameters.page, with_owners=parameters.fetch_owner)
     body = render_list_v2(
-        call.bucket, parameters, cast("Any", page.listing), lambda user_id: shown_owner(page.owners[user_id])
+        call.bucket,
+        parameters,
+        cast("Any", page.listing),
+        lambda user_id: shown_owner(page.owners[user_id]),
+        _restore_elements(call, page.restored),
     )
     return call.answer(headers={"x-amz-bucket-region": buckets.bucket_region(call.context, page.bucket)}, body=body)
 
@@ -117,7 +134,11 @@ async def list_versions(call: Call) -> web.StreamResponse:
     parameters = list_requests.parse_list_versions(call.query.params)
     page = list_object_versions(call.context, call.bucket, parameters.page, parameters.version_id_marker)
     body = render_list_versions(
-        call.bucket, parameters, cast("Any", page.listing), lambda user_id: shown_owner(page.owners[user_id])
+        call.bucket,
+        parameters,
+        cast("Any", page.listing),
+        lambda user_id: shown_owner(page.owners[user_id]),
+        _restore_elements(call, page.restored),
     )
     return call.answer(headers={"x-amz-bucket-region": buckets.bucket_region(call.context, page.bucket)}, body=body)
 

@@ -16,13 +16,14 @@ from gateway.operations.objects_rename import RenameRequest, rename_object
 from gateway.s3 import requests
 from gateway.s3.bodies import parse_delete_objects
 from gateway.s3.checksums import ALGORITHMS
+from gateway.s3.delete_result import Deleted, render_delete_objects
 from gateway.s3.documents import body_bytes_max
 from gateway.s3.errors import S3Error
 from gateway.s3.names import check_key
 from gateway.s3.object_headers import require_checksum
 from gateway.s3.object_lock import LOCKED_WITHOUT_CHECKSUM, parse_bypass
 from gateway.s3.rename_requests import parse_rename
-from gateway.s3.rendering import Deleted, render_copy, render_delete_objects
+from gateway.s3.rendering import render_copy
 from gateway.s3.restore_requests import format_expiration
 from gateway.s3.routing import Operation
 

@@ -13,26 +13,30 @@ import msgspec
 
 from gateway.identity.bucket_access import owner_of_object
 from gateway.operations.context import Context, Owner, find_bucket, find_owner, read_version_id
-from gateway.operations.storage_classes import class_of, is_cold
+from gateway.operations.storage_classes import class_of, is_cold, restored_until_ms
 from gateway.s3.listing import Listing, Page, VersionListing, bound, list_heads, list_versions, successor
 from gateway.store.document_format import UploadRecord
 from gateway.store.ports import Bucket, Head, ReadView, Version
 
 
 class ObjectsPage(NamedTuple):
-    """A page of current objects; ``owners`` by user id, of those listed (empty unless asked for)."""
+    """A page of current objects; ``owners`` by user id, of those listed (empty unless asked for); ``restored``: until
+    when the restored among them may be read, unix ms, by key and "".
+    """
 
     bucket: Bucket
     listing: Listing[Head]
     owners: dict[str, Owner]
+    restored: dict[tuple[bytes, str], int] = {}
 
 
 class VersionsPage(NamedTuple):
-    """A page of versions, delete markers and kept losers; ``owners`` by user id."""
+    """A page of versions, delete markers and kept losers; ``owners`` by user id; ``restored`` by key and version id."""
 
     bucket: Bucket
     listing: VersionListing[Version]
     owners: dict[str, Owner]
+    restored: dict[tuple[bytes, str], int] = {}
 
 
 class UploadsPage(NamedTuple):
@@ -57,6 +61,18 @@ def _with_class(view: ReadView, bucket: Bucket, version: Version) -> Version:
     return version._replace(record=msgspec.structs.replace(version.record, storage_class=storage_class))
 
 
+def _find_restored(
+    view: ReadView, bucket: Bucket, versions: Iterable[tuple[tuple[bytes, str], Version | None]]
+) -> dict[tuple[bytes, str], int]:
+    """Which of them were restored from an archive, and until when they may be read."""
+    found = {
+        name: restored_until_ms(view.version_documents(bucket.uid, version))
+        for name, version in versions
+        if version is not None
+    }
+    return {name: until_ms for name, until_ms in found.items() if until_ms}
+
+
 def _with_classes(view: ReadView, bucket: Bucket, contents: Iterable[tuple[bytes, Head]]) -> list[tuple[bytes, Head]]:
     found = []
     for key, head in contents:
@@ -70,11 +86,14 @@ def list_objects(context: Context, name: str, page: Page, *, with_owners: bool) 
     """A page of ListObjects (V1 and V2)."""
     with context.store.view() as view:
         bucket = find_bucket(context, view, name, "ListBucket")
+        restored: dict[tuple[bytes, str], int] = {}
         listing = list_heads(view.scan_heads(bucket.uid, bound(page.prefix)), page)
         if is_cold(view, bucket):
             listing = listing._replace(contents=_with_classes(view, bucket, listing.contents))
+            currents = (((key, ""), view.current(bucket.uid, key)) for key, _ in listing.contents)
+            restored = _find_restored(view, bucket, currents)
         owners = _owners(view, bucket, (head.owner for _, head in listing.contents)) if with_owners else {}
-    return ObjectsPage(bucket, listing, owners)
+    return ObjectsPage(bucket, listing, owners, restored)
 
 
 def list_object_versions(context: Context, name: str, page: Page, version_id_marker: str | None) -> VersionsPage:
@@ -82,11 +101,14 @@ def list_object_versions(context: Context, name: str, page: Page, version_id_mar
     after = read_version_id(version_id_marker) if version_id_marker is not None else None
     with context.store.view() as view:
         bucket = find_bucket(context, view, name, "ListBucketVersions")
+        restored: dict[tuple[bytes, str], int] = {}
         listing = list_versions(view.scan_versions(bucket.uid, bound(page.prefix)), page, after)
         if is_cold(view, bucket):
+            named = (((found.key, found.id.text), found) for found in listing.versions)
+            restored = _find_restored(view, bucket, named)
             listing = listing._replace(versions=[_with_class(view, bucket, found) for found in listing.versions])
         owners = _owners(view, bucket, (version.record.owner for version in listing.versions))
-    return VersionsPage(bucket, listing, owners)
+    return VersionsPage(bucket, listing, owners, restored)
 
 
 class UploadsWanted(NamedTuple):

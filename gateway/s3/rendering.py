@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Protocol
 from urllib.parse import quote_plus
 
 from gateway.s3.checksums import ALGORITHMS
-from gateway.s3.errors import S3Error, escape_text
+from gateway.s3.errors import escape_text
 from gateway.s3.list_requests import ListParameters, ListUploadsParameters, ListVersionsParameters
 from gateway.s3.listing import Listing, VersionListing, encode_token
 from gateway.s3.times import format_iso, format_iso_second
@@ -127,6 +127,9 @@ class VersionFields(Protocol):
 
 Owners = Callable[[str], Owner]
 """Finds the owner to show for a user id."""
+Extras = Mapping[tuple[bytes, str], str]
+"""Further elements (XML) of entries of a listing, by key and version id ("" for current objects)."""
+NO_EXTRAS: Final[Extras] = {}
 
 
 def encode_url(text: str) -> str:
@@ -189,7 +192,10 @@ def _flag(value: bool) -> str:
 
 
 def _write_contents(
-    contents: Iterable[tuple[bytes, HeadFields]], name: Callable[[bytes], str], write_owner: Callable[[str], str] | None
+    contents: Iterable[tuple[bytes, HeadFields]],
+    name: Callable[[bytes], str],
+    write_owner: Callable[[str], str] | None,
+    more: Extras,
 ) -> str:
     """The Contents elements of a listing."""
     tails: dict[tuple[str, str], str] = {}
@@ -206,6 +212,8 @@ def _write_contents(
         kind = kinds.get(head.checksum)
         if kind is None:
             kind = _write_checksum_kind(kinds, head.checksum)
+        if more:
+            kind += more.get((key, ""), "")
         modified = format_iso_second(head.modified_ms // 1000)
         out.append(
             f"<Contents><Key>{name(key)}</Key><LastModified>{modified}</LastModified>"
@@ -214,7 +222,9 @@ def _write_contents(
     return "".join(out)
 
 
-def render_list_v1(bucket: str, parameters: ListParameters, listing: Listing[HeadFields], owners: Owners) -> bytes:
+def render_list_v1(
+    bucket: str, parameters: ListParameters, listing: Listing[HeadFields], owners: Owners, more: Extras = NO_EXTRAS
+) -> bytes:
     """ListBucketResult of ListObjects. NextMarker comes only with a delimiter, as documented."""
     name, text = _namer(parameters.encoding), _texter(parameters.encoding)
     next_marker = name(listing.last) if listing.truncated and parameters.delimiter else ""
@@ -226,12 +236,14 @@ def render_list_v1(bucket: str, parameters: ListParameters, listing: Listing[Hea
         f"{_optional('Delimiter', text(parameters.delimiter))}"
         f"{_optional('EncodingType', 'url' if parameters.encoding else '')}"
         f"<IsTruncated>{_flag(listing.truncated)}</IsTruncated>"
-        f"{_write_contents(listing.contents, name, write_owner)}"
+        f"{_write_contents(listing.contents, name, write_owner, more)}"
         f"{_write_prefixes(listing.prefixes, name)}</ListBucketResult>"
     ).encode()
 
 
-def render_list_v2(bucket: str, parameters: ListParameters, listing: Listing[HeadFields], owners: Owners) -> bytes:
+def render_list_v2(
+    bucket: str, parameters: ListParameters, listing: Listing[HeadFields], owners: Owners, more: Extras = NO_EXTRAS
+) -> bytes:
     """ListBucketResult of ListObjectsV2. Owners only if fetch-owner asked for them."""
     name, text = _namer(parameters.encoding), _texter(parameters.encoding)
     token = encode_token(listing.last, is_prefix=listing.last_is_prefix) if listing.truncated else ""
@@ -247,13 +259,17 @@ def render_list_v2(bucket: str, parameters: ListParameters, listing: Listing[Hea
         f"{_optional('Delimiter', text(parameters.delimiter))}"
         f"{_optional('EncodingType', 'url' if parameters.encoding else '')}"
         f"<IsTruncated>{_flag(listing.truncated)}</IsTruncated>"
-        f"{_write_contents(listing.contents, name, write_owner)}"
+        f"{_write_contents(listing.contents, name, write_owner, more)}"
         f"{_write_prefixes(listing.prefixes, name)}</ListBucketResult>"
     ).encode()
 
 
 def _write_version(
-    version: VersionFields, name: Callable[[bytes], str], kinds: dict[str, str], write_owner: Callable[[str], str]
+    version: VersionFields,
+    name: Callable[[bytes], str],
+    kinds: dict[str, str],
+    write_owner: Callable[[str], str],
+    more: Extras,
 ) -> str:
     """A Version or DeleteMarker element."""
     record = version.record
@@ -269,13 +285,18 @@ def _write_version(
     algorithm = next(iter(record.checksums), "")
     kind = _write_checksum_kind(kinds, f"{algorithm}:{record.checksum_type}" if algorithm else "")
     return (
-        f"{shared}<ETag>&quot;{record.etag}&quot;</ETag>{kind}<Size>{record.size}</Size>{owner}"
+        f"{shared}<ETag>&quot;{record.etag}&quot;</ETag>{kind}{more.get((version.key, version.id.text), '')}"
+        f"<Size>{record.size}</Size>{owner}"
         f"<StorageClass>{record.storage_class}</StorageClass></{tag}>"
     )
 
 
 def render_list_versions(
-    bucket: str, parameters: ListVersionsParameters, listing: VersionListing[VersionFields], owners: Owners
+    bucket: str,
+    parameters: ListVersionsParameters,
+    listing: VersionListing[VersionFields],
+    owners: Owners,
+    more: Extras = NO_EXTRAS,
 ) -> bytes:
     """ListVersionsResult."""
     name, text = _namer(parameters.encoding), _texter(parameters.encoding)
@@ -289,7 +310,7 @@ def render_list_versions(
     elif listing.truncated:
         following = f"<NextKeyMarker>{name(listing.last_prefix)}</NextKeyMarker>"
     kinds: dict[str, str] = {}
-    versions = "".join([_write_version(version, name, kinds, write_owner) for version in listing.versions])
+    versions = "".join([_write_version(version, name, kinds, write_owner, more) for version in listing.versions])
     return (
         f"{_HEAD}<ListVersionsResult{_XMLNS}><Name>{escape_text(bucket)}</Name>"
         f"<Prefix>{text(parameters.prefix)}</Prefix><KeyMarker>{text(parameters.key_marker)}</KeyMarker>"
@@ -457,35 +478,3 @@ def render_list_uploads(
         f"<IsTruncated>{_flag(truncated)}</IsTruncated>{''.join(entries)}"
         f"{_write_prefixes(prefixes, name)}</ListMultipartUploadsResult>"
     ).encode()
-
-
-class Deleted(NamedTuple):
-    """One deleted entry of DeleteObjects. ``version_id``: as asked; ``marker_id``: of the marker made or removed."""
-
-    key: str
-    version_id: str | None = None
-    marker_id: str | None = None
-
-
-def render_delete_objects(
-    deleted: Iterable[Deleted], failed: Iterable[tuple[str, str | None, S3Error]], *, quiet: bool
-) -> bytes:
-    """DeleteResult; ``failed``: key, version id as asked, error. Quiet leaves out what went well."""
-    out = []
-    for entry in () if quiet else deleted:
-        marker = ""
-        if entry.marker_id is not None:
-            marker = (
-                "<DeleteMarker>true</DeleteMarker>"
-                f"<DeleteMarkerVersionId>{escape_text(entry.marker_id)}</DeleteMarkerVersionId>"
-            )
-        out.append(
-            f"<Deleted><Key>{escape_text(entry.key)}</Key>"
-            f"{_optional('VersionId', escape_text(entry.version_id or ''))}{marker}</Deleted>"
-        )
-    for key, version_id, error in failed:
-        out.append(
-            f"<Error><Key>{escape_text(key)}</Key>{_optional('VersionId', escape_text(version_id or ''))}"
-            f"<Code>{error.code}</Code><Message>{escape_text(error.text)}</Message></Error>"
-        )
-    return f"{_HEAD}<DeleteResult{_XMLNS}>{''.join(out)}</DeleteResult>".encode()

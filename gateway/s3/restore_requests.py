@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from gateway.s3.documents import children, fields_of, parse_document, text_of
 from gateway.s3.errors import InvalidArgument, MalformedXML, MissingRequestBodyError, S3NotImplemented
-from gateway.s3.times import format_http_date
+from gateway.s3.times import format_http_date, format_iso
 
 TIERS: Final = ("Standard", "Bulk", "Expedited")
 _DAYS_MAX: Final = 2**31 - 1
@@ -59,6 +59,14 @@ def _parse_days(text: str) -> int:
 def format_restore(until_ms: int) -> str:
     """``x-amz-restore`` of an object whose copy can be read until then."""
     return f'ongoing-request="false", expiry-date="{format_http_date(until_ms // 1000)}"'
+
+
+def render_restore_status(until_ms: int) -> str:
+    """``RestoreStatus`` of an entry of a listing: an object whose copy can be read until then."""
+    return (
+        "<RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress>"
+        f"<RestoreExpiryDate>{format_iso(until_ms)}</RestoreExpiryDate></RestoreStatus>"
+    )
 
 
 def format_expiration(due_ms: int, rule: str) -> str:

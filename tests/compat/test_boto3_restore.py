@@ -145,3 +145,25 @@ def test_a_rule_archives_what_the_cloud_has(s3, run, ship, refused):
     refused("NoSuchKey", 404, s3.get_object, Bucket="archive", Key="r/k")
     refused("InvalidObjectState", 403, s3.get_object, Bucket="archive", Key="r/k", VersionId=first)
     s3.delete_bucket_lifecycle(Bucket="archive")
+
+
+def test_listings_tell_of_restores_when_asked(s3, ship):
+    name = {"Bucket": "archive", "Key": "listed"}
+    version = s3.put_object(**name, Body=b"cold", StorageClass="DEEP_ARCHIVE")["VersionId"]
+    s3.put_object(Bucket="archive", Key="listed-2", Body=b"cold", StorageClass="GLACIER")
+    ship()
+    s3.restore_object(**name, RestoreRequest={"Days": 2})
+    asked = {"Bucket": "archive", "Prefix": "listed", "OptionalObjectAttributes": ["RestoreStatus"]}
+    for call, entries in (
+        (s3.list_objects, "Contents"),
+        (s3.list_objects_v2, "Contents"),
+        (s3.list_object_versions, "Versions"),
+    ):
+        first, second = call(**asked)[entries]
+        status = first["RestoreStatus"]
+        assert status["IsRestoreInProgress"] is False
+        assert status["RestoreExpiryDate"].timestamp() > time.time() + DAY_MS / 1000
+        assert "RestoreStatus" not in second
+        plain = call(Bucket="archive", Prefix="listed")[entries]
+        assert not any("RestoreStatus" in entry for entry in plain)
+    assert first["VersionId"] == version

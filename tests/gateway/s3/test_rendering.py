@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.s3 import rendering
+from gateway.s3.delete_result import Deleted, render_delete_objects
 from gateway.s3.errors import NoSuchKey
 from gateway.s3.list_requests import parse_list_uploads, parse_list_v1, parse_list_v2, parse_list_versions
 from gateway.s3.listing import Listing, VersionListing, decode_token
-from gateway.s3.rendering import Deleted, Owner, PartFields, UploadFields
+from gateway.s3.rendering import Owner, PartFields, UploadFields
 from gateway.s3.times import format_iso
 
 MODEL = botocore.session.get_session().get_service_model("s3")
@@ -228,14 +229,14 @@ def test_open_uploads():
 def test_deleted_objects():
     deleted = [Deleted("a&"), Deleted("b", "v"), Deleted("c", None, "m")]
     failed = [("d", None, NoSuchKey("gone <here>"))]
-    parsed = read("DeleteObjects", rendering.render_delete_objects(deleted, failed, quiet=False))
+    parsed = read("DeleteObjects", render_delete_objects(deleted, failed, quiet=False))
     assert parsed["Deleted"] == [
         {"Key": "a&"},
         {"Key": "b", "VersionId": "v"},
         {"Key": "c", "DeleteMarker": True, "DeleteMarkerVersionId": "m"},
     ]
     assert parsed["Errors"] == [{"Key": "d", "Code": "NoSuchKey", "Message": "gone <here>"}]
-    quiet = read("DeleteObjects", rendering.render_delete_objects(deleted, failed, quiet=True))
+    quiet = read("DeleteObjects", render_delete_objects(deleted, failed, quiet=True))
     assert "Deleted" not in quiet
     assert len(quiet["Errors"]) == 1
 
