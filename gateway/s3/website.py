@@ -185,7 +185,7 @@ def _render_redirect(redirect: Redirect) -> str:
     return "".join(f"<{name}>{escape_text(text)}</{name}>" for name, text in elements if text is not None)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def decode_website(document: bytes) -> Website:
     """The configuration of a stored document."""
     return parse_website(document)

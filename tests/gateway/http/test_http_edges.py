@@ -133,3 +133,66 @@ def test_an_empty_body_is_an_object_of_no_bytes(server, raw):
     client = server.client()
     client.delete_object(Bucket="raw", Key="empty")
     client.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "same", "key"),
+    [
+        ("/raw/a+b", "/raw/a%2Bb", "a+b"),
+        ("/raw/a%20b", "/raw/a%20%62", "a b"),
+        ("/raw/a%2Fb", "/raw/a/b", "a/b"),
+        ("/raw/a%2fb", "/raw/a%2Fb", "a/b"),
+        ("/raw//", "/raw/%2F", "/"),
+        ("/raw/%E4%B8%AD", "/raw/%e4%b8%ad", "中"),
+        ("/raw/%2E%2E/x", "/raw/../x", "../x"),
+        ("/raw/!*'()", "/raw/%21%2A%27%28%29", "!*'()"),
+        ("/raw/%25zz", "/raw/%25z%7A", "%zz"),
+        ("/raw/a;b=c,d:e@f&g$", "/raw/a%3Bb%3Dc%2Cd%3Ae%40f%26g%24", "a;b=c,d:e@f&g$"),
+        ("/raw/%0A%09", "/raw/%0a%09", "\n\t"),
+        ("/raw/#x", "/raw/%23x", "#x"),
+    ],
+)
+def test_a_key_is_signed_and_stored_however_it_is_written(server, raw, path, same, key):
+    """Signed as one form, sent as that form; the other form is the same key under a signature of its own."""
+    headers = raw.signed_headers("PUT", path)
+    assert raw.send(build("PUT", path, headers, b"x")).status == 200
+    assert server.keys("raw") == [key]
+    for way in (path, same):
+        answer = raw.send(build("GET", f"{way}?{raw.presigned_query('GET', way)}", {"host": raw.host}))
+        assert (answer.status, answer.body) == (200, b"x")
+        headers = raw.signed_headers("HEAD", way)
+        assert raw.send(build("HEAD", way, headers), "HEAD").status == 200
+    headers = raw.signed_headers("DELETE", path)
+    assert raw.send(build("DELETE", path, headers)).status == 204
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "list-type=2&prefix=a%2Fb&delimiter=%2F",
+        "list-type=2&prefix=a+b",
+        "list-type=2&prefix=%e4%b8%ad",
+        "prefix=&list-type=2&unknown&unknown=2&unknown=1",
+        "list-type=2&start-after=a%26b%3Dc",
+        "list-type=2&x=~%7E",
+        "list-type=2&&",
+    ],
+)
+def test_a_query_is_signed_however_it_is_written(raw, query):
+    headers = raw.signed_headers("GET", "/raw", query=query)
+    assert raw.send(build("GET", f"/raw?{query}", headers)).status == 200
+    presigned = raw.presigned_query("GET", "/raw", query=query)
+    assert raw.send(build("GET", f"/raw?{presigned}", {"host": raw.host})).status == 200
+    assert raw.send(build("GET", f"/raw?{presigned}&prefix=more", {"host": raw.host})).code == "SignatureDoesNotMatch"
+
+
+def test_signed_headers_may_be_written_oddly(server, raw):
+    headers = raw.signed_headers("PUT", "/raw/k", headers={"x-amz-meta-a": "b c,d", "x-amz-meta-e": ""})
+    lines = [(name, value) for name, value in headers.items() if not name.startswith("x-amz-meta-")]
+    lines += [("X-AMZ-Meta-A", " b   c\t"), ("x-amz-meta-E", ""), ("x-amz-meta-a", "d"), ("content-length", "1")]
+    head = "PUT /raw/k HTTP/1.1\r\n" + "".join(f"{name}:{value}\r\n" for name, value in lines) + "\r\nx"
+    assert raw.send(head.encode()).status == 200
+    client = server.client()
+    assert client.head_object(Bucket="raw", Key="k")["Metadata"] == {"a": "b   c,d", "e": ""}
+    client.delete_object(Bucket="raw", Key="k")
+    client.close()

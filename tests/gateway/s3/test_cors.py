@@ -108,6 +108,11 @@ def preflight(document=DOCUMENT, *, exists=True, **headers):
 
 def test_preflights():
     method, wanted = "access_control_request_method", "access_control_request_headers"
+    listed = ", ".join(f"x-amz-{number}" for number in range(200))
+    assert (
+        preflight(origin="http://a.example", **{method: "PUT", wanted: listed})["Access-Control-Allow-Headers"]
+        == listed
+    )
     allowed = preflight(origin="http://a.example", **{method: "PUT", wanted: "Content-Type, X-AMZ-Date"})
     assert allowed["Access-Control-Allow-Headers"] == "content-type, x-amz-date"
     for headers, words in (
@@ -115,6 +120,7 @@ def test_preflights():
         ({"origin": "http://a.example"}, "Method: null"),
         ({"origin": "http://a.example", method: "PATCH"}, "Method: PATCH"),
         ({"origin": "http://a.example", method: "PUT", wanted: "a\x7f"}, "Request-Headers"),
+        ({"origin": "http://a.example", method: "PUT", wanted: f"{listed}, x-amz-more"}, "Request-Headers"),
     ):
         with pytest.raises(S3Error) as caught:
             preflight(**headers)
