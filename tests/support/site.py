@@ -238,26 +238,39 @@ class Site:
         return parsed
 
     def aws(
-        self, *arguments: str, timeout_s: float = 600.0, check: bool = True, config: str = os.devnull
+        self,
+        *arguments: str,
+        timeout_s: float = 600.0,
+        check: bool = True,
+        config: str = os.devnull,
+        root: Path | None = None,
+        stdin: Path = Path(os.devnull),
+        secret_key: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """aws-cli with its default settings, or those of the file ``config``, against this site."""
+        """aws-cli with its default settings, or those of the file ``config``, against this site.
+
+        ``root``: the certificate to trust; ``secret_key``: another than the site's.
+        """
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PYTHONPATH"))} | {
             "AWS_ACCESS_KEY_ID": self.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_SECRET_ACCESS_KEY": secret_key or self.secret_key,
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_CONFIG_FILE": config,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("aws")), *arguments],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-        )
+        if root:
+            environment["AWS_CA_BUNDLE"] = str(root)
+        with stdin.open("rb") as given:
+            done = subprocess.run(
+                [str(Path(sys.executable).with_name("aws")), *arguments],
+                env=environment,
+                stdin=given,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+            )
         if check and done.returncode:
             raise SiteFailed(
                 f"aws {' '.join(arguments)}: {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"

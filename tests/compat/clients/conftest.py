@@ -156,12 +156,14 @@ def program(tmp_path: Path) -> Callable[[str], Runner]:
         if path is None:
             pytest.skip(f"{name} is not installed")
 
-        def run(*arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[bytes]:
+        def run(
+            *arguments: str, check: bool = True, given: bytes = b"", **environment: str
+        ) -> subprocess.CompletedProcess[bytes]:
             kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
             done = subprocess.run(
                 [path, *arguments],
                 env=kept | environment,
-                stdin=subprocess.DEVNULL,
+                input=given,
                 capture_output=True,
                 timeout=90,
                 cwd=tmp_path,

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 Runner = Callable[..., "subprocess.CompletedProcess[bytes]"]
-"""Runs one client program with arguments; keyword arguments are its environment, ``check=False`` allows it to fail."""
+"""Runs one client program with arguments; keyword arguments are its environment, ``check=False`` allows it to fail,
+``given`` is its input."""
 
 
 def read_tree(root: Path) -> dict[str, bytes]:
