@@ -54,6 +54,10 @@ class SseRequest(NamedTuple):
     customer: CustomerKey | None = None
 
 
+class BadSeal(ValueError):
+    """Bytes that are no seal this site knows."""
+
+
 class SealRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What is kept of a version's own layer; fields: this module's docstring."""
 
@@ -87,10 +91,13 @@ def encode_seal(record: SealRecord) -> bytes:
 
 
 def decode_seal(data: bytes) -> SealRecord:
-    """The record in ``data``; ``ValueError`` if it is none, or of a later version."""
-    record = _decoder.decode(data)
+    """The record in ``data``; ``BadSeal`` if it is none, or of a later version."""
+    try:
+        record = _decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise BadSeal(f"not an encryption record: {error}") from error
     if record.version != 1 or not 0 <= record.kind < len(_KINDS):
-        raise ValueError("an encryption record this site does not know: upgrade it")
+        raise BadSeal("an encryption record this site does not know: upgrade it")
     return record
 
 

@@ -22,6 +22,10 @@ EXPIRED: Final = "Expired"
 """The kind of a marker that a lifecycle rule made."""
 
 
+class BadFacts(ValueError):
+    """Bytes that say nothing of how a version came to be."""
+
+
 class EventFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """How a version came to be. ``kind``: Put, Post, Copy, CompleteMultipartUpload, or of a marker its maker."""
 
@@ -62,8 +66,11 @@ def encode_facts(facts: EventFacts) -> bytes:
 
 
 def decode_facts(data: bytes | None) -> EventFacts:
-    """What ``encode_facts`` was given; nothing known for None."""
-    return EventFacts() if data is None else _decoder.decode(data)
+    """What ``encode_facts`` was given, nothing known for None; ``BadFacts`` otherwise."""
+    try:
+        return EventFacts() if data is None else _decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise BadFacts(f"not an event's facts: {error}") from error
 
 
 def event_record(happening: Happening, place: Place, configuration_id: str) -> dict[str, Any]:

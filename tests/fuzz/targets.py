@@ -19,8 +19,8 @@ import gateway.identity
 import gateway.s3
 import gateway.store
 import replication
+from gateway.s3 import configurations, event_messages, names, notification, policy_conditions
 from gateway.s3 import headers as known_headers
-from gateway.s3 import names, policy_conditions
 from gateway.s3.operations_table import ROWS
 from gateway.s3.uri import parse_query
 from gateway.store import document_format, identity_format
@@ -216,6 +216,16 @@ def _each_kind(decode: Callable[..., object], kinds: tuple[type, ...]) -> Callab
     return run
 
 
+def _calls(decode: Callable[[bytes], object]) -> Callable[[bytes], None]:
+    """For decoders of bytes that may also be None."""
+
+    def run(data: bytes) -> None:
+        with suppress_typed():
+            decode(data)
+
+    return run
+
+
 def _read_conditions(data: bytes) -> None:
     with suppress(ValueError, RecursionError):
         value = json.loads(data)
@@ -232,7 +242,27 @@ def _read_padded(data: bytes) -> None:
         padded_format.decode_padded(data[:4], 1, data)
 
 
+def _read_configuration(data: bytes) -> None:
+    for kind in (
+        configurations.ANALYTICS,
+        configurations.INTELLIGENT_TIERING,
+        configurations.INVENTORY,
+        configurations.METRICS,
+    ):
+        with suppress_typed():
+            configurations.parse_named(kind, "a", data)
+
+
+def _read_notification(data: bytes) -> None:
+    for destinations in (None, ("orders",)):
+        with suppress_typed():
+            notification.parse_notification(data, destinations)
+
+
 BY_HAND: dict[str, Callable[[bytes], None]] = {
+    "gateway.s3.configurations.parse_named": _read_configuration,
+    "gateway.s3.event_messages.decode_facts": _calls(event_messages.decode_facts),
+    "gateway.s3.notification.parse_notification": _read_notification,
     "gateway.s3.names.split_host": _split_host,
     "gateway.s3.policy_conditions.parse_conditions": _read_conditions,
     "gateway.store.document_format.decode_record": _each_kind(
