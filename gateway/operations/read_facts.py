@@ -1,4 +1,4 @@
-"""What the answer of a read tells of a version besides its record: its lock, when it will expire, whether it is archived.
+"""What the answer of a read tells of a version besides its record: its lock, when it will expire, its archive.
 
 Looked up in the snapshot the version was found in, by ``objects_get.locate_in``; whoever may not know of a lock is not
 told of it. A version without attributes in a bucket without lifecycle costs one cached lookup.
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from gateway.operations.bucket_documents import LIFECYCLE
 from gateway.operations.context import Context, may_access
 from gateway.operations.lifecycle_facts import find_expiry_of
 from gateway.operations.object_lock import read_hold, read_retention
 from gateway.operations.storage_classes import check_readable, class_of, restored_until_ms
-from gateway.s3.lifecycle_rules import Action
+from gateway.s3.lifecycle_rules import STANDARD, Action
 from gateway.s3.object_lock import NO_RETENTION, Retention
 from gateway.store.ports import Bucket, ReadView, Version
 
@@ -46,6 +47,9 @@ def find_read_facts(
     ``InvalidObjectState`` if it is archived and not restored.
     """
     record = version.record
+    plain = not documents and not record.extra and record.storage_class == STANDARD
+    if plain and view.document(bucket.uid, LIFECYCLE) is None:
+        return NO_FACTS  # what most reads are
     if content:
         check_readable(record, documents)
     expiry = find_expiry_of(view, bucket, version.key, record, documents) if version.is_latest else None
