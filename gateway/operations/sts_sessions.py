@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from gateway.identity.arns import account_id, session_arn
+from gateway.identity.arns import account_id, account_of, session_arn
 from gateway.identity.managed_policies import find_policy
 from gateway.identity.policy_evaluation import evaluate
 from gateway.identity.policy_texts import check_identity_policy, parse_trust
@@ -54,6 +54,17 @@ def get_caller_identity(request: IamRequest, view: ReadView, parameters: Paramet
     }
 
 
+def get_access_key_info(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
+    """GetAccessKeyInfo: the account of a key of one's own; of others' keys nothing is told."""
+    request.authorize("sts:GetAccessKeyInfo", "*")
+    text = parameters.text("AccessKeyId", size_min=16, size_max=128)
+    key = view.access_key(text)
+    user = view.user(key.user) if key is not None else None
+    if user is None or account_of(user) != request.account:
+        raise ValidationError("The access key is not one of this account")
+    return {"Account": account_id(request.account)}
+
+
 def get_session_token(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
     """GetSessionToken: the caller's own rights for a while. Not for those who have temporary credentials already."""
     principal = request.principal
@@ -81,9 +92,11 @@ def assume_role(request: IamRequest, view: ReadView, parameters: Parameters) -> 
     """AssumeRole."""
     arn, name = read_role_arn(parameters), read_session_name(parameters)
     _refuse_mfa(parameters)
-    for refused in ("Tags.member.1.Key", "TransitiveTagKeys.member.1", "SourceIdentity"):
-        if parameters.find(refused) is not None:
-            raise QueryNotImplemented(f"{refused.partition('.')[0]} of a session is not implemented")
+    for refused in ("Tags", "TransitiveTagKeys", "ProvidedContexts"):
+        if parameters.structures(refused):
+            raise QueryNotImplemented(f"{refused} of a session are not implemented")
+    if parameters.find("SourceIdentity") is not None:
+        raise QueryNotImplemented("SourceIdentity of a session is not implemented")
     role = find_role_by_arn(view, arn)
     more: dict[str, tuple[str, ...]] = {"sts:rolesessionname": (name,)}
     if parameters.find("ExternalId") is not None:
@@ -106,8 +119,10 @@ def _is_trusted(request: IamRequest, role: RoleRecord, more: dict[str, tuple[str
     if trust.denied or own.denied or not trust.allowed:
         return False
     if trust.direct and role.account == request.account:
-        narrowed = request.principal.session
-        return narrowed is None or evaluate(narrowed, "sts:AssumeRole", resource, find).allowed
+        if request.principal.session is None:
+            return True
+        narrowed = evaluate(request.principal.session, "sts:AssumeRole", resource, find)
+        return narrowed.allowed and not narrowed.denied
     return may(request, "sts:AssumeRole", resource)
 
 
@@ -205,6 +220,7 @@ def _refuse_mfa(parameters: Parameters) -> None:
 
 ACTIONS: Final[dict[str, Action]] = {
     "AssumeRole": Action(assume_role, False),
+    "GetAccessKeyInfo": Action(get_access_key_info, False),
     "GetCallerIdentity": Action(get_caller_identity, False),
     "GetSessionToken": Action(get_session_token, False),
 }

@@ -13,6 +13,7 @@ import pytest
 from gateway.identity.sessions import OF_ROLE, PURPOSE, Session, SessionMaker
 from tests.compat.aws_clients import allow, connecting, document, trust
 from tests.compat.oidc_issuer import Issuer, encode
+from tests.gateway.http.server import OTHER_KEY, OTHER_SECRET
 
 _names = (f"sts-{number}" for number in itertools.count())
 READ_ONLY = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
@@ -244,6 +245,21 @@ def test_a_bucket_policy_can_name_a_role_or_one_session(connect, account, name, 
     other.put_object(Bucket=bucket, Key="k", Body=b"")
 
 
+def test_the_account_of_a_key_is_told_to_its_own(connect, account, key, refused):
+    sts = connect("sts")
+    assert sts.get_access_key_info(AccessKeyId=key["AccessKeyId"])["Account"] == account
+    refused("AccessDenied", 403, connect("sts", key).get_access_key_info, AccessKeyId=key["AccessKeyId"])
+    refused("ValidationError", 400, sts.get_access_key_info, AccessKeyId=OTHER_KEY)
+
+
+def test_what_a_session_cannot_have_is_refused(connect, key, role, refused):
+    sts = connect("sts", key)
+    ask: dict[str, Any] = {"RoleArn": role, "RoleSessionName": "s1"}
+    refused("NotImplemented", 501, sts.assume_role, **ask, Tags=[{"Key": "k", "Value": "v"}])
+    refused("NotImplemented", 501, sts.assume_role, **ask, SourceIdentity="me")
+    refused("InvalidAction", 400, sts.get_federation_token, Name="fed")
+
+
 # web identities
 
 
@@ -385,3 +401,48 @@ def test_https_issuers_need_an_authority_or_their_thumbprint(connect, iam, name,
                 sts.assume_role_with_web_identity(**ask)
             else:
                 refused("IDPCommunicationError", 400, sts.assume_role_with_web_identity, **ask)
+
+
+# across accounts
+
+
+def test_both_accounts_must_agree_to_a_role_across_them(connect, iam, name, key, bucket, refused):
+    other_account = {"AccessKeyId": OTHER_KEY, "SecretAccessKey": OTHER_SECRET}
+    theirs, sts = connect("iam", other_account), connect("sts", key)
+    arn = sts.get_caller_identity()["Arn"]
+    role = theirs.create_role(RoleName=name, AssumeRolePolicyDocument=document(trust({"AWS": arn})))["Role"]["Arn"]
+    ask = {"RoleArn": role, "RoleSessionName": "s1"}
+    refused("AccessDenied", 403, sts.assume_role, **ask)  # trusted there, not allowed here
+    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=document(allow("sts:AssumeRole", role)))
+    session = sts.assume_role(**ask)["Credentials"]
+    who = connect("sts", session).get_caller_identity()
+    assert who["Account"] == connect("sts", other_account).get_caller_identity()["Account"]
+    s3 = connect("s3", session)
+    refused("AccessDenied", 403, s3.list_buckets)
+    theirs.attach_role_policy(RoleName=name, PolicyArn=FULL_S3)
+    s3.create_bucket(Bucket=f"theirs-{name}")
+    assert f"theirs-{name}" in [found["Name"] for found in connect("s3", other_account).list_buckets()["Buckets"]]
+    refused("AccessDenied", 403, s3.list_objects_v2, Bucket=bucket)  # ours
+    account = connect("sts").get_caller_identity()["Account"]
+    by_account = document(trust({"AWS": account}))
+    theirs.update_assume_role_policy(RoleName=name, PolicyDocument=by_account)
+    sts.assume_role(**ask)
+    iam.delete_user_policy(UserName=name, PolicyName="p")
+    refused("AccessDenied", 403, sts.assume_role, **ask)
+    connect("sts").assume_role(**ask)  # our account's own user needs no policy of ours
+
+
+def test_a_user_of_another_account_needs_both_sides_for_a_bucket(connect, iam, name, key, bucket, s3, refused):
+    """The bucket is root's; the user is of the other account: its policy and the bucket's must allow."""
+    theirs = connect("iam", {"AccessKeyId": OTHER_KEY, "SecretAccessKey": OTHER_SECRET})
+    theirs.create_user(UserName=name)
+    stranger = theirs.create_access_key(UserName=name)["AccessKey"]
+    arn = connect("sts", stranger).get_caller_identity()["Arn"]
+    reader = connect("s3", stranger)
+    statement = {"Effect": "Allow", "Principal": {"AWS": arn}, "Action": "s3:ListBucket"}
+    s3.put_bucket_policy(Bucket=bucket, Policy=document({**statement, "Resource": f"arn:aws:s3:::{bucket}"}))
+    refused("AccessDenied", 403, reader.list_objects_v2, Bucket=bucket)
+    theirs.attach_user_policy(UserName=name, PolicyArn=READ_ONLY)
+    reader.list_objects_v2(Bucket=bucket)
+    s3.delete_bucket_policy(Bucket=bucket)
+    refused("AccessDenied", 403, reader.list_objects_v2, Bucket=bucket)

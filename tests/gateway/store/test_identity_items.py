@@ -11,7 +11,9 @@ import pytest
 
 from gateway.identity.groups import add_member, create_group, delete_group
 from gateway.identity.identity_policies import attach, collect_user_policies, detach, inline_policies, put_inline
-from gateway.identity.roles import create_role, find_role
+from gateway.identity.roles import create_role, delete_role, find_role, save_role
+from gateway.identity.session_principals import SessionPrincipals
+from gateway.identity.sessions import PURPOSE, Session, SessionMaker
 from gateway.store.document_format import UserRecord
 from gateway.store.identity_format import (
     GroupRecord,
@@ -23,8 +25,11 @@ from gateway.store.identity_format import (
     decode_identity,
     encode_identity,
 )
+from gateway.store.logical_dump import logical_dump
+from gateway.store.rebuild import rebuild_index
 from replication.change_format import ChangeInvalid, ChangeTooNew
-from tests.gateway.store.index_site import SITE_B, IndexSite
+from replication.sealing import purpose_key
+from tests.gateway.store.index_site import KEYRING, MAP_SIZE, SITE_B, IndexSite
 from tests.gateway.store.workload import replica_of, ship_some
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
@@ -186,3 +191,41 @@ def test_a_group_deleted_on_one_site_gives_nothing_on_the_other(sites):
         assert len(collect_user_policies(view, "ann", "bob")) == 1
     exchange(a, b)
     assert both(sites, lambda view: collect_user_policies(view, "ann", "bob")) == ()
+
+
+def test_a_session_is_good_on_every_site_and_ends_on_every_site(sites):
+    a, b = sites
+    maker = SessionMaker(purpose_key(KEYRING, PURPOSE))
+    a.commit(lambda view: view.put_user(UserRecord(id="ann", name="ann")))
+    role = RoleRecord(id="AROA1", account="ann", name="Reader", trust=TRUST)
+    a.commit(lambda view: create_role(view, role))
+    a.commit(lambda view: attach(view, "ann", role.id, READ_ONLY))
+    issued = maker.issue(Session(account="ann", subject=role.id, role="Reader", name="s1", expires_s=100))
+    there = SessionPrincipals(SessionMaker(purpose_key(KEYRING, PURPOSE)))
+
+    def look():
+        with b.view() as view:
+            return there.find(view, issued.access_key, issued.token, 50)
+
+    assert look() is None  # the role has not come over yet
+    exchange(a, b)
+    found = look()
+    assert (found.id, found.session_name, len(found.policies)) == ("ann", "s1", 1)
+    a.commit(lambda view: detach(view, role.id, READ_ONLY))
+    a.commit(lambda view: delete_role(view, role))
+    b.commit(lambda view: save_role(view, role))  # edited there meanwhile: deleted wins
+    exchange(a, b)
+    assert look() is None
+
+
+def test_a_rebuilt_index_has_all_of_it(sites):
+    a, _ = sites
+    a.commit(lambda view: put_inline(view, "user", "bob", "p", policy("s3:*")))
+    a.commit(lambda view: create_group(view, "ann", "g", "/"))
+    a.commit(lambda view: view.put_identity("inline/bob/p", None))
+    before = list(logical_dump(a.index, a.open_pages))
+    a.committer.close()
+    a.index.close()
+    rebuild_index(a.directory, a.log, a.reader, a.open_pages, map_size=MAP_SIZE)
+    a.reopen_index()
+    assert list(logical_dump(a.index, a.open_pages)) == before
