@@ -23,7 +23,7 @@ from aiohttp import web
 from gateway.http.settings import HttpSettings
 from gateway.operations.bodies import Received
 from gateway.operations.digests import INLINE_MAX, Digester, Digests, run_hashing
-from gateway.s3.checksums import ALGORITHMS
+from gateway.s3.checksums import ALGORITHMS, decode_digest
 from gateway.s3.chunked import ChunkedDecoder
 from gateway.s3.errors import (
     BadDigest,
@@ -254,7 +254,12 @@ class RequestBody:
                 S3ComputedContentSHA256=digests.sha256,
             )
         claim = self._claim
-        claimed = trailers.get(ALGORITHMS[claim.algorithm].header, "") if claim.in_trailer else claim.value
+        claimed = claim.value
+        if claim.in_trailer:
+            algorithm = ALGORITHMS[claim.algorithm]
+            claimed = trailers.get(algorithm.header, "")
+            if decode_digest(claimed, algorithm.size) is None:
+                raise InvalidRequest(f"Value for {algorithm.header} trailing header is invalid.")
         check_claims(digests, self._content_md5, claim.algorithm, claimed)
 
 

@@ -78,6 +78,14 @@ def test_paths_of_a_file_are_relative_to_it_those_of_variables_are_not(tmp_path)
         ('[site]\ndata = ""\n', "site.toml:2: [site] data: must be a path, not empty"),
         ('[site]\ndata = "d"\n[log]\nlevel = "loud"\n', "site.toml:4: [log] level: must be one of debug, info"),
         (
+            '[site]\ndata = "d"\n[server]\ndomains = ["a.b"]\nwebsite_domains = ["c", "a.b"]\n',
+            "site.toml:5: [server] website_domains: must be other names than domains",
+        ),
+        (
+            '[site]\ndata = "d"\n[server]\nwebsite_domains = ["a b"]\n',
+            "site.toml:4: [server] website_domains: not a lower-case domain name: 'a b'",
+        ),
+        (
             '[site]\ndata = "d"\n[server]\ndomains = ["A_b"]\n',
             "site.toml:4: [server] domains: not a lower-case domain name",
         ),

@@ -94,6 +94,7 @@ def test_tampered_chunks_and_trailers(server, raw, mode, size):
     if trailers:
         tampered += [
             body.replace(checksum.encode(), b"AAAAAA=="),
+            body.replace(checksum.encode(), b"AAAAAA=!"),
             body.replace(b"x-amz-checksum-crc32", b"x-amz-other"),
         ]
     if mode.has_signed_chunks:
