@@ -5,6 +5,7 @@ import hashlib
 import os
 
 import pytest
+import urllib3
 
 KEY = bytes(range(32))
 OTHER = bytes(reversed(range(32)))
@@ -213,3 +214,39 @@ def test_a_copy_to_itself_may_change_the_key(s3, bucket):
     s3.put_object(Bucket=bucket, Key="a", Body=b"x", **sse())
     s3.copy_object(Bucket=bucket, Key="a", CopySource=f"{bucket}/a", **source_sse(), **sse(OTHER))
     assert s3.get_object(Bucket=bucket, Key="a", **sse(OTHER))["Body"].read() == b"x"
+
+
+def given(key):
+    """The headers' own values: boto3 does not make them for this operation."""
+    return {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b64(key), "SSECustomerKeyMD5": md5(key)}
+
+
+def test_attributes_and_renames_need_the_key_or_keep_it(s3, bucket, refused):
+    s3.put_object(Bucket=bucket, Key="a", Body=b"hello", **sse())
+    wanted = {"Bucket": bucket, "Key": "a", "ObjectAttributes": ["ETag", "ObjectSize"]}
+    assert s3.get_object_attributes(**wanted, **given(KEY))["ObjectSize"] == 5
+    refused("InvalidRequest", 400, s3.get_object_attributes, **wanted)
+    refused("AccessDenied", 403, s3.get_object_attributes, **wanted, **given(OTHER))
+    s3.rename_object(Bucket=bucket, Key="b", RenameSource="a")
+    assert s3.get_object(Bucket=bucket, Key="b", **sse())["Body"].read() == b"hello"
+    refused("InvalidRequest", 400, s3.get_object, Bucket=bucket, Key="b")
+
+
+@pytest.mark.parametrize("size", [20, 200_000])
+def test_forms(server, s3, bucket, size):
+    data = os.urandom(size)
+    headers = {
+        "x-amz-server-side-encryption-customer-algorithm": "AES256",
+        "x-amz-server-side-encryption-customer-key": b64(KEY),
+        "x-amz-server-side-encryption-customer-key-MD5": md5(KEY),
+    }
+    signer = server.client(signature_version="s3v4")
+    conditions = [{name: value} for name, value in headers.items()]
+    form = signer.generate_presigned_post(bucket, "f", Fields=dict(headers), Conditions=conditions)
+    signer.close()
+    fields = [*form["fields"].items(), ("file", ("f.bin", data))]
+    body, content_type = urllib3.encode_multipart_formdata(fields)
+    answer = urllib3.request("POST", form["url"], body=body, headers={"Content-Type": content_type})
+    assert answer.status == 204
+    assert answer.headers["x-amz-server-side-encryption-customer-key-MD5"] == md5(KEY)
+    assert s3.get_object(Bucket=bucket, Key="f", **sse())["Body"].read() == data
