@@ -331,7 +331,7 @@ class Asker:
         """Requester Pays: others than the owner must have agreed to pay, and the answer will say so."""
         assert self._bucket is not None
         assert self._view is not None
-        if self._view.document(self._bucket.uid, REQUEST_PAYMENT) != REQUESTER or self._is_own:
+        if self._view.document(self._bucket.uid, REQUEST_PAYMENT) != REQUESTER or self._is_own or self._is_admin:
             return
         if self._principal.is_anonymous or self._facts.headers.get("x-amz-request-payer", "").lower() != "requester":
             raise AccessDenied
