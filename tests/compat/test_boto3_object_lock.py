@@ -1,6 +1,10 @@
 """Object Lock by boto3: configuration, defaults, retention, legal hold, and that locked versions cannot be deleted."""
 
 import contextlib
+import hashlib
+import json
+import urllib.request
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -253,3 +257,81 @@ def test_mfa_delete_is_refused_clearly(s3, versioned, refused):
     asked = {"Status": "Enabled", "MFADelete": "Enabled"}
     refused("NotImplemented", 501, s3.put_bucket_versioning, Bucket=versioned, VersioningConfiguration=asked)
     refused("NotImplemented", 501, s3.delete_object, Bucket=versioned, Key="k", MFA="serial 123456")
+
+
+@pytest.fixture
+def granted(s3, locked):
+    """``granted(action, …)``: everyone signed may do these in the locked bucket."""
+    s3.delete_public_access_block(Bucket=locked)
+
+    def grant(*actions):
+        statement = {
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": list(actions),
+            "Resource": f"arn:aws:s3:::{locked}/*",
+        }
+        s3.put_bucket_policy(Bucket=locked, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+
+    return grant
+
+
+def test_bypassing_needs_its_own_permission(s3, other, locked, granted, refused):
+    name = put(s3, locked, ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=soon())
+    granted("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObjectRetention")
+    refused("AccessDenied", 403, other.delete_object, **name, BypassGovernanceRetention=True)
+    refused("AccessDenied", 403, other.put_object_retention, **name, Retention={}, BypassGovernanceRetention=True)
+    longer = {"Mode": "GOVERNANCE", "RetainUntilDate": soon(days=9)}
+    other.put_object_retention(**name, Retention=longer)
+    granted("s3:DeleteObjectVersion", "s3:BypassGovernanceRetention")
+    refused("AccessDenied", 403, other.put_object_retention, **name, Retention={}, BypassGovernanceRetention=True)
+    refused("AccessDenied", 403, other.delete_object, **name)
+    other.delete_object(**name, BypassGovernanceRetention=True)
+
+
+def test_who_may_not_know_of_a_lock_is_not_told(s3, other, locked, granted):
+    asked = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": soon(), "ObjectLockLegalHoldStatus": "ON"}
+    name = put(s3, locked, **asked)
+    granted("s3:GetObject", "s3:GetObjectVersion")
+    assert not set(asked) & set(other.head_object(**name))
+    granted("s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectLegalHold")
+    assert set(asked) & set(other.get_object(**name)) == {"ObjectLockLegalHoldStatus"}
+    granted("s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectRetention")
+    assert set(asked) & set(other.get_object(**name)) == {"ObjectLockMode", "ObjectLockRetainUntilDate"}
+
+
+def test_locking_while_writing_needs_its_own_permission(other, locked, granted, refused):
+    asked = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": soon()}
+    granted("s3:PutObject")
+    refused("AccessDenied", 403, other.put_object, Bucket=locked, Key="k", Body=b"", **asked)
+    refused("AccessDenied", 403, other.put_object, Bucket=locked, Key="k", Body=b"", ObjectLockLegalHoldStatus="ON")
+    granted("s3:PutObject", "s3:PutObjectRetention")
+    other.put_object(Bucket=locked, Key="k", Body=b"", **asked)
+    refused("AccessDenied", 403, other.put_object, Bucket=locked, Key="k", Body=b"", ObjectLockLegalHoldStatus="ON")
+
+
+def test_a_form_may_ask_for_a_lock(s3, server, locked):
+    fields = {"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": "2040-01-01T00:00:00Z"}
+    conditions = [{name: value} for name, value in fields.items()]
+    post = s3.generate_presigned_post(locked, "formed", Fields=dict(fields), Conditions=conditions)
+    boundary = "b0undary"
+    body = "".join(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in post["fields"].items()
+    )
+    body += f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\nx\r\n--{boundary}--\r\n'
+    request = urllib.request.Request(
+        post["url"], body.encode(), {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 204
+    head = s3.head_object(Bucket=locked, Key="formed")
+    assert (head["ObjectLockMode"], head["ObjectLockRetainUntilDate"].year) == ("GOVERNANCE", 2040)
+
+
+def test_a_lock_needs_a_vouched_body(server, s3, locked, refused):
+    plain = server.client(request_checksum_calculation="when_required")
+    asked = {"Bucket": locked, "Key": "k", "Body": b"x", "ObjectLockLegalHoldStatus": "ON"}
+    refused("InvalidRequest", 400, plain.put_object, **asked)
+    plain.put_object(**asked, ContentMD5=b64encode(hashlib.md5(b"x").digest()).decode())
+    plain.close()
