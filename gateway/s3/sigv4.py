@@ -191,12 +191,12 @@ def _parse_query_claim(query: Query, service: str) -> Claim:
 
 
 def _parse_expires(text: str) -> int:
-    """X-Amz-Expires in seconds, 1 to a week."""
+    """X-Amz-Expires in seconds, up to a week; 0 parses, and has expired whenever it is looked at."""
     digits = text.removeprefix("-")
     if not digits.isdecimal() or not digits.isascii() or len(digits) > 18:
         raise AuthorizationQueryParametersError("X-Amz-Expires should be a number")
-    if text.startswith("-") or not int(text):
-        raise AuthorizationQueryParametersError("X-Amz-Expires must be positive")
+    if text.startswith("-"):
+        raise AuthorizationQueryParametersError("X-Amz-Expires must be non-negative")
     if int(text) > EXPIRES_MAX_S:
         raise AuthorizationQueryParametersError(
             "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than "
@@ -366,7 +366,7 @@ def _check_time(claim: Claim, now_s: int) -> None:
     if claim.presigned:
         if claim.time_s > now_s + SKEW_MAX_S:
             raise AccessDenied("Request is not yet valid")
-        if now_s > claim.time_s + claim.expires_s:
+        if now_s > claim.time_s + claim.expires_s or not claim.expires_s:
             raise AccessDenied(
                 "Request has expired",
                 XAmzExpires=claim.expires_s,

@@ -277,7 +277,9 @@ def test_malformed_authorization_headers(authorization, error):
     ("old", "new", "error"),
     [
         ("X-Amz-Expires=86400", "X-Amz-Expires=604801", AuthorizationQueryParametersError),
-        ("X-Amz-Expires=86400", "X-Amz-Expires=0", AuthorizationQueryParametersError),
+        ("X-Amz-Expires=86400", "X-Amz-Expires=0", AccessDenied),
+        ("X-Amz-Expires=86400", "X-Amz-Expires=", AuthorizationQueryParametersError),
+        ("X-Amz-Expires=86400", "X-Amz-Expires=1.5", AuthorizationQueryParametersError),
         ("X-Amz-Expires=86400", "X-Amz-Expires=-1", AuthorizationQueryParametersError),
         ("X-Amz-Expires=86400", "X-Amz-Expires=abc", AuthorizationQueryParametersError),
         ("X-Amz-Expires=86400", "X-Amz-Expires=9" + "9" * 40, AuthorizationQueryParametersError),
