@@ -10,6 +10,7 @@ import zlib
 import boto3
 import pytest
 import urllib3
+from botocore.exceptions import ClientError
 
 from gateway.http.settings import HttpSettings
 from gateway.s3.sigv4 import derive_signing_key, sign_string
@@ -306,6 +307,43 @@ def test_nobodys_forms_go_where_everybody_may_write(server, post):
     assert server.keys("open") == ["in/k"]
     client.delete_object(Bucket="open", Key="in/k")
     client.delete_bucket(Bucket="open")
+    client.close()
+
+
+def test_policies_see_the_fields_as_the_headers_they_stand_for(server, post):
+    client = server.client()
+    client.create_bucket(Bucket="conditions")
+    client.delete_public_access_block(Bucket="conditions")
+    allow = {"Effect": "Allow", "Principal": "*", "Action": "s3:PutObject*", "Resource": "arn:aws:s3:::conditions/*"}
+    where = {"StringEquals": {"s3:RequestObjectTag/team": "blue"}, "StringLike": {"aws:Referer": "http://site/*"}}
+    deny = {**allow, "Effect": "Deny", "Condition": {"StringNotEquals": {"s3:authType": "POST"}}}
+    statements = [
+        {**allow, "Condition": where},
+        {**deny, "Principal": {"AWS": "*"}, "Resource": f"{allow['Resource']}s"},
+    ]
+    client.put_bucket_policy(Bucket="conditions", Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    tagging = "<Tagging><TagSet><Tag><Key>team</Key><Value>{}</Value></Tag></TagSet></Tagging>"
+    head = {"referer": "http://site/upload"}
+
+    def send(key, team="blue", headers=None, signed=()):
+        fields = [("key", key), ("tagging", tagging.format(team)), *signed]
+        return post(fields, headers=head if headers is None else headers, path="/conditions")
+
+    assert send("k").status == 204
+    assert send("k", team="red").code == "AccessDenied"
+    assert send("k", headers={}).code == "AccessDenied"
+    assert send("ks").code == "AccessDenied"  # nobody's form is not signed by POST
+    made = {
+        "expiration": SOON,
+        "conditions": [["starts-with", f"${name}", ""] for name in ("key", "tagging", "bucket")],
+    }
+    for sign in (sign_v2, sign_v4):
+        assert send("ks", signed=sign(made)).status == 204
+    with pytest.raises(ClientError):
+        client.put_object(Bucket="conditions", Key="ks", Body=b"signed by header")
+    for key in ("k", "ks"):
+        client.delete_object(Bucket="conditions", Key=key)
+    client.delete_bucket(Bucket="conditions")
     client.close()
 
 
