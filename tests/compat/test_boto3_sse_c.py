@@ -250,3 +250,19 @@ def test_forms(server, s3, bucket, size):
     assert answer.status == 204
     assert answer.headers["x-amz-server-side-encryption-customer-key-MD5"] == md5(KEY)
     assert s3.get_object(Bucket=bucket, Key="f", **sse())["Body"].read() == data
+
+
+def test_equal_parts_are_unlike_in_the_store(server, s3, bucket):
+    piece = b"a" * PART
+    upload(s3, bucket, [piece, piece], **sse())
+
+    async def look():
+        with server.store.view() as view:
+            record = view.current(view.bucket(bucket).uid, b"k").record
+        return b"".join([piece async for piece in server.store.read(record.content)])
+
+    stored = server.call(look)
+    assert len(stored) == 2 * PART
+    first, second = stored[:PART], stored[PART:]
+    assert first[:64] not in second
+    assert sum(one == other for one, other in zip(first, second, strict=True)) < PART // 100
