@@ -117,10 +117,10 @@ class PrincipalCache:
     ) -> Principal | None:
         """As ``find_principal``; the view decides, so that a disabled key stops working with the next request.
 
-        ``session_token``: as the request has it; here it is ``InvalidToken`` (``session_principals`` knows them).
+        ``session_token``: as the request has it; ``now_s``: unix seconds, for sessions.
         """
         if session_token is not None:
-            raise InvalidToken
+            return self.find_session(view, access_key_id, session_token, now_s)
         if view.generation != self._generation:
             self._known.clear()
             self._generation = view.generation
@@ -130,3 +130,7 @@ class PrincipalCache:
             if found is not None:
                 self._known[access_key_id] = found
         return found
+
+    def find_session(self, view: ReadView, access_key_id: str, session_token: str, now_s: int) -> Principal | None:
+        """The live principal of temporary credentials: here ``InvalidToken`` (``session_principals`` knows them)."""
+        raise InvalidToken

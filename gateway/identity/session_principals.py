@@ -82,12 +82,8 @@ class SessionPrincipals(PrincipalCache):
         key = AccessKeyRecord(id=access_key_id, secret=secret, user=session.subject)
         return find_session_principal(view, session, key)
 
-    def find(
-        self, view: ReadView, access_key_id: str, session_token: str | None = None, now_s: int = 0
-    ) -> Principal | None:
-        """The live principal of a key, with its token if it is a temporary one; ``InvalidToken``, ``ExpiredToken``."""
-        if session_token is None:
-            return super().find(view, access_key_id)
+    def find_session(self, view: ReadView, access_key_id: str, session_token: str, now_s: int) -> Principal | None:
+        """The live principal of temporary credentials; ``InvalidToken``, ``ExpiredToken``."""
         if view.generation != self._sessions_generation or len(self._sessions) >= SESSIONS_MAX:
             self._sessions.clear()
             self._sessions_generation = view.generation
