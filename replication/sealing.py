@@ -36,7 +36,10 @@ from typing import Final
 
 import blake3
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -59,6 +62,7 @@ ENVELOPE_SIZE: Final = 80
 assert _ENVELOPE.size == ENVELOPE_SIZE
 ENVELOPE_OVERHEAD: Final = ENVELOPE_SIZE + TAG_SIZE
 _NONCE: Final = bytes(12)
+_BLOCK_SIZE: Final = 16
 
 
 class SealBroken(ValueError):
@@ -137,6 +141,22 @@ def open_frame(keyring: Keyring, header: FrameHeader, ciphertext: bytes | memory
         return AESGCM(_frame_key(key, header.salt)).decrypt(_NONCE, ciphertext, aad)
     except InvalidTag:
         raise SealBroken(f"frame of chunk {header.chunk_id.hex()} does not authenticate") from None
+
+
+def frame_key(keyring: Keyring, header: FrameHeader) -> bytes:
+    """The key of one frame, for ``decrypt_stretch``; ``KeyUnknown`` without its epoch's."""
+    return _frame_key(segment_key(keyring.epoch_key(header.epoch), PURPOSE_FRAME, header.segment), header.salt)
+
+
+def decrypt_stretch(key: bytes, ciphertext: bytes, offset: int) -> bytes:
+    """The encoded payload of a frame from ``offset`` (a multiple of 16) on, from that much of its ciphertext.
+
+    NOT authenticated (the seal covers whole frames): only for callers that know the plaintext's digest from having
+    opened the whole frame. GCM is counter mode from block 2 on (SP 800-38D, 7.1).
+    """
+    assert offset % _BLOCK_SIZE == 0
+    counter = _NONCE + (2 + offset // _BLOCK_SIZE).to_bytes(4, "big")
+    return Cipher(AES(key), CTR(counter)).decryptor().update(ciphertext)
 
 
 def seal_envelope(

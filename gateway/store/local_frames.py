@@ -19,6 +19,7 @@ from gateway.store.frames import FrameMaker, split_frame
 from gateway.store.index_format import ChunkPlace
 from gateway.store.page_format import decode_page
 from gateway.store.segments import SegmentReader
+from gateway.store.stretches import Stretches
 from replication.change_format import Ref
 from replication.frame_format import FrameHeader, FrameName
 
@@ -69,6 +70,7 @@ class LocalFrames:
 
     def __init__(self, segments: SegmentReader, frames: FrameMaker, find_chunk: FindChunk, cache: ChunkCache) -> None:
         self._segments, self._frames, self._find_chunk, self._cache = segments, frames, find_chunk, cache
+        self._stretches = Stretches()
 
     def read_sealed(self, chunk_id: bytes, place: ChunkPlace) -> tuple[bytes, FrameHeader, memoryview]:
         """(encoded frame, header, ciphertext) at a place; ``Damaged`` if another frame or none lies there."""
@@ -92,13 +94,32 @@ class LocalFrames:
         _, header, ciphertext = self._check(chunk_id, place, data)
         return self._frames.open(header, ciphertext)
 
-    def read_chunk(self, chunk_id: bytes) -> bytes | None:
-        """Plaintext of a chunk by its id; None if no frame of it is here."""
+    def read_stretch(self, chunk_id: bytes, place: ChunkPlace, first: int, last: int) -> bytes | None:
+        """Plaintext [first, last) of the frame at a place without opening all of it; None if that cannot be, or not
+        without waiting for the disk.
+        """
+
+        def read(offset: int, size: int) -> bytes | None:
+            return self._segments.read_cached(place.number, place.kind, offset, size)
+
+        return self._stretches.open(chunk_id, place, first, last, read)
+
+    def read_chunk(self, chunk_id: bytes, *, in_part: bool = False) -> bytes | None:
+        """Plaintext of a chunk by its id; None if no frame of it is here. ``in_part``: only a part of it is wanted, and
+        others may be soon.
+        """
         cached = self._cache.get(chunk_id)
         if cached is not None:
             return cached
         place = self._find_chunk(chunk_id)
-        return self.read_plaintext(chunk_id, place) if place is not None and place.local else None
+        if place is None or not place.local:
+            return None
+        if not in_part or place.bases:
+            return self.read_plaintext(chunk_id, place)
+        _, header, ciphertext = self.read_sealed(chunk_id, place)
+        plaintext = self._frames.open(header, ciphertext)
+        self._stretches.learn(self._frames.keyring, header, plaintext)
+        return plaintext
 
     def read_base(self, name: FrameName) -> bytes:
         """Plaintext of a patch's base; ``FrameAbsent`` if its chunk is not here as a full frame.

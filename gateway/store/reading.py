@@ -13,6 +13,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Final
 
 from gateway.store.errors import Damaged
@@ -24,6 +25,8 @@ from replication.change_format import REF_DATA, ChangeInvalid, Ref
 
 SMALL_MAX: Final = 64 << 10
 """A chunk up to this size may be read and opened on the event loop if the page cache has it."""
+STRETCH_MAX: Final = 160 << 10
+"""A part of a chunk up to this size may be read on the event loop if it is known how to open it alone."""
 AHEAD: Final = 2
 AHEAD_BYTES_MAX: Final = 24 << 20
 """Bytes that all readers of a process have under way beyond the chunk each is about to yield."""
@@ -102,7 +105,19 @@ class Reader:
         place = self._find_chunk(ref.id)
         return place is not None and place.local
 
-    def begin(self, ref: Ref) -> _Piece:
+    def read_part(self, ref: Ref, first: int, last: int) -> bytes | None:
+        """Plaintext [first, last) of a chunk if it can be had now, without the rest of the chunk."""
+        if last - first > STRETCH_MAX:
+            return None
+        cached = self._cache.get(ref.id)
+        if cached is not None:
+            return cached[first:last] if len(cached) == ref.size else None
+        place = self._find_chunk(ref.id)
+        if place is None or not place.local or place.raw_size != ref.size:
+            return None
+        return self._local.read_stretch(ref.id, place, first, last)
+
+    def begin(self, ref: Ref, *, in_part: bool = False) -> _Piece:
         """A chunk's plaintext, or something to await for it that is already on its way."""
         cached = self._cache.get(ref.id)
         if cached is not None:
@@ -117,7 +132,7 @@ class Reader:
                 data = None
             if data is not None:
                 return data
-        return asyncio.ensure_future(self._read_or_fetch(ref.id))
+        return asyncio.ensure_future(self._read_or_fetch(ref.id, in_part))
 
     def begin_absent(self, refs: Sequence[Ref]) -> None:
         """Ask the cloud for several chunks at once."""
@@ -127,11 +142,12 @@ class Reader:
         """Keep the plaintext of a chunk of which only a part was wanted: the next range is often beside it."""
         self._cache.put(ref.id, plaintext)
 
-    async def _read_or_fetch(self, chunk_id: bytes) -> bytes:
+    async def _read_or_fetch(self, chunk_id: bytes, in_part: bool) -> bytes:
         """From the disk; if that cannot be, from the cloud. Damage that the cloud cannot mend is what is raised."""
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.run_in_executor(self._executor, self._local.read_chunk, chunk_id)
+            read = partial(self._local.read_chunk, chunk_id, in_part=in_part)
+            found = await loop.run_in_executor(self._executor, read)
         except FrameAbsent:
             found = None
         except Damaged as damage:
@@ -144,7 +160,7 @@ class _Reading:
 
     def __init__(self, reader: Reader, shared: Shared, refs: Sequence[Ref], start: int, end: int) -> None:
         self._token: int | None = None
-        self._next: deque[tuple[Leaf, _Piece]] = deque()
+        self._next: deque[tuple[Leaf, _Piece, bool]] = deque()  # the last says: it is the part that is wanted, no more
         self._peeked: deque[Leaf] = deque()
         self._reader, self._shared = reader, shared
         self._start, self._end = start, end
@@ -160,12 +176,14 @@ class _Reading:
             await self._look_ahead()
             if not self._next:
                 raise StopAsyncIteration
-            leaf, piece = self._next.popleft()
+            leaf, piece, is_part = self._next.popleft()
             self._reader.ahead_bytes -= leaf.ref.size
             plaintext = await finished(piece)
+            if is_part:
+                return plaintext
             if len(plaintext) != leaf.ref.size:
                 raise Damaged(f"chunk {leaf.ref.id.hex()} has another size than its ref")
-            first, last = max(0, self._start - leaf.offset), min(leaf.ref.size, self._end - leaf.offset)
+            first, last = self._wanted(leaf)
             if first == 0 and last == leaf.ref.size:
                 return plaintext
             self._reader.keep(leaf.ref, plaintext)
@@ -182,7 +200,7 @@ class _Reading:
         self._close()
 
     def _close(self) -> None:
-        for leaf, piece in self._next:
+        for leaf, piece, _ in self._next:
             self._reader.ahead_bytes -= leaf.ref.size
             if isinstance(piece, asyncio.Future):
                 piece.add_done_callback(_mark_retrieved)
@@ -198,10 +216,18 @@ class _Reading:
             leaf = await self._next_leaf()
             if leaf is None:
                 return
-            if not self._next and not reader.is_local(leaf.ref):
+            first, last = self._wanted(leaf)
+            in_part = last - first < leaf.ref.size
+            part = reader.read_part(leaf.ref, first, last) if in_part else None
+            if part is None and not self._next and not reader.is_local(leaf.ref):
                 await self._ask_ahead(leaf)
-            self._next.append((leaf, reader.begin(leaf.ref)))
+            piece = reader.begin(leaf.ref, in_part=in_part) if part is None else part
+            self._next.append((leaf, piece, part is not None))
             reader.ahead_bytes += leaf.ref.size
+
+    def _wanted(self, leaf: Leaf) -> tuple[int, int]:
+        """The part of a chunk's plaintext that lies in the range."""
+        return max(0, self._start - leaf.offset), min(leaf.ref.size, self._end - leaf.offset)
 
     async def _ask_ahead(self, leaf: Leaf) -> None:
         """A chunk is only in the cloud: ask for it together with those behind it that are, too."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from replication.sealing import (
     SealBroken,
     chunk_id,
     chunking_seed,
+    decrypt_stretch,
+    frame_key,
     open_envelope,
     open_frame,
     seal_envelope,
@@ -177,3 +180,17 @@ def test_chunk_ids_depend_on_the_key() -> None:
     assert chunk_id(other, PLAINTEXT) != chunk_id(KEYRING, PLAINTEXT)
     assert chunking_seed(other) != chunking_seed(KEYRING)
     assert chunk_id(KEYRING, memoryview(PLAINTEXT)) == chunk_id(KEYRING, PLAINTEXT)
+
+
+@pytest.mark.parametrize("size", [0, 1, 16, 1000, 100_003])
+def test_stretches_of_a_frame_decrypt_to_what_the_whole_does(size: int) -> None:
+    payload = random.Random(size).randbytes(size)
+    encoded, ciphertext = seal_frame(KEYRING, HEADER._replace(raw_size=size), payload)
+    header = decode_header(encoded)
+    key = frame_key(KEYRING, header)
+    for start in range(0, size, 16 * 777):
+        for end in (start + 1, start + 15, start + 5000, size):
+            stretch = ciphertext[start : min(end, size)]
+            assert decrypt_stretch(key, stretch, start) == payload[start : min(end, size)]
+    with pytest.raises(AssertionError):
+        decrypt_stretch(key, ciphertext, 8)

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from gateway.store.errors import ChunkUnavailable, Damaged
+from gateway.store.frames import FrameMaker
 from gateway.store.object_format import ObjectRecord
 from gateway.store.segment_format import KIND_DATA
+from gateway.store.stretches import Stretches
 from replication.change_format import REF_DATA, Ref
 from replication.ports import Frame
 from tests.gateway.store.failing_files import FailingFiles
 from tests.gateway.store.held_frames import HeldFrames
-from tests.gateway.store.store_site import StoreSite
+from tests.gateway.store.store_site import KEYRING, StoreSite
 
 MIB = 1 << 20
 
@@ -239,3 +241,108 @@ async def test_a_damaged_frame_is_mended_from_the_cloud(tmp_path: Path) -> None:
         a.store.set_fetcher(None)
         assert await a.get(b"k") == noise(1, 3 * MIB)
         assert (await a.store.verify()).sound
+
+
+async def whole(site: StoreSite, key: bytes) -> tuple[bytes, int]:
+    """A large chunk in the middle of an object that is stored as it is, opened once in part: its id, its offset."""
+    refs, at = list(site.content(key)), 0
+    while refs[0].kind != REF_DATA:
+        refs[:1] = await site.store.reader.load_page(refs[0])
+    for ref in refs:
+        if at and ref.size > MIB // 2:
+            break
+        at += ref.size
+    await site.get(key, at + 1000, 10)
+    site.store.parts.cache._chunks.clear()
+    return ref.id, at
+
+
+def opened(site: StoreSite, monkeypatch) -> list[int]:
+    """Sizes of the frames that are opened whole from now on."""
+    sizes: list[int] = []
+    open_frame = site.store.frames.open
+
+    def record(header, ciphertext, base=b""):
+        sizes.append(header.raw_size)
+        return open_frame(header, ciphertext, base)
+
+    monkeypatch.setattr(site.store.frames, "open", record)
+    return sizes
+
+
+async def test_ranges_out_of_a_chunk_that_was_opened_once_open_stretches_only(tmp_path: Path, monkeypatch) -> None:
+    async with StoreSite(tmp_path / "d") as site:
+        data = noise(1, 9 * MIB + 5)
+        await site.put(b"k", data)
+        await whole(site, b"k")
+        for start in range(0, len(data), MIB // 8):
+            await site.get(b"k", start, 1)
+        site.store.parts.cache._chunks.clear()
+        sizes, source = opened(site, monkeypatch), random.Random(2)
+        refs = site.content(b"k")
+        for _ in range(200):
+            start, length = source.randrange(len(data)), source.randrange(1, 100_000)
+            assert await site.read(refs, start, length) == data[start : start + length]
+        for start in (0, len(data) - 1, len(data) - 70_000, 32 << 10, (32 << 10) - 1):
+            assert await site.read(refs, start, 65_536) == data[start : start + 65_536]
+        assert sizes == []
+
+
+async def test_compressed_chunks_and_patches_are_opened_whole(tmp_path: Path, monkeypatch) -> None:
+    async with StoreSite(tmp_path / "d") as site:
+        text = b"".join(b"%d line of text\n" % number for number in range(60_000))
+        data = noise(1, 3 * MIB)
+        await site.put(b"text", text)
+        await site.put(b"patched", data)
+        await site.put(b"patched", data[:MIB] + b"!" + data[MIB:])
+        for key, body in ((b"text", text), (b"patched", data[:MIB] + b"!" + data[MIB:])):
+            for _ in range(2):
+                for start in (0, 300_000, MIB - 10):
+                    assert await site.get(key, start, 70_000) == body[start : start + 70_000]
+                site.store.parts.cache._chunks.clear()
+
+
+async def test_a_stretch_that_is_damaged_is_not_returned_and_the_rest_is(tmp_path: Path, monkeypatch) -> None:
+    async with StoreSite(tmp_path / "d") as site:
+        data = noise(1, 9 * MIB)
+        await site.put(b"k", data)
+        chunk_id, at = await whole(site, b"k")
+        place = site.store.find_chunk(chunk_id)
+        path = site.directory.segment_path(place.number, KIND_DATA)
+        with path.open("r+b") as file:
+            file.seek(place.offset + place.header_size + 100_000)
+            byte = file.read(1)
+            file.seek(-1, 1)
+            file.write(bytes([byte[0] ^ 1]))
+        sizes = opened(site, monkeypatch)
+        assert await site.get(b"k", at + 200_000, 1000) == data[at + 200_000 : at + 201_000]
+        assert sizes == []
+        with pytest.raises(Damaged, match="does not authenticate"):
+            await site.get(b"k", at + 99_000, 2000)
+
+
+async def test_stretches_of_a_frame_are_found_where_it_was_moved_and_not_in_another_frame(
+    tmp_path: Path, monkeypatch
+) -> None:
+    async with StoreSite(tmp_path / "d", segment_size=2 * MIB) as site:
+        data = noise(1, 9 * MIB)
+        await site.put(b"k", data)
+        chunk_id, at = await whole(site, b"k")
+        before = site.store.find_chunk(chunk_id)
+        sizes = opened(site, monkeypatch)
+        moved = before._replace(offset=before.offset + 1)
+        assert site.store.local.read_stretch(chunk_id, moved, 5000, 6000) is None
+        assert site.store.local.read_stretch(chunk_id, before._replace(slot=before.slot + 1), 5000, 6000) is None
+        assert site.store.local.read_stretch(chunk_id, before, 5000, 6000) == data[at + 5000 : at + 6000]
+        assert sizes == []
+
+
+def test_what_is_known_of_frames_is_bounded() -> None:
+    known, frames = Stretches(20_000), FrameMaker(KEYRING)
+    for number in range(60):
+        plaintext = noise(number, 1 << 18)
+        frame = frames.seal(0, frames.chunk_id(plaintext), plaintext)
+        known.learn(KEYRING, frame.header, plaintext)
+        known.learn(KEYRING, frame.header, plaintext)
+    assert 0 < known._bytes <= 20_000
+    assert known._bytes == sum(400 + len(entry.digests) for entry in known._known.values())
