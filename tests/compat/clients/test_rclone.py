@@ -1,4 +1,7 @@
-"""rclone, as a provider it knows nothing of."""
+"""rclone, as a provider it knows nothing of.
+
+Up to 1.60 it sends ``x-amz-acl: private`` unless told otherwise, which buckets without ACLs refuse, here as at AWS.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compat.clients.features import DOT_KEYS, ODD_KEYS, proves
+from tests.compat.clients.features import ODD_KEYS, proves
 from tests.compat.clients.places import Place
 from tests.compat.clients.trees import Runner, read_tree
 from tests.compat.clients.web import fetch
@@ -24,6 +27,7 @@ def rclone(program: Callable[[str], Runner], place: Place) -> Runner:
     settings = {
         "RCLONE_CONFIG_SITE_TYPE": "s3",
         "RCLONE_CONFIG_SITE_PROVIDER": "Other",
+        "RCLONE_CONFIG_SITE_ACL": "bucket-owner-full-control",
         "RCLONE_CONFIG_SITE_ENDPOINT": place.site.endpoint,
         "RCLONE_CONFIG_SITE_ACCESS_KEY_ID": place.site.access_key,
         "RCLONE_CONFIG_SITE_SECRET_ACCESS_KEY": place.site.secret_key,
@@ -82,7 +86,6 @@ def test_keys(rclone: Runner, place: Place) -> None:
         assert rclone("cat", f"site:{place.bucket}/{key}").stdout == key.encode()
         rclone("copyto", f"site:{place.bucket}/{key}", f"site:{place.bucket}/copied/{key}")
         assert place.read(f"copied/{key}") == key.encode()
-    assert DOT_KEYS  # not asked: they are other names to it
 
 
 @proves("presign_get")

@@ -42,7 +42,7 @@ def s3cmd(program: Callable[[str], Runner], place: Place, tmp_path: Path) -> Run
     return lambda *arguments, **more: run("-c", str(config), "--no-progress", *arguments, **more)
 
 
-@proves("small", "list", "metadata", "no_such_key", "copy")
+@proves("small", "list", "metadata", "no_such_key")
 def test_put_get_and_delete(s3cmd: Runner, place: Place, tree: Path, tmp_path: Path) -> None:
     at = f"s3://{place.bucket}"
     s3cmd("put", "--add-header=x-amz-meta-mine:value", str(tree / "plain.txt"), f"{at}/a b+c")
@@ -52,9 +52,8 @@ def test_put_get_and_delete(s3cmd: Runner, place: Place, tree: Path, tmp_path: P
     told = s3cmd("info", f"{at}/a b+c").stdout
     assert b"5d41402abc4b2a76b9719d911017c592" in told
     assert b"x-amz-meta-mine: value" in told
-    s3cmd("cp", f"{at}/a b+c", f"{at}/ü")
-    s3cmd("del", f"{at}/a b+c", f"{at}/ü")
-    assert b"404" in s3cmd("get", f"{at}/a b+c", str(tmp_path / "none"), check=False).stderr
+    s3cmd("del", f"{at}/a b+c")
+    assert b"does not exist" in s3cmd("get", f"{at}/a b+c", str(tmp_path / "none"), check=False).stderr
     s3cmd("rb", at)
 
 
@@ -105,14 +104,14 @@ def test_signed_url(s3cmd: Runner, place: Place, tree: Path) -> None:
     assert fetch(url, place.root) == b"hello"
 
 
-@proves("tagging", "versioning")
-def test_tags_and_versions(s3cmd: Runner, place: Place, tree: Path) -> None:
-    at = f"s3://{place.bucket}"
-    s3cmd("setversioning", at, "enable")
-    s3cmd("put", str(tree / "plain.txt"), f"{at}/k")
-    s3cmd("settagging", f"{at}/k", "a=b&c=d")
-    assert b"a:\tb" in s3cmd("gettagging", f"{at}/k").stdout
-    assert place.boto3.get_bucket_versioning(Bucket=place.bucket)["Status"] == "Enabled"
+@proves("copy")
+def test_copy(s3cmd: Runner, place: Place, tree: Path) -> None:
+    """It copies with ``x-amz-acl: private``, which only buckets with ACLs take, here as at AWS."""
+    controls = {"Rules": [{"ObjectOwnership": "BucketOwnerPreferred"}]}
+    place.boto3.put_bucket_ownership_controls(Bucket=place.bucket, OwnershipControls=controls)
+    s3cmd("put", str(tree / "plain.txt"), f"s3://{place.bucket}/a b+c")
+    s3cmd("cp", f"s3://{place.bucket}/a b+c", f"s3://{place.bucket}/ü")
+    assert place.read("ü") == b"hello"
 
 
 @proves("wrong_secret")
