@@ -60,6 +60,11 @@ def session_arn(account: str, role: str, session: str) -> str:
     return f"arn:aws:sts::{account_id(account)}:assumed-role/{role}/{session}"
 
 
+def federated_arn(account: str, name: str) -> str:
+    """The ARN of a session that a user of the account made for somebody else."""
+    return f"arn:aws:sts::{account_id(account)}:federated-user/{name}"
+
+
 def names_account(text: str, account: str) -> bool:
     """Whether ``text`` (what stands for an account in a policy or header) means the account of this user id."""
     return bool(account) and text in (account, account_id(account))

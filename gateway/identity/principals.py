@@ -12,6 +12,7 @@ What authorization needs of a principal is in it, filled here once a generation 
 * ``session`` the policies a session was narrowed with (None: it was not; all of them are one set, of which one must
   allow). They also narrow an account's own user;
 * ``role_path``, ``session_name`` of an assumed role's session, else empty;
+* ``federated`` what a user called the session it made of itself for somebody else (GetFederationToken), else empty;
 * ``values`` further condition keys (lower case) and what they are for it: its tags, who a web identity is.
 
 Whoever makes temporary credentials builds a ``Principal`` with these; ``access_key`` is then one with their secret.
@@ -23,7 +24,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from gateway.identity.arns import account_of, role_arn, session_arn, user_arn
+from gateway.identity.arns import account_of, federated_arn, role_arn, session_arn, user_arn
 from gateway.identity.identity_policies import collect_user_policies
 from gateway.s3.errors import InvalidToken
 from gateway.s3.policy_document import Policy
@@ -45,6 +46,7 @@ class Principal(NamedTuple):
     role_path: str = ""
     session_name: str = ""
     values: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    federated: str = ""
 
     @property
     def id(self) -> str:
@@ -71,6 +73,8 @@ class Principal(NamedTuple):
     @property
     def caller_arn(self) -> str:
         """Its ARN, as GetCallerIdentity has it."""
+        if self.federated:
+            return federated_arn(self.id, self.federated)
         return session_arn(self.id, self.user.name, self.session_name) if self.session_name else self.arn
 
 

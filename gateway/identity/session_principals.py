@@ -16,7 +16,7 @@ from gateway.identity.managed_policies import find_document
 from gateway.identity.policy_texts import check_identity_policy
 from gateway.identity.principals import Principal, PrincipalCache, find_account, find_principal, policies_of, tag_values
 from gateway.identity.roles import find_role
-from gateway.identity.sessions import OF_ROLE, Session, SessionMaker
+from gateway.identity.sessions import OF_FEDERATED, OF_ROLE, Session, SessionMaker
 from gateway.s3.errors import ExpiredToken
 from gateway.s3.policy_document import Policy
 from gateway.store.document_format import AccessKeyRecord, UserRecord
@@ -36,8 +36,12 @@ def find_session_principal(view: ReadView, session: Session, access_key: AccessK
         user, issuer = view.user(session.subject), view.access_key(session.issuer_key)
         if user is None or user.disabled or issuer is None or issuer.disabled or issuer.user != user.id:
             return None
-        values = tag_values(user.tags)
-        return Principal(user, access_key, account_of(user), policies_of(view, user), narrowed, values=values)
+        principal = Principal(
+            user, access_key, account_of(user), policies_of(view, user), narrowed, values=tag_values(user.tags)
+        )
+        if session.kind == OF_FEDERATED:
+            return principal._replace(session=narrowed or (), federated=session.name)
+        return principal
     role = find_role(view, session.account, session.role)
     if role is None or role.id != session.subject:
         return None

@@ -30,6 +30,7 @@ PURPOSE: Final = b"sts session 1"
 """What the realm's key is asked for."""
 OF_ROLE: Final = "role"
 OF_USER: Final = "user"
+OF_FEDERATED: Final = "federated"
 _VERSION: Final = 1
 _SALT_SIZE: Final = 24
 _NONCE: Final = bytes(12)
@@ -38,9 +39,10 @@ _PAYLOAD_BYTES_MAX: Final = 262_144
 
 
 class Session(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What a token says. ``kind``: ``OF_ROLE`` or ``OF_USER``; ``subject``: the role's or user's unique id.
+    """What a token says. ``kind``: ``OF_ROLE``, ``OF_USER`` or ``OF_FEDERATED``; ``subject``: the role's or user's id.
 
-    ``policies``: session policies as documents, ``policy_arns``: as managed policies; both empty: not narrowed.
+    ``policies``: session policies as documents, ``policy_arns``: as managed policies; both empty: not narrowed,
+    but that a federated session then may nothing.
     ``issuer_key``: of a user's session, the key that asked for it. ``values``: condition keys (lower case) that the
     session brings along, such as who a web identity is.
     """

@@ -110,6 +110,8 @@ def caller_id(principal: Principal) -> str:
     """The unique id that GetCallerIdentity shows, of a session with its name; an account's own user is its account."""
     if principal.session_name:
         return f"{principal.user.id}:{principal.session_name}"
+    if principal.federated:
+        return f"{account_id(principal.id)}:{principal.federated}"
     return account_id(principal.id) if principal.is_account else principal.user.id
 
 

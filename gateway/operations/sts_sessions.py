@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from gateway.identity.arns import account_id, account_of, session_arn
+import msgspec
+
+from gateway.identity.arns import account_id, account_of, federated_arn, session_arn
 from gateway.identity.managed_policies import find_policy
 from gateway.identity.policy_evaluation import evaluate
 from gateway.identity.policy_texts import check_identity_policy, parse_trust
 from gateway.identity.roles import arn_of_role, find_role_by_arn
-from gateway.identity.sessions import OF_ROLE, OF_USER, Credentials, Session
+from gateway.identity.sessions import OF_FEDERATED, OF_ROLE, OF_USER, Credentials, Session
 from gateway.operations.iam_requests import (
     ARN,
     Action,
@@ -71,21 +73,45 @@ def get_session_token(request: IamRequest, view: ReadView, parameters: Parameter
     if principal.session_name or is_user_session(principal):
         raise QueryAccessDenied("Cannot call GetSessionToken with session credentials")
     _refuse_mfa(parameters)
-    default_s = ROLE_CHAINED_S_MAX if principal.is_account else 43_200
-    duration_s = parameters.number(
-        "DurationSeconds", default=default_s, minimum=SESSION_S_MIN, maximum=USER_SESSION_S_MAX
-    )
+    session = _make_user_session(request, parameters, OF_USER)
+    return {"Credentials": show_credentials(request.maker.issue(session))}
+
+
+def get_federation_token(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
+    """GetFederationToken: what both the caller's own policies and those of the request allow, for somebody else."""
+    principal = request.principal
+    if principal.session_name or is_user_session(principal):
+        raise QueryAccessDenied("Cannot call GetFederationToken with session credentials")
+    parameters.text("Name", size_min=2, size_max=32)
+    name = parameters.matching("Name", SESSION_NAME, 32)
+    if parameters.structures("Tags"):
+        raise QueryNotImplemented("Tags of a session are not implemented")
+    arn = federated_arn(request.account, name)
+    request.authorize("sts:GetFederationToken", arn)
+    policies, arns = _read_session_policies(view, parameters, request.account)
+    made = _make_user_session(request, parameters, OF_FEDERATED)
+    session = msgspec.structs.replace(made, name=name, policies=policies, policy_arns=arns)
+    return {
+        "Credentials": show_credentials(request.maker.issue(session)),
+        "FederatedUser": {"FederatedUserId": f"{account_id(request.account)}:{name}", "Arn": arn},
+        "PackedPolicySize": _packed_percent(policies) if policies or arns else None,
+    }
+
+
+def _make_user_session(request: IamRequest, parameters: Parameters, kind: str) -> Session:
+    """A session of the calling user: 12 hours unless asked; an account's own user gets an hour, as AWS has it."""
+    principal = request.principal
+    duration_s = parameters.number("DurationSeconds", default=43_200, minimum=SESSION_S_MIN, maximum=USER_SESSION_S_MAX)
     if principal.is_account:
-        duration_s = min(duration_s, ROLE_CHAINED_S_MAX)  # an account's own user: an hour at most, as AWS has it
-    session = Session(
-        kind=OF_USER,
+        duration_s = min(duration_s, ROLE_CHAINED_S_MAX)
+    return Session(
+        kind=kind,
         account=request.account,
         subject=principal.user.id,
         issued_s=request.now_s,
         expires_s=request.now_s + duration_s,
         issuer_key=principal.access_key.id,
     )
-    return {"Credentials": show_credentials(request.maker.issue(session))}
 
 
 def assume_role(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
@@ -102,7 +128,7 @@ def assume_role(request: IamRequest, view: ReadView, parameters: Parameters) -> 
     if parameters.find("ExternalId") is not None:
         parameters.text("ExternalId", size_min=2, size_max=1224)
         more["sts:externalid"] = (parameters.matching("ExternalId", _EXTERNAL_ID, 1224),)
-    if role is None or not _is_trusted(request, role, more):
+    if role is None or request.principal.federated or not _is_trusted(request, role, more):
         raise QueryAccessDenied(
             f"User: {request.principal.caller_arn} is not authorized to perform: sts:AssumeRole on resource: {arn}"
         )
@@ -149,15 +175,19 @@ def issue_role_session(
         policy_arns=arns,
         values=values or {},
     )
-    used = sum(map(len, policies)) * 100 // POLICY_CHARACTERS_MAX
     return {
         "Credentials": show_credentials(request.maker.issue(session)),
         "AssumedRoleUser": {
             "AssumedRoleId": f"{role.id}:{name}",
             "Arn": session_arn(role.account, role.name, name),
         },
-        "PackedPolicySize": used if policies or arns else None,
+        "PackedPolicySize": _packed_percent(policies) if policies or arns else None,
     }
+
+
+def _packed_percent(policies: tuple[str, ...]) -> int:
+    """How much of what session policies may be these are, percent."""
+    return sum(map(len, policies)) * 100 // POLICY_CHARACTERS_MAX
 
 
 def read_role_arn(parameters: Parameters) -> str:
@@ -222,6 +252,7 @@ ACTIONS: Final[dict[str, Action]] = {
     "AssumeRole": Action(assume_role, False),
     "GetAccessKeyInfo": Action(get_access_key_info, False),
     "GetCallerIdentity": Action(get_caller_identity, False),
+    "GetFederationToken": Action(get_federation_token, False),
     "GetSessionToken": Action(get_session_token, False),
 }
 """What this file does."""

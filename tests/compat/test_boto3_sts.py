@@ -257,7 +257,32 @@ def test_what_a_session_cannot_have_is_refused(connect, key, role, refused):
     ask: dict[str, Any] = {"RoleArn": role, "RoleSessionName": "s1"}
     refused("NotImplemented", 501, sts.assume_role, **ask, Tags=[{"Key": "k", "Value": "v"}])
     refused("NotImplemented", 501, sts.assume_role, **ask, SourceIdentity="me")
-    refused("InvalidAction", 400, sts.get_federation_token, Name="fed")
+    refused("InvalidAction", 400, sts.decode_authorization_message, EncodedMessage="x")
+
+
+def test_federated_users_may_what_both_sides_allow(connect, iam, account, name, key, s3, bucket, refused):
+    sts = connect("sts", key)
+    refused("AccessDenied", 403, sts.get_federation_token, Name="fed")
+    iam.attach_user_policy(UserName=name, PolicyArn=FULL_S3)
+    may = document(allow("sts:GetFederationToken", f"arn:aws:sts::{account}:federated-user/fed"))
+    iam.put_user_policy(UserName=name, PolicyName="f", PolicyDocument=may)
+    refused("AccessDenied", 403, sts.get_federation_token, Name="other")
+    bare = sts.get_federation_token(Name="fed")["Credentials"]
+    refused("AccessDenied", 403, connect("s3", bare).list_objects_v2, Bucket=bucket)
+    answer = sts.get_federation_token(Name="fed", Policy=document(allow(["s3:ListBucket", "iam:*"])))
+    fed = connect("s3", answer["Credentials"])
+    fed.list_objects_v2(Bucket=bucket)
+    refused("AccessDenied", 403, fed.put_object, Bucket=bucket, Key="k", Body=b"")
+    who = connect("sts", answer["Credentials"]).get_caller_identity()
+    assert who["Arn"] == answer["FederatedUser"]["Arn"] == f"arn:aws:sts::{account}:federated-user/fed"
+    assert who["UserId"] == answer["FederatedUser"]["FederatedUserId"]
+    refused("AccessDenied", 403, connect("iam", answer["Credentials"]).list_users)
+    refused("AccessDenied", 403, connect("sts", answer["Credentials"]).get_session_token)
+    iam.detach_user_policy(UserName=name, PolicyArn=FULL_S3)
+    refused("AccessDenied", 403, fed.list_objects_v2, Bucket=bucket)
+    of_account = connect("sts").get_federation_token(Name="fed", Policy=document(allow("s3:ListBucket")))["Credentials"]
+    connect("s3", of_account).list_objects_v2(Bucket=bucket)
+    refused("AccessDenied", 403, connect("s3", of_account).list_buckets)
 
 
 # web identities
