@@ -246,10 +246,12 @@ class Site:
         root: Path | None = None,
         stdin: Path = Path(os.devnull),
         secret_key: str | None = None,
+        program: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """aws-cli with its default settings, or those of the file ``config``, against this site.
 
-        ``root``: the certificate to trust; ``secret_key``: another than the site's.
+        ``root``: the certificate to trust; ``secret_key``: another than the site's; ``program``: another aws-cli than
+        that of the tests' own environment.
         """
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PYTHONPATH"))} | {
             "AWS_ACCESS_KEY_ID": self.access_key,
@@ -264,7 +266,7 @@ class Site:
             environment["AWS_CA_BUNDLE"] = str(root)
         with stdin.open("rb") as given:
             done = subprocess.run(
-                [str(Path(sys.executable).with_name("aws")), *arguments],
+                [program or str(Path(sys.executable).with_name("aws")), *arguments],
                 env=environment,
                 stdin=given,
                 capture_output=True,

@@ -79,9 +79,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the table, and write it where asked."""
-    path = os.environ.get("SKERRY_COMPAT_TABLE")
-    if path and TABLE.cells:
-        TABLE.write(Path(path))
+    paths = os.environ.get("SKERRY_COMPAT_TABLE", "").split()
+    if paths and TABLE.cells:
+        for path in paths:
+            TABLE.write(Path(path))
         terminalreporter.section("client × feature")
         terminalreporter.write(TABLE.render())
 

@@ -1,7 +1,8 @@
 """The table client × feature, collected while the tests run.
 
-✓ every test that shows it passed · ✗ one failed · – nothing to show: the client has no such thing (or it is not tested)
-· s skipped: the client is not here. Written where ``SKERRY_COMPAT_TABLE`` says; without it nothing is written.
+✓ every test that shows it passed · ✗ one failed · – nothing to show: the client has no such thing, or cannot be told to
+· s skipped: the client is not here, or its version cannot. Written into the files that ``SKERRY_COMPAT_TABLE`` names,
+between the two lines that mark its place there; without it nothing is written.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from tests.compat.clients.features import FEATURES
 
+BEGIN, END = "<!-- written by `make compat` -->", "<!-- end of what `make compat` writes -->"
 RANK = {"skipped": 0, "passed": 1, "failed": 2}
 SIGNS = {"skipped": "s", "passed": "✓", "failed": "✗"}
 
@@ -29,7 +31,7 @@ class Table:
     def render(self) -> str:
         """GitHub's Markdown; clients by name, features in their order."""
         lines = [
-            f"| client | {' | '.join(FEATURES.values())} |",
+            f"| client | {' | '.join(feature.replace('_', ' ') for feature in FEATURES)} |",
             f"|---|{':-:|' * len(FEATURES)}",
         ]
         for client, row in sorted(self.cells.items(), key=lambda item: item[0].lower()):
@@ -38,9 +40,10 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def write(self, path: Path) -> None:
-        """The table with the words that explain it."""
-        path.write_text(
-            "<!-- written by `make compat` -->\n\n"
-            "✓ works · ✗ fails · – the client has no such thing, or cannot be told to · s not run\n\n" + self.render(),
-            encoding="utf-8",
-        )
+        """Put the table into the file, in place of the one that is there. ``ValueError`` if its place is not marked."""
+        text = path.read_text(encoding="utf-8")
+        before, begin, rest = text.partition(BEGIN + "\n")
+        _, end, after = rest.partition(END)
+        if not (begin and end):
+            raise ValueError(f"{path} does not say where the table goes: {BEGIN} … {END}")
+        path.write_text(f"{before}{begin}\n{self.render()}\n{end}{after}", encoding="utf-8")
