@@ -44,6 +44,7 @@ async def put_retention(call: Call) -> web.StreamResponse:
     """PutObjectRetention."""
     version_id, bypass = parse_version_id(call.query.params), object_lock.parse_bypass(call.headers)
     wanted = object_lock.parse_retention(await _read(call, "Retention"))
+    call.context.facts.tell_lock(wanted.mode, wanted.until_ms)
     await verbs.put_retention(call.context, call.bucket, call.key, version_id, wanted, bypass=bypass)
     return call.answer()
 
@@ -58,6 +59,7 @@ async def put_hold(call: Call) -> web.StreamResponse:
     """PutObjectLegalHold."""
     version_id = parse_version_id(call.query.params)
     hold = object_lock.parse_hold(await _read(call, "LegalHold"))
+    call.context.facts.tell_lock("", 0, hold)
     await verbs.put_hold(call.context, call.bucket, call.key, version_id, hold)
     return call.answer()
 

@@ -36,6 +36,7 @@ from gateway.identity.principals import Principal
 from gateway.s3.acl import BUCKET_ACTIONS, OBJECT_ACTIONS, decode_acl, default_acl, grants_permission
 from gateway.s3.errors import AccessDenied, MethodNotAllowed
 from gateway.s3.policy_actions import (
+    CREATING,
     ON_OWN_UPLOAD,
     OWN_ACCOUNT_ONLY,
     UNLOCKABLE,
@@ -117,10 +118,12 @@ class Asker:
         self._version_id = version_id
         self._version: Version | None = None
         self._looked = False
+        self._operation = ""
 
     def check(self, operation: str, *, existing: bool = False) -> None:
         """``AccessDenied`` unless the operation, and what its headers ask for besides, is allowed."""
         assert self._bucket is not None
+        self._operation = operation
         actions = actions_of(operation, versioned=self._version_id is not None)
         if operation == "DeleteObjects":  # each key is asked for; nobody at all is told so at once
             if not self._could_delete():
@@ -183,6 +186,8 @@ class Asker:
             return principal.values[key]
         if key in ("s3:resourceaccount", "aws:resourceaccount"):
             return None if bucket is None else (account_id(bucket.record.owner), bucket.record.owner)
+        if key == "s3:objectcreationoperation":
+            return ("true" if self._operation in CREATING else "false",)
         if key == "s3:versionid":
             return None if self._version_id is None else (self._version_id,)
         if key.startswith("s3:existingobjecttag/"):

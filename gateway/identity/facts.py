@@ -86,6 +86,11 @@ class Facts:
         """Add values by condition key (lower case)."""
         self.more.update(values)
 
+    def tell_lock(self, mode: str, until_ms: int, hold: str = "") -> None:
+        """Say what a document locks an object by; empty and 0: it says nothing of that."""
+        told = (mode, format_iso(until_ms) if until_ms else "", hold)
+        self.tell({key: (value,) for key, value in zip(_LOCK, told, strict=True) if value})
+
     def find(self, key: str) -> Values | None:
         """The values of a condition key (lower case) that are the request's own; None if it has none."""
         if self._more is not None and key in self._more:
@@ -125,7 +130,8 @@ class Facts:
         return "REST-QUERY-STRING" if self.verified.claim.presigned else "REST-HEADER"
 
     def _remaining_days(self) -> str | None:
-        until_ms = parse_iso_ms(self.headers.get("x-amz-object-lock-retain-until-date", ""))
+        until = self.find("s3:object-lock-retain-until-date")
+        until_ms = parse_iso_ms(until[0]) if until else None
         return None if until_ms is None else str(-(-(until_ms - self.now_s * 1000) // DAY_MS))
 
     def _tls_version(self) -> str | None:

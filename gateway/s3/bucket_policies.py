@@ -23,7 +23,6 @@ _S3_KEYS: Final = frozenset(
         *("s3:object-lock-mode", "s3:object-lock-retain-until-date", "s3:object-lock-remaining-retention-days"),
         *("s3:object-lock-legal-hold", "s3:if-match", "s3:if-none-match", "s3:objectcreationoperation"),
         *("s3:dataaccesspointaccount", "s3:dataaccesspointarn", "s3:accesspointnetworkorigin"),
-        *("s3:inventoryaccessibleoptionalfields", "s3:isreplicationpausedaction", "s3:destinationregion"),
     }
 )
 _AMZ_KEYS: Final = frozenset(

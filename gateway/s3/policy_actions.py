@@ -54,6 +54,8 @@ OWN_ACCOUNT_ONLY: Final = UNLOCKABLE
 """What other accounts are refused with MethodNotAllowed even if the policy allows it to them."""
 _ALSO: Final = {"GetObjectAttributes": ("s3:GetObject",)}
 _WRITES: Final = frozenset({"PutObject", "CopyObject", "PostObject", "CreateMultipartUpload"})
+CREATING: Final = frozenset({"PutObject", "CopyObject", "PostObject", "CompleteMultipartUpload"})
+"""Operations that make an object: s3:ObjectCreationOperation. Beginning an upload and its parts do not."""
 _ASKED_BY: Final = {
     "x-amz-acl": "s3:PutObjectAcl",
     "x-amz-tagging": "s3:PutObjectTagging",

@@ -1,5 +1,6 @@
 """Bucket policies end to end: two accounts and nobody. The language itself: tests/gateway/identity."""
 
+import datetime
 import json
 import urllib.error
 import urllib.request
@@ -148,6 +149,44 @@ def test_conditions_on_what_is_written(ann, bob, shared, refused):
     bob.s3.put_object(Bucket=shared, Key="new", Body=b"", **good)
     for wrong in ({}, {**good, "Tagging": "team=red"}, {"Tagging": good["Tagging"]}, {"ACL": good["ACL"]}):
         refused("AccessDenied", 403, bob.s3.put_object, Bucket=shared, Key="new", Body=b"", **wrong)
+
+
+def test_only_conditional_writes(ann, bob, shared, refused):
+    """AWS's example: objects are made only where none is, and uploads in parts are let pass until they complete."""
+    condition = {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}}
+    put(
+        ann,
+        shared,
+        allow(shared, "s3:PutObject", {"AWS": bob.id}),
+        deny(shared, "s3:PutObject", Condition=condition),
+    )
+    refused("AccessDenied", 403, bob.s3.put_object, Bucket=shared, Key="new", Body=b"")
+    bob.s3.put_object(Bucket=shared, Key="new", Body=b"", IfNoneMatch="*")
+    refused("PreconditionFailed", 412, bob.s3.put_object, Bucket=shared, Key="new", Body=b"", IfNoneMatch="*")
+    upload = bob.s3.create_multipart_upload(Bucket=shared, Key="parts")["UploadId"]
+    part = bob.s3.upload_part(Bucket=shared, Key="parts", UploadId=upload, PartNumber=1, Body=b"x")
+    arguments = {"Bucket": shared, "Key": "parts", "UploadId": upload}
+    arguments["MultipartUpload"] = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    refused("AccessDenied", 403, bob.s3.complete_multipart_upload, **arguments)
+    bob.s3.complete_multipart_upload(**arguments, IfNoneMatch="*")
+
+
+def test_how_long_a_lock_may_last(ann, bob, refused):
+    bucket = f"locked-{ann.id[:12]}"
+    ann.s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    version = ann.s3.put_object(Bucket=bucket, Key="k", Body=b"")["VersionId"]
+    condition = {"NumericLessThanEquals": {"s3:object-lock-remaining-retention-days": "10"}}
+    put(ann, bucket, allow(bucket, "s3:PutObjectRetention", {"AWS": bob.id}, Condition=condition))
+    now = datetime.datetime.now(datetime.UTC)
+    for days, is_allowed in ((5, True), (9, True), (11, False)):
+        until = now + datetime.timedelta(days=days)
+        arguments = {"Bucket": bucket, "Key": "k", "VersionId": version}
+        arguments["Retention"] = {"Mode": "GOVERNANCE", "RetainUntilDate": until}
+        if is_allowed:
+            bob.s3.put_object_retention(**arguments)
+        else:
+            refused("AccessDenied", 403, bob.s3.put_object_retention, **arguments)
+    ann.s3.delete_object(Bucket=bucket, Key="k", VersionId=version, BypassGovernanceRetention=True)
 
 
 def test_existing_tags(ann, nobody, shared, refused):
