@@ -268,4 +268,4 @@ def list_parts(context: Context, name: UploadName, *, after: int = 0, count_max:
         parts = list(islice(view.parts(upload.id, after), count_max + 1))
         initiator = find_owner(view, upload.owner)
     page = parts[:count_max]
-    return PartsPage(upload, initiator, page, page[-1].number if page else after, len(parts) > len(page))
+    return PartsPage(upload, initiator, page, page[-1].number if page else after, 0 < len(page) < len(parts))

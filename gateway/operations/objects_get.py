@@ -199,4 +199,4 @@ async def get_attributes(
         return AttributesPage(located, [], 0, False)
     parts = [part for part in await read_part_table(context.store, located.version.record) if part.number > after]
     page = parts[:count_max]
-    return AttributesPage(located, page, page[-1].number if page else after, len(parts) > len(page))
+    return AttributesPage(located, page, page[-1].number if page else after, 0 < len(page) < len(parts))

@@ -386,6 +386,8 @@ def test_parts_in_pages(s3, bucket, refused):
     for number in (0, 10_001, -1):
         refused("InvalidArgument", 400, s3.upload_part, **call, PartNumber=number, Body=b"")
     refused("InvalidArgument", 400, s3.list_parts, **call, MaxParts=-1)
+    none = s3.list_parts(**call, MaxParts=0)
+    assert (none["IsTruncated"], "Parts" in none) == (False, False)
     refused("NoSuchUpload", 404, s3.list_parts, Bucket=bucket, Key="other", UploadId=upload)
 
 

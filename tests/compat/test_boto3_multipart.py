@@ -239,3 +239,26 @@ def test_a_copied_multipart_object_keeps_its_parts(server, bucket):
     assert copied["CopyObjectResult"]["ETag"] == done["ETag"]
     assert s3.get_object(Bucket=bucket, Key="copy", PartNumber=2)["Body"].read() == b"tail"
     s3.close()
+
+
+def test_conditional_parts_from_a_source(s3, bucket, refused):
+    etag = s3.put_object(Bucket=bucket, Key="a", Body=b"data")["ETag"]
+    modified = s3.head_object(Bucket=bucket, Key="a")["LastModified"]
+    past = modified.replace(year=2001)
+    upload = begin(s3, bucket)
+    call = {**upload, "PartNumber": 1, "CopySource": {"Bucket": bucket, "Key": "a"}}
+    for bad in (
+        {"CopySourceIfMatch": '"no"'},
+        {"CopySourceIfNoneMatch": etag},
+        {"CopySourceIfModifiedSince": modified},
+        {"CopySourceIfUnmodifiedSince": past},
+        {"CopySourceIfNoneMatch": etag, "CopySourceIfModifiedSince": past},
+    ):
+        refused("PreconditionFailed", 412, s3.upload_part_copy, **call, **bad)
+    assert "Parts" not in s3.list_parts(**upload)
+    s3.upload_part_copy(**call, CopySourceIfMatch=etag, CopySourceIfUnmodifiedSince=past)
+    for wanted in ("bytes=0-4", "bytes=3-2", "bytes=1-", "bytes=-2", "0-1", "bytes=0-1,2-3"):
+        refused("InvalidArgument", 400, s3.upload_part_copy, **call, CopySourceRange=wanted)
+    absent = {"Bucket": bucket, "Key": "absent"}
+    refused("NoSuchKey", 404, s3.upload_part_copy, **{**call, "CopySource": absent})
+    refused("NoSuchUpload", 404, s3.upload_part_copy, **{**call, "UploadId": "0" * 48})

@@ -57,6 +57,18 @@ def test_a_rename_where_versions_are_kept(s3, versioned):
     assert [(m["Key"], m["IsLatest"]) for m in listed["DeleteMarkers"]] == [("a", True)]
 
 
+def test_a_rename_and_an_append_where_versioning_is_suspended(s3, versioned):
+    kept = s3.put_object(Bucket=versioned, Key="a", Body=b"kept")["VersionId"]
+    s3.put_bucket_versioning(Bucket=versioned, VersioningConfiguration={"Status": "Suspended"})
+    s3.put_object(Bucket=versioned, Key="a", Body=b"1")
+    s3.put_object(Bucket=versioned, Key="a", Body=b"2", WriteOffsetBytes=1)
+    s3.rename_object(Bucket=versioned, Key="b", RenameSource="a")
+    listed = s3.list_object_versions(Bucket=versioned)
+    assert [(v["Key"], v["VersionId"]) for v in listed["Versions"]] == [("a", kept), ("b", "null")]
+    assert [(m["Key"], m["VersionId"], m["IsLatest"]) for m in listed["DeleteMarkers"]] == [("a", "null", True)]
+    assert body_of(s3, versioned, "b") == b"12"
+
+
 def test_preconditions_on_both_ends(s3, bucket, refused):
     etag = s3.put_object(Bucket=bucket, Key="a", Body=b"1")["ETag"]
     other = s3.put_object(Bucket=bucket, Key="b", Body=b"2")["ETag"]

@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.operations.context import OperationSettings
+from gateway.operations.multipart import CreateRequest, UploadName, create_upload, upload_part_copy
 from gateway.operations.objects_append import AppendRequest, append_object, find_appended
 from gateway.operations.objects_copy import CopyRequest, CopySource, copy_object
 from gateway.operations.objects_delete import Deletion, delete_object
@@ -149,3 +150,13 @@ async def test_a_token_is_forgotten_with_the_next_rename(context):
     await rename_object(context, RenameRequest("bucket", b"a", b"b", token="t"))
     await rename_object(context, RenameRequest("bucket", b"b", b"c"))
     assert "rename" not in current(context, b"c").record.extra
+
+
+async def test_a_part_from_a_source_over_the_limit_is_refused(context):
+    await put_object(context, PutRequest("bucket", b"k"), Bytes(b"12345"))
+    small = context._replace(settings=OperationSettings(part_bytes_max=4))
+    upload = await create_upload(small, CreateRequest("bucket", b"up"))
+    name, source = UploadName("bucket", b"up", upload.id), CopySource("bucket", b"k")
+    with pytest.raises(errors.InvalidRequest):
+        await upload_part_copy(small, name, 1, source)
+    assert (await upload_part_copy(small, name, 1, source, "bytes=0-3")).part.size == 4
