@@ -13,9 +13,11 @@ from typing import Final
 
 from gateway.operations.context import Context
 from gateway.operations.object_lock import settle_lock
+from gateway.operations.storage_classes import RESTORE
 from gateway.operations.written_acl import settle_acl
 from gateway.operations.written_tags import settle_tags
 from gateway.s3.attributes import Attributes
+from gateway.s3.event_messages import EVENT_EXTRA
 from gateway.store.object_format import ObjectRecord
 from gateway.store.ports import Bucket, ReadView, Version, WriteView
 from gateway.store.version_document_format import HOLD, RETENTION
@@ -26,7 +28,7 @@ raise S3 errors (not permitted, not allowed by the bucket's settings). What is s
 brings what was settled when it was created.
 """
 
-_NOT_CARRIED: Final = frozenset({RETENTION, HOLD, "upload", "rename"})
+_NOT_CARRIED: Final = frozenset({RETENTION, HOLD, RESTORE, EVENT_EXTRA, "upload", "rename"})
 
 SETTLERS: Final[tuple[Settler, ...]] = (settle_tags, settle_acl, settle_lock)
 
@@ -48,7 +50,7 @@ def find_attribute(view: ReadView, bucket: Bucket, version: Version, name: str) 
 
 def carried_attributes(view: ReadView, bucket: Bucket, version: Version) -> dict[str, bytes]:
     """The attributes in force of a version that its content keeps when it is written anew (renamed, appended to): all
-    but its lock, which is the version's own, and the upload it came from.
+    but what is the version's own: its lock, its restored copy, the upload or event it came from.
     """
     found = {**version.record.extra, **view.version_documents(bucket.uid, version)}
     return {name: value for name, value in found.items() if value and name not in _NOT_CARRIED}

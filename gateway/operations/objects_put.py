@@ -81,7 +81,6 @@ def place_record(
     if request.conditions is not NO_CONDITIONS:  # spares the lookup where there is nothing to evaluate
         condition = check_write(request.conditions, view.current(bucket.uid, request.key))
     extra = settle_attributes(context, view, now, request.key, request.attributes, record.extra)
-    extra = settle_attributes(context, view, now, request.key, request.attributes, record.extra)
     event = request.event or (operation if operation == "CompleteMultipartUpload" else "")
     extra.update(note_event(context, view, now, event))
     final = ObjectRecord(

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from msgspec import structs
 
 from gateway.operations.context import Context, check_access, find_bucket, shown_version_id
+from gateway.operations.notifications import note_event
 from gateway.operations.object_attributes import carried_attributes, settle_attributes
 from gateway.operations.objects_delete import Deletion, remove_in
 from gateway.s3.attributes import NO_ATTRIBUTES
@@ -74,11 +75,10 @@ def _decide(context: Context, request: RenameRequest, view: WriteView) -> str:
     extra = carried_attributes(view, bucket, source)
     if request.token:
         extra[TOKEN_EXTRA] = request.mark
-    record = structs.replace(
-        source.record,
-        condition=_condition(request.target_conditions, target),
-        extra=settle_attributes(context, view, bucket, request.target, NO_ATTRIBUTES, extra),
-    )
+    extra = settle_attributes(context, view, bucket, request.target, NO_ATTRIBUTES, extra)
+    extra.update(note_event(context, view, bucket, ""))
+    condition = _condition(request.target_conditions, target)
+    record = structs.replace(source.record, condition=condition, extra=extra)
     placed = view.put_object(bucket.uid, request.target, record, versioned=bucket.versioning == "Enabled")
     remove_in(context, view, bucket, Deletion(request.source), None)
     return shown_version_id(bucket, placed.id)

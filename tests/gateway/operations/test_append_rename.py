@@ -145,6 +145,22 @@ async def test_a_rename_remembers_its_precondition_and_leaves_nothing_behind(con
     assert (new.modified_ms, new.content, new.owner) == (source.modified_ms, source.content, source.owner)
 
 
+async def test_what_is_a_versions_own_is_not_carried_on(context):
+    await put_object(context, PutRequest("bucket", b"a"), Bytes(b"1"))
+
+    def attach(view):
+        uid = view.bucket("bucket").uid
+        for name, value in (("tags", b"t=1"), ("acl", b"x"), ("restore", b"y"), ("hold", b"OFF")):
+            view.put_version_document(uid, view.current(uid, b"a"), name, value)
+
+    await context.store.commit(attach)
+    await append_object(context, AppendRequest(PutRequest("bucket", b"a"), 1), Bytes(b"2"))
+    assert current(context, b"a").record.extra == {"tags": b"t=1", "acl": b"x", "appends": b"2"}
+    await rename_object(context, RenameRequest("bucket", b"a", b"b", token="t"))
+    await rename_object(context, RenameRequest("bucket", b"b", b"c"))
+    assert current(context, b"c").record.extra == {"tags": b"t=1", "acl": b"x", "appends": b"2"}
+
+
 async def test_a_token_is_forgotten_with_the_next_rename(context):
     await put_object(context, PutRequest("bucket", b"a"), Bytes(b"1"))
     await rename_object(context, RenameRequest("bucket", b"a", b"b", token="t"))
