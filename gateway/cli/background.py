@@ -60,8 +60,9 @@ async def _replicate(site: OpenSite, stop: asyncio.Event) -> None:
 
 
 async def _expire(site: OpenSite, stop: asyncio.Event) -> None:
+    """Never returns: the process ends when replication has come to its end, and a pass may be cut short anywhere."""
     await run_lifecycle_forever(site, stop)
-    await stop.wait()
+    await asyncio.Event().wait()
 
 
 def _tell_collection(error: StoreError) -> None:
