@@ -135,7 +135,7 @@ async def copy_object(context: Context, request: CopyRequest) -> Copied:
             now = locate_source(context, view, request.source)
             if now.version.order != seen and (checksums is not None or SEAL_EXTRA in now.version.record.extra):
                 return None
-            extra = {} if request.replace_tags else _copied_tags(context, view, now, bucket, request.target.key)
+            extra = {} if request.replace_tags else _copied_tags(context, view, request, now, bucket)
             record = _copied_record(context, request, now.version.record, checksums, extra)
             written = place_record(context, view, bucket, request.target, record, "PutObject")
             return Copied(written, shown_version_id(now.bucket, now.version.id))
@@ -168,8 +168,7 @@ async def _copy_anew(
         content = await writer.finish()
 
         def decide(view: WriteView) -> Copied:
-            target = (bucket, request.target.key)
-            extra = {} if request.replace_tags else _copied_tags(context, view, source, *target)
+            extra = {} if request.replace_tags else _copied_tags(context, view, request, source, bucket)
             if sealing is not None:
                 extra = {**extra, **sealing.extra}
             copied = _copied_record(context, request, source.version.record, received.checksums, extra)
@@ -200,14 +199,15 @@ async def _new_checksums(context: Context, record: ObjectRecord, algorithm: str)
 
 
 def _copied_tags(
-    context: Context, view: ReadView, source: Source, target: Bucket, target_key: bytes
+    context: Context, view: ReadView, request: CopyRequest, source: Source, target: Bucket
 ) -> dict[str, bytes]:
     """The source's tags in force, for the target's record; taking them along is reading them there and putting here."""
     tags = find_attribute(view, source.bucket, source.version, TAGS)
     if tags is None:
         return {}
-    check_access(context, view, source.bucket, "GetObjectTagging", source.version.key)
-    check_access(context, view, target, "PutObjectTagging", target_key)
+    named = request.source
+    check_access(context, view, source.bucket, "GetObjectTagging", named.key, named.version_id)
+    check_access(context, view, target, "PutObjectTagging", request.target.key)
     return {TAGS: tags}
 
 

@@ -272,6 +272,21 @@ def test_copies_ask_both_ends(ann, bob, shared, refused):
     refused("AccessDenied", 403, bob.s3.copy_object, Bucket=shared, Key="taken", CopySource=f"{bobs}/copy")
 
 
+def test_copies_of_tagged_objects_ask_for_the_tags(ann, bob, shared, refused):
+    bobs = make_bucket(bob)
+    ann.s3.put_bucket_versioning(Bucket=shared, VersioningConfiguration={"Status": "Enabled"})
+    version = ann.s3.put_object(Bucket=shared, Key="k", Body=b"x", Tagging="a=b")["VersionId"]
+    source = {"Bucket": shared, "Key": "k"}
+    put(ann, shared, allow(shared, ["s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectTagging"], {"AWS": bob.id}))
+    bob.s3.copy_object(Bucket=bobs, Key="k", CopySource=source)
+    named = {**source, "VersionId": version}
+    refused("AccessDenied", 403, bob.s3.copy_object, Bucket=bobs, Key="k", CopySource=named)
+    put(ann, shared, allow(shared, ["s3:GetObject", "s3:GetObjectVersion*"], {"AWS": bob.id}))
+    bob.s3.copy_object(Bucket=bobs, Key="k", CopySource=named)
+    refused("AccessDenied", 403, bob.s3.copy_object, Bucket=bobs, Key="k", CopySource=source)
+    bob.s3.copy_object(Bucket=bobs, Key="k", CopySource=source, TaggingDirective="REPLACE")
+
+
 def test_deleting_many_asks_for_each(ann, bob, nobody, shared, refused):
     ann.s3.put_object(Bucket=shared, Key="mine/k", Body=b"")
     objects = {"Objects": [{"Key": "k"}, {"Key": "mine/k"}]}
