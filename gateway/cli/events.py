@@ -20,6 +20,8 @@ from gateway.cli.logs import configure_logs
 from gateway.cli.opening import opened_site
 from gateway.events.destinations import parse_destinations
 from gateway.events.follower import Follower, FollowerSettings
+from gateway.events.mqtt_sender import MqttSender
+from gateway.events.nats_sender import NatsSender
 from gateway.events.positions import PositionFile
 from gateway.events.webhook import WebhookSender
 
@@ -33,6 +35,15 @@ def main() -> int:
     return run_reporting(lambda: uvloop.run(_follow(orders)))
 
 
+def _make_sender(url: str, authorization: str, timeout_s: float) -> WebhookSender | MqttSender | NatsSender:
+    """The sender for a destination's URL."""
+    if url.startswith("mqtt"):
+        return MqttSender(url, timeout_s)
+    if url.startswith(("nats:", "tls:")):
+        return NatsSender(url, timeout_s)
+    return WebhookSender(url, authorization, timeout_s)
+
+
 async def _follow(orders: Orders) -> None:
     stop = asyncio.Event()
     watch_parent(stop)
@@ -41,7 +52,7 @@ async def _follow(orders: Orders) -> None:
     async with opened_site(orders.config) as site, AsyncExitStack() as stack:
         followers = []
         for name, url in parse_destinations(settings.destinations):
-            sender = WebhookSender(url, settings.authorization_of(name), settings.timeout_s)
+            sender = _make_sender(url, settings.authorization_of(name), settings.timeout_s)
             stack.push_async_callback(sender.close)
             positions = PositionFile(site.directory, name)
             followers.append(Follower(name, site.replica, site.store.view, positions, sender, rules))

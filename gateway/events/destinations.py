@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,80}")
-_SCHEMES: Final = ("http", "https")
+_SCHEMES: Final = ("http", "https", "mqtt", "mqtts", "nats", "tls")
+_WITH_PATH: Final = ("mqtt", "mqtts", "nats", "tls")
 
 
 class Destination(NamedTuple):
@@ -22,7 +23,7 @@ class Destination(NamedTuple):
 class NotificationSettings:
     """[notifications]: where events of buckets can go. A name stands for the queue, topic and function of that name."""
 
-    destinations: tuple[str, ...] = ()  # "name=https://host/path"
+    destinations: tuple[str, ...] = field(default=(), repr=False)  # "name=https://host/path", mqtt or nats likewise
     authorization: tuple[str, ...] = field(default=(), repr=False)  # "name=Bearer …": the header sent along
     timeout_s: float = 10.0  # for one delivery
     retry_max_s: float = 300.0  # the longest pause between tries
@@ -46,10 +47,12 @@ def parse_destinations(entries: tuple[str, ...]) -> list[Destination]:
         if not equals or not _NAME.fullmatch(name):
             raise ValueError(f"must be NAME=URL with 1 to 80 of A-Z a-z 0-9 _ . - in the name, not {name!r}")
         parts = urlsplit(url)
-        if parts.scheme in ("mqtt", "mqtts", "nats", "amqp", "kafka", "redis"):
-            raise ValueError(f"{name}: delivery over {parts.scheme} is not implemented; http and https are")
         if parts.scheme not in _SCHEMES or not parts.hostname:
-            raise ValueError(f"{name}: must be a URL such as https://host/path")
+            raise ValueError(
+                f"{name}: must be a URL such as https://host/path, mqtt://host/topic or nats://host/subject"
+            )
+        if parts.scheme in _WITH_PATH and len(parts.path) < 2:
+            raise ValueError(f"{name}: the path of the URL must name a topic or subject")
         found.append(Destination(name, url))
     if len({destination.name for destination in found}) != len(found):
         raise ValueError("the names must be unique")

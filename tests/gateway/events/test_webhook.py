@@ -57,7 +57,15 @@ async def test_nobody_there(hook):
 
 def test_destinations():
     assert parse_destinations(("a=https://host/x?y=z", "b=http://[::1]:80/"))[0].url == "https://host/x?y=z"
-    for wrong in ("nothing", "a b=http://host", "a=ftp://host", "a=https:///x", "a=mqtt://host/topic"):
+    for wrong in (
+        "nothing",
+        "a b=http://host",
+        "a=ftp://host",
+        "a=https:///x",
+        "a=mqtt://host/",
+        "a=nats://host",
+        "a=amqp://host/q",
+    ):
         assert check_destinations((wrong,)), wrong
     assert check_destinations(("a=http://x", "a=http://y"))
     assert check_destinations(()) is None
