@@ -7,11 +7,13 @@ requests in flight finish. SIGHUP: the certificate is read again; one that canno
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
 import ssl
 import sys
+from typing import Final
 
 import uvloop
 
@@ -24,6 +26,8 @@ from gateway.http.app import serve_gateway
 from gateway.http.metrics import RequestMetrics
 from gateway.http.tls import BadCertificate, make_tls_context, reload_certificate
 
+GC_THRESHOLD: Final = 10_000
+"""Objects made and not freed before Python looks for cycles among them."""
 log = logging.getLogger("skerry.worker")
 
 
@@ -46,6 +50,7 @@ async def _serve(orders: Orders) -> None:
     if context is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, context, config.server)
     async with opened_site(config) as site:
+        tune_collector()
         metrics = RequestMetrics(site.counters / f"worker-{orders.number}.counters")
         await serve_gateway(
             site.store,
@@ -56,6 +61,16 @@ async def _serve(orders: Orders) -> None:
             metrics=metrics,
             on_ready=report_ready,
         )
+
+
+def tune_collector() -> None:
+    """Have Python's cycle collector pass over what start-up made, and look less often at what requests make.
+
+    Requests leave few cycles behind; looking for them every 700 new objects took 7 % of a worker's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
 
 
 def make_server_context(server: ServerConfig) -> ssl.SSLContext | None:

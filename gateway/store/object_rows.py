@@ -126,6 +126,9 @@ class ObjectRows:
         self, head: HeadRow, change: Change, added: bytes, record: ObjectRecord | None, remote: bool
     ) -> tuple[tuple[bytes, ...], bool, int]:
         """The slot's orders after the change, whether rows went, and by how much the visible rows grew."""
+        if record is not None and not (remote or head.nulls or change.replaces):  # the first write: merging gives it
+            self._chunks.reference_all(record.refs())
+            return (added,), False, 1
         entry = merge(self._entry(head.nulls, change, remote), change.entry())
         nulls = tuple([encode_order(write.hlc, write.dot) for write in entry.live])
         if change.dead and change.body == DROP_BODY:
