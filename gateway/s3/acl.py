@@ -16,6 +16,8 @@ import json
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from gateway.s3.stored import stored
+
 CANONICAL_USER: Final = "CanonicalUser"
 GROUP: Final = "Group"
 ALL_USERS: Final = "http://acs.amazonaws.com/groups/global/AllUsers"
@@ -105,6 +107,7 @@ def encode_acl(acl: Acl) -> bytes:
 
 
 @lru_cache(maxsize=1024)
+@stored
 def decode_acl(body: bytes) -> Acl:
     """The ACL in ``body``."""
     found = json.loads(body)

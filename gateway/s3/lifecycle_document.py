@@ -28,6 +28,7 @@ from gateway.s3.lifecycle_rules import (
     Rule,
     Transition,
 )
+from gateway.s3.stored import stored
 from gateway.s3.times import format_iso, parse_iso_ms
 
 SMALL_HEADER: Final = "x-amz-transition-default-minimum-object-size"
@@ -48,6 +49,7 @@ def encode_lifecycle(lifecycle: Lifecycle) -> bytes:
 
 
 @lru_cache(maxsize=1024)
+@stored
 def decode_lifecycle(body: bytes) -> Lifecycle:
     """What ``encode_lifecycle`` was given; ``ValueError`` for anything else."""
     return _decoder.decode(body)

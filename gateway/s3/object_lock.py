@@ -22,6 +22,7 @@ from xml.etree.ElementTree import Element
 
 from gateway.s3.documents import children, fields_of, parse_document, text_of
 from gateway.s3.errors import InvalidRetentionPeriod, MalformedXML, invalid_argument
+from gateway.s3.stored import stored
 from gateway.s3.times import parse_http_date, parse_iso_ms
 
 MODE_HEADER: Final = "x-amz-object-lock-mode"
@@ -132,6 +133,7 @@ def encode_configuration(configuration: LockConfiguration) -> bytes:
 
 
 @lru_cache(maxsize=1024)
+@stored
 def decode_configuration(body: bytes) -> LockConfiguration:
     """The configuration in ``body``; ``ValueError`` for what is none (so that a lock is never taken for no lock)."""
     if len(body) != _CONFIGURATION.size:

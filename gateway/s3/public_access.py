@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from gateway.s3.documents import fields_of, parse_boolean, parse_document
 from gateway.s3.policy_conditions import FOR_ALL, Condition
 from gateway.s3.policy_document import Policy, Statement
+from gateway.s3.stored import stored
 
 
 class PublicAccessBlock(NamedTuple):
@@ -35,6 +36,7 @@ def encode_public_access_block(block: PublicAccessBlock) -> bytes:
 
 
 @lru_cache(maxsize=64)
+@stored
 def decode_public_access_block(body: bytes) -> PublicAccessBlock:
     """The switches in a bucket document."""
     found = body.decode().split(",")

@@ -18,6 +18,7 @@ from xml.etree.ElementTree import Element
 
 from gateway.s3.documents import children, fields_of, parse_document
 from gateway.s3.errors import InvalidTag, MalformedXML, S3Error, escape_text, invalid_argument
+from gateway.s3.stored import stored
 from gateway.s3.uri import decode_percent
 
 OBJECT_TAGS_MAX: Final = 10
@@ -133,6 +134,7 @@ def encode_tags(tags: Mapping[str, str]) -> bytes:
 
 
 @lru_cache(maxsize=4096)
+@stored
 def decode_tags(value: bytes) -> Mapping[str, str]:
     """The tag set of a stored value; not to be changed, since it is kept."""
     return dict(_split_pairs(value.decode())) if value else {}

@@ -21,6 +21,8 @@ from typing import Final
 
 import blake3
 
+from replication.change_format import ChangeInvalid
+
 FAMILY_NULL_SLOT: Final = 1
 FAMILY_VERSION: Final = 2
 FAMILY_BUCKET: Final = 3
@@ -66,8 +68,8 @@ def document_item(uid: bytes, name: str) -> bytes:
 
 
 def split_document(item: bytes) -> tuple[bytes, str]:
-    """(bucket uid, document name) of a document's item key."""
-    return item[:UID_SIZE], item[UID_SIZE:].decode()
+    """(bucket uid, document name) of a document's item key; ``ChangeInvalid`` if it is none."""
+    return item[:UID_SIZE], _read_name(item[UID_SIZE:])
 
 
 def version_documents_prefix(uid: bytes, vid: bytes, key: bytes) -> bytes:
@@ -81,9 +83,16 @@ def version_document_item(uid: bytes, vid: bytes, key: bytes, name: str) -> byte
 
 
 def split_version_document(item: bytes) -> tuple[bytes, bytes, bytes, str]:
-    """(bucket uid, version id, S3 key, document name) of such an item key; ``ValueError`` if it is none."""
+    """(bucket uid, version id, S3 key, document name) of such an item key; ``ChangeInvalid`` if it is none."""
     start = UID_SIZE + VID_SIZE + _KEY_LENGTH_SIZE
     end = start + int.from_bytes(item[start - _KEY_LENGTH_SIZE : start], "big")
     if len(item) <= end:
-        raise ValueError("the item key is cut short")
-    return item[:UID_SIZE], item[UID_SIZE : UID_SIZE + VID_SIZE], item[start:end], item[end:].decode()
+        raise ChangeInvalid("the item key is cut short")
+    return item[:UID_SIZE], item[UID_SIZE : UID_SIZE + VID_SIZE], item[start:end], _read_name(item[end:])
+
+
+def _read_name(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise ChangeInvalid("a document's name is not UTF-8") from None

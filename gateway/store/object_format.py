@@ -105,5 +105,8 @@ def encode_parts(parts: list[PartEntry]) -> bytes:
 
 
 def decode_parts(data: bytes) -> list[PartEntry]:
-    """The part table in ``data``."""
-    return _parts_decoder.decode(data)
+    """The part table in ``data``; ``ChangeInvalid`` if it is none."""
+    try:
+        return _parts_decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ChangeInvalid(f"not a part table: {error}") from error

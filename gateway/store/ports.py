@@ -96,7 +96,7 @@ class ReadView(Protocol):
     def access_key(self, access_key_id: str) -> AccessKeyRecord | None: ...
     def access_keys(self, user_id: str) -> list[AccessKeyRecord]: ...
     def identity(self, name: str) -> bytes | None:
-        """The body of an identity item (``identity_format``): a role, a policy, a membership …; None if there is none."""
+        """The body of an identity item (``identity_format``): a role, a policy, a membership …; None without one."""
 
     def identities(self, prefix: str) -> list[tuple[str, bytes]]:
         """(name, body) of the identity items whose names begin with ``prefix``, by name."""

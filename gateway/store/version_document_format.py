@@ -24,6 +24,7 @@ from typing import Final, NamedTuple
 
 from gateway.store.item_format import split_version_document
 from gateway.store.version_ids import NULL_VID
+from replication.change_format import ChangeInvalid
 
 IDENTITY_SIZE: Final = 24
 NAME_BYTES_MAX: Final = 255
@@ -52,22 +53,22 @@ def encode_retention(retention: Retention) -> bytes:
 
 
 def decode_retention(value: bytes) -> Retention:
-    """The retention in ``value``; none at all in b"" (a removal). ``ValueError`` for anything else."""
+    """The retention in ``value``; none at all in b"" (a removal). ``ChangeInvalid`` for anything else."""
     if not value:
         return Retention(MODE_NONE, 0)
     if len(value) != RETENTION_SIZE or value[0] > MODE_COMPLIANCE:
-        raise ValueError("not a retention")
+        raise ChangeInvalid("not a retention")
     return Retention(*_RETENTION.unpack(value))
 
 
 def check_version_document(name: str, value: bytes) -> None:
-    """``ValueError`` if a document of this name cannot have this value."""
+    """``ChangeInvalid`` if a document of this name cannot have this value."""
     if not 0 < len(name.encode()) <= NAME_BYTES_MAX:
-        raise ValueError(f"a document's name has 1 to {NAME_BYTES_MAX} bytes")
+        raise ChangeInvalid(f"a document's name has 1 to {NAME_BYTES_MAX} bytes")
     if name == RETENTION:
         decode_retention(value)
     elif name == HOLD and value not in (HOLD_ON, HOLD_OFF, b""):
-        raise ValueError("a legal hold is ON or OFF")
+        raise ChangeInvalid("a legal hold is ON or OFF")
 
 
 def check_version_document_item(item: bytes, body: bytes, *, dead: bool) -> None:
@@ -75,7 +76,7 @@ def check_version_document_item(item: bytes, body: bytes, *, dead: bool) -> None
     _, vid, _, name = split_version_document(item)
     if vid == NULL_VID:
         if len(body) < IDENTITY_SIZE:
-            raise ValueError("it does not say which object it belongs to")
+            raise ChangeInvalid("it does not say which object it belongs to")
         body = body[IDENTITY_SIZE:]
     check_version_document(name, b"" if dead else body)
 

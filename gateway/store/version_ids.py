@@ -12,6 +12,7 @@ import re
 import struct
 from typing import Final, NamedTuple
 
+from replication.change_format import ChangeInvalid
 from replication.crdt import Dot
 
 NULL_VID: Final = bytes(16)
@@ -65,6 +66,8 @@ def encode_order(hlc: int, dot: Dot) -> bytes:
 
 
 def decode_order(order: bytes) -> tuple[int, Dot]:
-    """(hybrid clock, dot) of an encoded order."""
+    """(hybrid clock, dot) of an encoded order; ``ChangeInvalid`` if it is none."""
+    if len(order) != ORDER_SIZE:
+        raise ChangeInvalid("not an order")
     hlc, site, incarnation, seq = _ORDER.unpack(order)
     return hlc, Dot(site, incarnation, seq)

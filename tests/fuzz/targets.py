@@ -158,10 +158,10 @@ def suppress_typed() -> Iterator[None]:
             raise
 
 
-def _runner(function: types.FunctionType) -> Callable[[bytes], None] | None:
+def _runner(parser: Callable[..., object]) -> Callable[[bytes], None] | None:
     makers: list[tuple[str, Callable[[Feed], object]]] = []
     body: str | None = None
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in inspect.signature(parser).parameters.values():
         if parameter.annotation in ("bytes", "bytes | memoryview") and body is None:
             body = parameter.name
             continue
@@ -171,19 +171,22 @@ def _runner(function: types.FunctionType) -> Callable[[bytes], None] | None:
         elif parameter.default is inspect.Parameter.empty:
             return None
 
+    leads = body == next(iter(inspect.signature(parser).parameters), None)
+
     def run(data: bytes) -> None:
         feed = Feed(data)
         with suppress_typed():
             arguments = {name: maker(feed) for name, maker in makers}
-            if body is not None:
+            first = [feed.rest()] if leads else []
+            if body is not None and not leads:
                 arguments[body] = feed.rest()
-            function(**arguments)
+            parser(*first, **arguments)
 
     return run
 
 
-def find_parsers() -> Iterator[tuple[str, types.FunctionType]]:
-    """(qualified name, function) of everything that looks like a parser."""
+def find_parsers() -> Iterator[tuple[str, Callable[..., object]]]:
+    """(qualified name, parser) of everything that looks like one, as its callers have it (wrapped and cached)."""
     for package, wanted in PACKAGES.items():
         for info in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
             if not wanted(info.name):
@@ -192,16 +195,16 @@ def find_parsers() -> Iterator[tuple[str, types.FunctionType]]:
             for name, member in vars(module).items():
                 function = inspect.unwrap(member) if callable(member) else member
                 if inspect.isfunction(function) and name.startswith(VERBS) and function.__module__ == module.__name__:
-                    yield f"{info.name}.{name}", function
+                    yield f"{info.name}.{name}", member
 
 
 def find_targets() -> dict[str, Target]:
     """Every parser that can be called with what bytes make."""
     targets = {}
-    for name, function in find_parsers():
-        run = BY_HAND.get(name) or _runner(function)
+    for name, parser in find_parsers():
+        run = BY_HAND.get(name) or _runner(parser)
         if run is not None and name not in EXEMPT:
-            targets[name] = Target(name, run, words_of(function))
+            targets[name] = Target(name, run, words_of(inspect.unwrap(parser)))
     return targets
 
 
