@@ -41,28 +41,22 @@ async def _work(orders: Orders) -> None:
         report_ready()
         collecting = asyncio.create_task(site.store.collect(_tell_collection))
         replicating = asyncio.create_task(_replicate(site, stop))
-        expiring = asyncio.create_task(_expire(site, stop))
-        tasks = {collecting, replicating, expiring}
+        expiring = asyncio.create_task(run_lifecycle_forever(site, stop))
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            # Replication comes to its own end at a stop. A lifecycle pass may be cut short anywhere, and fails to itself.
+            done, _ = await asyncio.wait({collecting, replicating}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in tasks:
+            for task in (collecting, replicating, expiring):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(collecting, replicating, expiring, return_exceptions=True)
 
 
 async def _replicate(site: OpenSite, stop: asyncio.Event) -> None:
     if site.cloud is not None:
         await replicate_forever(site, stop, patient=True)
     await stop.wait()
-
-
-async def _expire(site: OpenSite, stop: asyncio.Event) -> None:
-    """Never returns: the process ends when replication has come to its end, and a pass may be cut short anywhere."""
-    await run_lifecycle_forever(site, stop)
-    await asyncio.Event().wait()
 
 
 def _tell_collection(error: StoreError) -> None:

@@ -75,7 +75,8 @@ async def run_lifecycle_forever(site: OpenSite, stop: asyncio.Event) -> None:
                 log.info("lifecycle: %s", changed)
             wait_s = _next_pass_s(site.config.lifecycle.debug_day_s, now_ms())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await stop.wait()
 
 
 def _next_pass_s(debug_day_s: float, at_ms: int) -> float:
