@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple, TypeVar
 
@@ -21,6 +21,7 @@ INLINE_MAX: Final = 64 << 10
 _FAST: Final = frozenset({"CRC32", "CRC32C", "CRC64NVME", "XXHASH64", "XXHASH3", "XXHASH128"})
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
+_NONE: Final[dict[str, Hasher]] = {}
 _threads: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="digest")
 
 
@@ -47,17 +48,20 @@ class Digester:
 
     __slots__ = ("_checksums", "_fast", "_lanes", "_md5", "_pending", "_sha256")
 
-    def __init__(self, algorithms: Iterable[str] = (), *, md5: bool = True, sha256: bool = False) -> None:
-        self._checksums = {name: start_hasher(name) for name in algorithms}
+    def __init__(self, algorithms: Collection[str] = (), *, md5: bool = True, sha256: bool = False) -> None:
+        self._checksums = {name: start_hasher(name) for name in algorithms} if algorithms else _NONE
         self._md5 = start_md5() if md5 else None
         shared = self._checksums.get("SHA256")
         self._sha256: Hasher | None = (shared or hashlib.sha256()) if sha256 else None
-        self._fast = tuple(hasher for name, hasher in self._checksums.items() if name in _FAST)
-        slow = [hasher for name, hasher in self._checksums.items() if name not in _FAST]
+        self._fast: tuple[Hasher, ...] = ()
+        slow: tuple[Hasher, ...] = ()
+        if self._checksums:
+            self._fast = tuple([hasher for name, hasher in self._checksums.items() if name in _FAST])
+            slow = tuple([hasher for name, hasher in self._checksums.items() if name not in _FAST])
         if self._sha256 is not None and shared is None:
-            slow.append(self._sha256)
-        lanes = ((self._md5,) if self._md5 is not None else (), tuple(slow))
-        self._lanes: tuple[tuple[Hasher, ...], ...] = tuple(lane for lane in lanes if lane)
+            slow = (*slow, self._sha256)
+        lanes = ((self._md5,), slow) if self._md5 is not None else (slow,)
+        self._lanes: tuple[tuple[Hasher, ...], ...] = lanes if slow else lanes[:-1]
         self._pending: list[asyncio.Future[None]] = []
 
     async def update(self, data: bytes | memoryview) -> None:
@@ -96,5 +100,7 @@ class Digester:
         return Digests(
             self._md5.digest().hex() if self._md5 is not None else "",
             self._sha256.digest().hex() if self._sha256 is not None else "",
-            {name: encode_digest(hasher.digest()) for name, hasher in self._checksums.items()},
+            {name: encode_digest(hasher.digest()) for name, hasher in self._checksums.items()}
+            if self._checksums
+            else {},
         )
