@@ -43,7 +43,7 @@ async def _work(orders: Orders) -> None:
         replicating = asyncio.create_task(_replicate(site, stop))
         expiring = asyncio.create_task(run_lifecycle_forever(site, stop))
         try:
-            # Replication comes to its own end at a stop. A lifecycle pass may be cut short anywhere, and fails to itself.
+            # Replication comes to its own end at a stop. A lifecycle pass may be cut short, and its failures are told.
             done, _ = await asyncio.wait({collecting, replicating}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
