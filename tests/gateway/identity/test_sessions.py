@@ -9,15 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.identity.account_users import create_account_user, create_key
+from gateway.identity.lifecycle import set_disabled
+from gateway.identity.roles import create_role
 from gateway.identity.session_principals import SessionPrincipals
 from gateway.identity.sessions import OF_USER, PURPOSE, Session, SessionMaker
 from gateway.identity.users import add_user, new_access_key, new_user
 from gateway.s3.errors import ExpiredToken, InvalidToken
+from gateway.store.identity_format import RoleRecord
 from replication.sealing import Keyring, purpose_key
 from tests.gateway.operations.memory_store import MemoryStore
 
 ONE, TWO = b"1" * 16, b"2" * 16
 SESSION = Session(account="acct", subject="AROA", role="r", name="s", expires_s=100, policies=("{}" * 1000,))
+TRUST = (
+    '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}}'
+)
 MAKER = SessionMaker(b"k" * 32)
 
 
@@ -94,3 +101,27 @@ async def test_a_session_ends_with_its_user_its_key_and_its_time():
         assert look() is None
         await store.commit(lambda view, back=back: getattr(view, back[0])(back[1]))
         assert look() is not None
+
+
+async def test_with_an_account_everyone_in_it_is_out():
+    store, principals = MemoryStore(), SessionPrincipals(MAKER)
+    account = new_user("ann", now_ms=0)
+    await store.commit(lambda view: add_user(view, account, new_access_key(account.id, now_ms=0)))
+    bob = await store.commit(lambda view: create_account_user(view, account.id, "bob", "/", {}))
+    key = await store.commit(lambda view: create_key(view, bob))
+    role = RoleRecord(id="AROA1", account=account.id, name="r", trust=TRUST)
+    await store.commit(lambda view: create_role(view, role))
+    issued = MAKER.issue(Session(account=account.id, subject=role.id, role="r", name="s1", expires_s=100))
+
+    def look():
+        with store.view() as view:
+            return principals.find(view, key.id), principals.find(view, issued.access_key, issued.token, 0)
+
+    assert [found.id for found in look()] == [account.id, account.id]
+    await store.commit(lambda view: set_disabled(view, account.id, disabled=True))
+    assert look() == (None, None)
+    await store.commit(lambda view: set_disabled(view, account.id, disabled=False))
+    await store.commit(lambda view: set_disabled(view, bob.id, disabled=True))
+    assert look()[0] is None
+    await store.commit(lambda view: view.delete_user(account.id))
+    assert look() == (None, None)
