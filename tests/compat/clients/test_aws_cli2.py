@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from tests.compat.clients.features import DOT_KEYS, ODD_KEYS, proves
+from tests.compat.clients.features import proves
 from tests.compat.clients.places import Place
 from tests.compat.clients.trees import read_tree
 from tests.compat.clients.web import fetch
 
 pytestmark = [pytest.mark.e2e, pytest.mark.compat]
 CLIENT = "aws-cli 2"
+KEYS = ("plus+plus %2F", "ümlaut/ключ/日本/🚀", "double//slash", "a/../b")
+"""Few: every call of this client takes a second."""
 
 
 @cache
@@ -36,7 +38,8 @@ def aws(place: Place, *arguments: str, **more: Any) -> Any:
     program = find_program()
     if not program:
         pytest.skip("aws-cli 2 is not installed")
-    return place.site.aws(*arguments, root=place.root, program=program, **more)
+    endpoint = ("--endpoint-url", place.site.endpoint)  # before 2.13 it knows no variable for it
+    return place.site.aws(*endpoint, *arguments, root=place.root, program=program, **more)
 
 
 @proves("small", "multipart", "list", "cross", "delete_many")
@@ -62,7 +65,7 @@ def test_stream_copy_and_presign(place: Place, tree: Path) -> None:
 @proves("keys", "range")
 def test_keys(place: Place, tmp_path: Path) -> None:
     body = tmp_path / "body"
-    for number, key in enumerate((*ODD_KEYS, *DOT_KEYS)[1::4]):
+    for number, key in enumerate(KEYS):
         body.write_bytes(key.encode())
         aws(place, "s3api", "put-object", "--bucket", place.bucket, "--key", key, "--body", str(body))
         back = tmp_path / f"back-{number}"
