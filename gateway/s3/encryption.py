@@ -109,9 +109,9 @@ def find_seal(extra: Mapping[str, bytes]) -> SealRecord | None:
 
 def parse_sse(headers: Mapping[str, str]) -> SseRequest | None:
     """What folded ``headers`` of a write ask for; None for nothing. ``InvalidArgument`` for what contradicts itself."""
-    customer = parse_customer_key(headers)
-    if customer is None and headers.keys().isdisjoint(WRITE_HEADERS):
+    if WRITE_HEADERS.isdisjoint(headers):
         return None
+    customer = parse_customer_key(headers)
     method = headers.get(SSE, "")
     if SSE in headers and method not in METHODS:
         raise invalid_argument("The encryption method specified is not supported", SSE, method)

@@ -56,9 +56,9 @@ def parse_customer_key(headers: Mapping[str, str], *, source: bool = False) -> C
     ``InvalidArgument`` with AWS's words for an algorithm, key or MD5 that is missing, malformed or does not fit.
     """
     names = SOURCE_HEADERS if source else HEADERS
-    algorithm, key_text, md5_text = (headers.get(name) for name in names)
-    if algorithm is None and key_text is None and md5_text is None:
+    if names[0] not in headers and names[1] not in headers and names[2] not in headers:
         return None
+    algorithm, key_text, md5_text = (headers.get(name) for name in names)
     if algorithm != ALGORITHM:
         raise invalid_argument(f"{_WHO} a valid encryption algorithm.", names[0], algorithm)
     if not key_text:
