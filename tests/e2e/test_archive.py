@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from tests.support.net import wait_until
 from tests.support.site import CloudSettings, Site
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 SIZE = 3 << 20
 
 
@@ -66,6 +66,7 @@ def test_the_server_expires_by_itself(tmp_path):
         assert (summary["versions"], summary["expired"]) == (1, 0)
         assert "nothing was due" in site.run("lifecycle", "run").stdout
         assert site.run("lifecycle", "run", "--at", "someday", check=False).returncode == 2
+    assert "killing it" not in site.log  # lifecycle ends when it is told to
 
 
 def test_archived_objects_are_in_the_cloud_only_until_restored(tmp_path, settings):
