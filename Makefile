@@ -36,7 +36,7 @@ lint: $(VENV)/.developed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# In an environment of its own: client libraries weigh a gigabyte. Drivers are built in $SKERRY_COMPAT_CACHE. The
+# In an environment of its own: client libraries weigh most of a gigabyte. Drivers are built in $SKERRY_COMPAT_CACHE. The
 # table is written before the outcome is told, so that a cross shows in it too.
 compat: $(COMPAT)/.installed
 	SKERRY_COMPAT_TABLE="tests/compat/TABLE.md README.md" $(COMPAT)/bin/python -m pytest tests/compat/clients \
@@ -84,6 +84,7 @@ $(VENV)/.developed: requirements-dev.lock $(VENV)/.installed
 $(COMPAT)/.installed: requirements-compat.lock | $(VENV)/.created
 	$(BIN)/python -m venv $(COMPAT)
 	$(COMPAT)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-compat.lock
+	$(COMPAT)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # All locks from one resolution: the runtime is the developer's set, cut down, so that aiobotocore, boto3 and awscli
