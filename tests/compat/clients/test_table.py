@@ -27,7 +27,7 @@ def test_it_is_written_between_the_marks_and_nowhere_else(tmp_path: Path) -> Non
     path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
     for _ in range(2):
         table.write(path)
-    assert path.read_text(encoding="utf-8") == f"before\n{BEGIN}\n{table.render()}\n{END}\nafter\n"
+    assert path.read_text(encoding="utf-8") == f"before\n{BEGIN}\n\n{table.render()}\n{END}\nafter\n"
     path.write_text("no marks", encoding="utf-8")
     with pytest.raises(ValueError, match="where the table goes"):
         table.write(path)
