@@ -164,6 +164,14 @@ def find_wanted(context: Context, view: ReadView, bucket: Bucket, asked: SseRequ
     return Wanted(method, None, name, asked.context if asked is not None else "", bucket_key and method == KMS)
 
 
+def keeps_layer(seal: SealRecord, wanted: Wanted | None) -> bool:
+    """Whether a copy may keep the layer of its source: both under the same KMS key, in the same way."""
+    if wanted is None or wanted.customer is not None:
+        return False
+    asked = (wanted.method, wanted.key_name, wanted.context, wanted.bucket_key)
+    return (seal.method, seal.key_name, seal.context, seal.bucket_key) == asked
+
+
 def check_customer_key_allowed(context: Context) -> None:
     """``InvalidRequest`` where keys of customers may only come over TLS and this listener has none."""
     if not context.settings.customer_keys:
