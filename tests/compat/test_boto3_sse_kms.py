@@ -1,6 +1,7 @@
 """SSE-KMS with the realm's own keys, and SSE-S3, by boto3: what is asked, kept, shown and refused."""
 
 import base64
+import hashlib
 import json
 import os
 
@@ -142,3 +143,37 @@ def test_a_copy_takes_the_target_bucket_s_encryption(s3, bucket):
     assert s3.get_object(Bucket=bucket, Key="c")["Body"].read() == b"x"
     s3.copy_object(Bucket=bucket, Key="k", CopySource=f"{bucket}/k", ServerSideEncryption="AES256")
     assert shown(s3.get_object(Bucket=bucket, Key="k")) == ("AES256", None)
+
+
+@pytest.mark.parametrize("algorithm", [{}, {"ChecksumAlgorithm": "SHA256"}], ids=["same", "SHA256"])
+def test_a_copy_under_the_same_key_moves_nothing(server, s3, bucket, algorithm):
+    sealed = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "my-key"}
+    pieces = [os.urandom(70_001), b"end"]
+    name = {"Bucket": bucket, "Key": "k"}
+    name["UploadId"] = s3.create_multipart_upload(**name, **sealed)["UploadId"]
+    parts = [
+        {"PartNumber": n, "ETag": s3.upload_part(**name, PartNumber=n, Body=piece)["ETag"]}
+        for n, piece in enumerate(pieces, 1)
+    ]
+    s3.complete_multipart_upload(**name, MultipartUpload={"Parts": parts})
+    copied = s3.copy_object(Bucket=bucket, Key="c", CopySource=f"{bucket}/k", **sealed, **algorithm)
+    assert shown(copied) == ("aws:kms", arn("my-key"))
+    s3.copy_object(Bucket=bucket, Key="other", CopySource=f"{bucket}/k", ServerSideEncryption="aws:kms")
+
+    async def look():
+        with server.store.view() as view:
+            uid = view.bucket(bucket).uid
+            return [view.current(uid, key).record.content for key in (b"k", b"c", b"other")]
+
+    source, same, other = server.call(look)
+    assert same == source
+    assert other != source
+    s3.delete_object(Bucket=bucket, Key="k")
+    for key in ("c", "other"):
+        got = s3.get_object(Bucket=bucket, Key=key, Range="bytes=69999-70003")
+        assert got["Body"].read() == b"".join(pieces)[69_999:70_004]
+        assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == b"".join(pieces)
+    if algorithm:
+        head = s3.head_object(Bucket=bucket, Key="c", ChecksumMode="ENABLED")
+        digest = hashlib.sha256(b"".join(pieces)).digest()
+        assert head["ChecksumSHA256"] == base64.b64encode(digest).decode()
