@@ -13,6 +13,7 @@ from gateway.store.errors import Damaged, FormatTooNew
 from gateway.store.log_format import (
     BATCH_HEADER_SIZE,
     BatchInvalid,
+    Evicted,
     Imported,
     Incarnation,
     Located,
@@ -49,6 +50,9 @@ RECORDS = [
 ]
 
 
+EVICTED = Evicted(((b"c" * 32, b"s" * 24, 7, 1 << 20),))
+
+
 def seal(number=7, frames=(b"head", b"cipher")):
     return seal_batch(KEYRING, SEGMENT, number, 1_700_000_000_000, b"p" * 32, encode_records(RECORDS), frames)
 
@@ -68,6 +72,12 @@ def test_a_golden_batch_opens():
     assert (header.inline_count, header.frames_size, header.size) == (1, 10, len(data))
     envelope = data[BATCH_HEADER_SIZE : BATCH_HEADER_SIZE + header.sealed_size]
     assert open_records(KEYRING, SEGMENT, 7, envelope) == RECORDS
+
+
+def test_records_added_since_have_golden_bytes_too():
+    golden = dict(line.split() for line in (GOLDEN / "log_batch_1.hex").read_text().splitlines())
+    assert encode_records([EVICTED]).hex() == golden["evicted"]
+    assert msgspec.msgpack.decode(bytes.fromhex(golden["evicted"]), type=list[Evicted]) == [EVICTED]
 
 
 def test_the_hash_covers_header_and_envelope_but_not_the_frames():

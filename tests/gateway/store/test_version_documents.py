@@ -167,6 +167,16 @@ def test_of_siblings_the_safer_value_applies():
     assert choose_value("tags", [b"new", b"old"]) == b"new"
 
 
+def test_golden_bytes():
+    uid, vid = bytes(range(16)), bytes(range(16, 32))
+    item = version_document_item(uid, vid, "kü".encode(), "tags")
+    assert (
+        item.hex()
+        == "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f" + "0003" + "6bc3bc" + "74616773"
+    )
+    assert encode_retention(Retention(MODE_COMPLIANCE, 1_700_000_000_123)).hex() == "02" + "0000018bcfe5687b"
+
+
 def test_item_keys():
     item = version_document_item(UID, b"v" * 16, b"k\xc3\xa9", "tags")
     assert split_version_document(item) == (UID, b"v" * 16, b"k\xc3\xa9", "tags")
