@@ -5,7 +5,8 @@ its chunks are referenced before anyone could let them go. Only a copy that asks
 the bytes first (to hash them, not to write them); if the source changed meanwhile it is read again.
 
 The ETag stays the source's, a multipart one too (with its part table): it names the same bytes. Only where source or
-target has an encryption layer of its own are the bytes read, ciphered and written again.
+target has an encryption layer of its own are the bytes read, ciphered and written again, unless both are under one KMS
+key with one context: then the layer is copied, too.
 """
 
 from __future__ import annotations
@@ -18,10 +19,18 @@ from gateway.operations.conditions import check_comparison
 from gateway.operations.context import Context, check_access, find_bucket, shown_version_id
 from gateway.operations.digests import Digester
 from gateway.operations.object_attributes import find_attribute
-from gateway.operations.object_encryption import Opening, Wanted, find_wanted, make_sealing, open_layer, pour_sealed
+from gateway.operations.object_encryption import (
+    Opening,
+    Wanted,
+    find_wanted,
+    keeps_layer,
+    make_sealing,
+    open_layer,
+    pour_sealed,
+)
 from gateway.operations.objects_get import locate_version
 from gateway.operations.objects_put import PutRequest, Written, place_record
-from gateway.operations.opened_reads import StoredBody
+from gateway.operations.opened_reads import StoredBody, read_plain
 from gateway.operations.storage_classes import check_active
 from gateway.operations.written_tags import TAGS
 from gateway.s3.checksums import FULL_OBJECT
@@ -120,22 +129,28 @@ async def copy_object(context: Context, request: CopyRequest) -> Copied:
             source = locate_source(context, view, request.source)
             opening = open_layer(context, view, source.version.record, request.source.customer)
             wanted = find_wanted(context, view, bucket, request.target.attributes.sse)
-            if opening is not None or wanted is not None:
+            kept = opening is not None and keeps_layer(opening.seal, wanted)
+            body = None
+            if not kept and (opening is not None or wanted is not None):
                 body = _stored_body(context, source.version.record, opening, request.algorithm)
-        if opening is not None or wanted is not None:
+        if body is not None:
             return await _copy_anew(context, request, bucket, source, body, wanted)
-        checksums = await _new_checksums(context, source.version.record, request.algorithm)
+        checksums = await _new_checksums(context, source.version.record, opening, request.algorithm)
 
         def decide(
             view: WriteView,
             bucket: Bucket = bucket,
             seen: bytes = source.version.order,
             checksums: dict[str, str] | None = checksums,
+            kept: bool = kept,
         ) -> Copied | None:
             now = locate_source(context, view, request.source)
-            if now.version.order != seen and (checksums is not None or SEAL_EXTRA in now.version.record.extra):
+            held = now.version.record.extra
+            if now.version.order != seen and (checksums is not None or kept or SEAL_EXTRA in held):
                 return None
             extra = {} if request.replace_tags else _copied_tags(context, view, request, now, bucket)
+            if kept:
+                extra = {**extra, SEAL_EXTRA: held[SEAL_EXTRA]}
             record = _copied_record(context, request, now.version.record, checksums, extra)
             written = place_record(context, view, bucket, request.target, record, "PutObject")
             return Copied(written, shown_version_id(now.bucket, now.version.id))
@@ -188,12 +203,14 @@ def _refuse_self_copy(request: CopyRequest) -> None:
         raise InvalidRequest(_SELF_COPY)
 
 
-async def _new_checksums(context: Context, record: ObjectRecord, algorithm: str) -> dict[str, str] | None:
+async def _new_checksums(
+    context: Context, record: ObjectRecord, opening: Opening | None, algorithm: str
+) -> dict[str, str] | None:
     """The checksum asked for, by reading the source; None if the source's own will do."""
     if not algorithm or (algorithm in record.checksums and record.checksum_type == FULL_OBJECT):
         return None
     digester = Digester((algorithm,), md5=False)
-    async for piece in context.store.read(record.content):
+    async for piece in read_plain(context.store, record, opening):
         await digester.update(piece)
     return (await digester.finish()).checksums
 
