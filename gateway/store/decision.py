@@ -88,10 +88,10 @@ class Decision(View):
         """The generation, with what is staged."""
         return self._state.generation
 
-    def _cached(self, kind: str, name: object, read: Callable[[], Value]) -> Value:
+    def _cached(self, kind: str, name: object, read: Callable[[], Value], *, misses: bool = True) -> Value:
         if self._state.generation != self._base_generation:
             return read()  # staged configuration is nobody else's to see
-        return super()._cached(kind, name, read)
+        return super()._cached(kind, name, read, misses=misses)
 
     def chunk(self, chunk_id: bytes) -> ChunkPlace | None:
         """A chunk's row, with what is staged."""

@@ -71,14 +71,17 @@ class View:
             self._generation = self.transaction.generation()
         return self._generation
 
-    def _cached(self, kind: str, name: object, read: Callable[[], Value]) -> Value:
+    def _cached(self, kind: str, name: object, read: Callable[[], Value], *, misses: bool = True) -> Value:
+        """What ``read`` gives, remembered. ``misses`` False: None is not, since ``name`` is whatever a request brings:
+        strangers could fill the cache with names of their own, and as long as they like.
+        """
         if self._values is None:
             self._values = self._cache.values(self.generation)
         key = (kind, name)
         found = self._values.get(key, _MISSING)
         if found is _MISSING:
             found = read()
-            if len(self._values) < CACHE_ENTRIES_MAX:
+            if len(self._values) < CACHE_ENTRIES_MAX and (misses or found is not None):
                 self._values[key] = found
         return found  # type: ignore[no-any-return]
 
@@ -86,7 +89,7 @@ class View:
 
     def bucket(self, name: str) -> Bucket | None:
         """The live bucket that this name stands for on this site."""
-        return self._cached("bucket", name, lambda: self._read_bucket(name))
+        return self._cached("bucket", name, lambda: self._read_bucket(name), misses=False)
 
     def buckets(self, owner: str | None = None) -> list[Bucket]:
         """Live buckets by name; of one owner if given."""
@@ -108,7 +111,7 @@ class View:
 
     def user(self, user_id: str) -> UserRecord | None:
         """A user by id."""
-        return self._cached("user", user_id, lambda: item_rows.read_user(self.transaction, user_id))
+        return self._cached("user", user_id, lambda: item_rows.read_user(self.transaction, user_id), misses=False)
 
     def users(self) -> list[UserRecord]:
         """All users, by id."""
@@ -116,7 +119,9 @@ class View:
 
     def access_key(self, access_key_id: str) -> AccessKeyRecord | None:
         """An access key by id."""
-        return self._cached("key", access_key_id, lambda: item_rows.read_access_key(self.transaction, access_key_id))
+        return self._cached(
+            "key", access_key_id, lambda: item_rows.read_access_key(self.transaction, access_key_id), misses=False
+        )
 
     def access_keys(self, user_id: str) -> list[AccessKeyRecord]:
         """The access keys of a user, by id."""
@@ -125,7 +130,7 @@ class View:
 
     def identity(self, name: str) -> bytes | None:
         """The body of an identity item."""
-        return self._cached("identity", name, lambda: item_rows.read_identity(self.transaction, name))
+        return self._cached("identity", name, lambda: item_rows.read_identity(self.transaction, name), misses=False)
 
     def identities(self, prefix: str) -> list[tuple[str, bytes]]:
         """(name, body) of identity items, by name."""

@@ -143,3 +143,18 @@ def test_parts_are_replaced_listed_and_let_go(site):
 def test_a_part_needs_an_open_upload(site):
     with pytest.raises(KeyError):
         site.commit(lambda view: view.put_part("gone", PartRecord(number=1)))
+
+
+def test_strangers_cannot_fill_the_cache_with_names_of_their_own(site):
+    with site.view() as view:
+        view.bucket("bk")
+        before = len(view._values)
+        for number in range(50):
+            name = f"{number}-" + "x" * 300
+            assert view.bucket(name) is None
+            assert view.user(name) is None
+            assert view.access_key(name) is None
+            assert view.identity(name) is None
+        assert len(view._values) == before
+        assert view.document(UID, "policy") is None
+        assert view.bucket("bk") is not None
