@@ -7,6 +7,7 @@ Skerry does not do is refused with its name (``refuse_unknown``), never ignored.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 from gateway.s3.acl_headers import ACL_HEADERS
 from gateway.s3.checksums import BY_HEADER
 from gateway.s3.encryption import COPY_HEADERS, READ_HEADERS, SSE, WRITE_HEADERS, refuse_on_reads
-from gateway.s3.errors import not_implemented_header
+from gateway.s3.errors import invalid_argument, not_implemented_header
 from gateway.s3.routing import Operation as Op
 from gateway.s3.sse_customer import SOURCE_HEADERS
 from gateway.s3.uri import Query
@@ -36,6 +37,8 @@ _SIGNING_PARAMETERS: Final = frozenset(
 
 # What a body's checksum is said by.
 _CHECKSUMS: Final = frozenset(BY_HEADER)
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110: a token
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NOT_MERGED: Final = _SIGNING_PARAMETERS | _CHECKSUMS | {"x-amz-sdk-checksum-algorithm"}
 
 
@@ -66,7 +69,12 @@ def merge_query_headers(headers: dict[str, str], query: Query) -> dict[str, str]
         for name, value in query.pairs
         if name[:6].lower() == "x-amz-" and name.lower() not in _NOT_MERGED
     }
-    return {**moved, **headers} if moved else headers
+    if not moved:
+        return headers
+    for name, value in moved.items():
+        if not _NAME.fullmatch(name) or _CONTROLS.search(value):
+            raise invalid_argument("A header's name or value cannot hold these characters", name, value)
+    return {**moved, **headers}
 
 
 # Fine on any request: they say who asks and how it is signed, or nothing that changes the answer.
