@@ -38,6 +38,10 @@ class Verdict(NamedTuple):
 
 
 NOTHING: Final = Verdict()
+_ALIASED: Final = frozenset(
+    {"aws:principalaccount", "aws:resourceaccount", "s3:resourceaccount", "s3:x-amz-copy-source"}
+)
+"""Keys whose values all say the same thing: conditions may name any, a variable stands for the first."""
 
 
 def evaluate(
@@ -69,11 +73,11 @@ def evaluate(
 
 
 def _lookup(find: Find) -> Lookup:
-    """Policy variables: keys of one value."""
+    """Policy variables: keys of one value, or of one that can be written in several ways."""
 
     def lookup(key: str) -> str | None:
         values = find(key)
-        return values[0] if values is not None and len(values) == 1 else None
+        return values[0] if values is not None and (len(values) == 1 or key in _ALIASED) else None
 
     return lookup
 

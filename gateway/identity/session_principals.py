@@ -19,6 +19,7 @@ from gateway.identity.roles import find_role
 from gateway.identity.sessions import OF_FEDERATED, OF_ROLE, Session, SessionMaker
 from gateway.s3.errors import ExpiredToken
 from gateway.s3.policy_document import Policy
+from gateway.s3.times import format_iso
 from gateway.store.document_format import AccessKeyRecord, UserRecord
 from gateway.store.ports import ReadView
 
@@ -36,9 +37,8 @@ def find_session_principal(view: ReadView, session: Session, access_key: AccessK
         user, issuer = view.user(session.subject), view.access_key(session.issuer_key)
         if user is None or user.disabled or issuer is None or issuer.disabled or issuer.user != user.id:
             return None
-        principal = Principal(
-            user, access_key, account_of(user), policies_of(view, user), narrowed, values=tag_values(user.tags)
-        )
+        values = {**tag_values(user.tags), **_session_values(session)}
+        principal = Principal(user, access_key, account_of(user), policies_of(view, user), narrowed, values=values)
         if session.kind == OF_FEDERATED:
             return principal._replace(session=narrowed or (), federated=session.name)
         return principal
@@ -54,8 +54,17 @@ def find_session_principal(view: ReadView, session: Session, access_key: AccessK
         tags=role.tags,
     )
     policies = collect_policies(view, role.account, role.id)
-    values = {**tag_values(role.tags), **{key: (value,) for key, value in session.values.items()}}
+    values = {**tag_values(role.tags), **_session_values(session)}
     return Principal(acting, access_key, role.account, policies, narrowed, role.path, session.name, values)
+
+
+def _session_values(session: Session) -> dict[str, tuple[str, ...]]:
+    """What conditions may ask of a session: what it brings along, and when it began (how AWS revokes older ones)."""
+    return {
+        **{key: (value,) for key, value in session.values.items()},
+        "aws:tokenissuetime": (format_iso(session.issued_s * 1000),),
+        "aws:multifactorauthpresent": ("false",),
+    }
 
 
 def _session_policies(view: ReadView, session: Session) -> tuple[Policy, ...] | None:

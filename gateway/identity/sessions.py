@@ -92,8 +92,8 @@ class SessionMaker:
         """The session in a token and its secret; ``InvalidToken`` if it is none, or another access key's."""
         try:
             data = urlsafe_b64decode(token.encode("ascii")) if len(token) <= _TOKEN_CHARACTERS_MAX else b""
-            if len(data) <= 1 + _SALT_SIZE or data[0] != _VERSION:
-                raise InvalidToken
+            if len(data) <= 1 + _SALT_SIZE or data[0] != _VERSION or urlsafe_b64encode(data).decode() != token:
+                raise InvalidToken  # written in no other way: one session is remembered once
             salt = data[1 : 1 + _SALT_SIZE]
             key = self._derive(b"token", salt)
             payload = AESGCM(key).decrypt(_NONCE, data[1 + _SALT_SIZE :], access_key.encode())

@@ -7,9 +7,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from gateway.identity.authorize import authorize
-from gateway.operations.bucket_documents import TAGGING, VERSIONING
+from gateway.operations.bucket_documents import ACL, TAGGING, VERSIONING
 from gateway.operations.bucket_ownership import set_first_acl, settle_bucket
-from gateway.operations.context import Context, Owner, find_bucket, find_owner
+from gateway.operations.context import Context, Owner, check_access, find_bucket, find_owner
 from gateway.operations.object_lock import check_versioning, enable_lock
 from gateway.s3.acl_headers import AclRequest
 from gateway.s3.errors import (
@@ -73,6 +73,8 @@ async def create_bucket(
                 raise BucketAlreadyExists(None, BucketName=name)
             if region != _CLASSIC_REGION:
                 raise BucketAlreadyOwnedByYou(None, BucketName=name)
+            if acl is not None or view.document(known.uid, ACL) is not None:  # it changes: what there is may forbid it
+                check_access(context, view, known, "PutBucketAcl")
             set_first_acl(view, known, acl)
             return known
         if len(view.buckets(context.principal.id)) >= context.settings.buckets_per_user_max:

@@ -85,6 +85,7 @@ def assume(
         raise _denied()
     duration_s = read_duration(parameters, role, role.session_s_max)
     brought = {key: value[0] for key, value in values.items() if len(value) == 1}
+    brought["aws:federatedprovider"] = provider_arn(provider)
     fields = issue_role_session(request, view, parameters, role, name, duration_s, brought)
     return {
         **fields,

@@ -19,6 +19,7 @@ _IP_ADDRESS: Final = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
 _PORT: Final = re.compile(r":\d*$")
 _LOCAL: Final = "localhost"  # *.localhost is this machine (RFC 6761): virtual hosts without a name server
 _HOSTS_KNOWN_MAX: Final = 4096
+_HOST_LENGTH_MAX: Final = 260  # a name of 253 (RFC 1035) and a port
 _RESERVED_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
@@ -112,9 +113,11 @@ class HostNames:
             return self._known[host]
         except KeyError:
             pass
-        if len(self._known) >= _HOSTS_KNOWN_MAX:
-            self._known.clear()
-        found = self._known[host] = self._read(host)
+        found = self._read(host)
+        if len(host) <= _HOST_LENGTH_MAX:  # else it is no host's name, and whoever invents it fills no memory
+            if len(self._known) >= _HOSTS_KNOWN_MAX:
+                self._known.clear()
+            self._known[host] = found
         return found
 
     def _read(self, host: str) -> HostTarget | None:

@@ -20,7 +20,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from gateway.s3.policy_patterns import Lookup, expand_text, match_pattern
+from gateway.s3.policy_patterns import Lookup, expand_text, match_pattern, split_outside_variables
 from gateway.s3.times import parse_iso_ms
 
 FOR_ALL: Final = "ForAllValues"
@@ -231,11 +231,10 @@ def _match_binary(wanted: str, actual: str) -> bool:
 
 def _match_arn(wanted: str, actual: str, lookup: Lookup | None) -> bool:
     """Six parts between colons, each matched on its own; the last may hold colons."""
-    patterns, parts = wanted.split(":", 5), actual.split(":", 5)
-    if "${" in wanted and len(patterns) > 6:  # a colon inside a variable is not a border
-        return match_pattern(wanted, actual, lookup)
+    patterns, parts = split_outside_variables(wanted, 6), actual.split(":", 5)
     if len(patterns) != 6 or len(parts) != 6:
-        return wanted == "*"
+        # A variable can stand for a whole ARN, or for several of its parts.
+        return wanted == "*" or ("${" in wanted and match_pattern(wanted, actual, lookup))
     return all(match_pattern(pattern, part, lookup) for pattern, part in zip(patterns, parts, strict=True))
 
 

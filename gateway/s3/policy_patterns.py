@@ -19,6 +19,7 @@ Lookup = Callable[[str], str | None]
 """From a condition key (lower case) to the request's one value; None if it has none, or several."""
 
 _VARIABLE: Final = re.compile(r"\$\{([^{}]*)\}")
+_REMEMBERED_MAX: Final = 2048
 _ESCAPES: Final = {"*": "*", "?": "?", "$": "$"}
 _DEFAULT: Final = re.compile(r"\s*([^,'\s]+)\s*(?:,\s*'([^']*)'\s*)?")
 
@@ -37,6 +38,17 @@ def _find_value(inner: str, lookup: Lookup) -> str | None:
 def _split(pattern: str) -> list[str]:
     """Plain text and variables' insides, in turn."""
     return _VARIABLE.split(pattern)
+
+
+def split_outside_variables(text: str, count_max: int) -> list[str]:
+    """``text`` between its first colons, at most ``count_max`` pieces; a colon inside ``${…}`` is no border."""
+    if "${" not in text:
+        return text.split(":", count_max - 1)
+    pieces, at = [], 0
+    for piece in _VARIABLE.sub(lambda found: "_" * len(found[0]), text).split(":", count_max - 1):
+        pieces.append(text[at : at + len(piece)])
+        at += len(piece) + 1
+    return pieces
 
 
 def expand_text(text: str, lookup: Lookup | None) -> str | None:
@@ -79,7 +91,9 @@ def match_pattern(pattern: str, text: str, lookup: Lookup | None = None) -> bool
             if value is None:
                 return False
             pieces.append(value)
-        runs = _compile(tuple(pieces))
+        # What is long is a request's and comes once: remembering it would let clients fill the memory.
+        compile_runs = _compile if sum(map(len, pieces)) <= _REMEMBERED_MAX else _compile.__wrapped__
+        runs = compile_runs(tuple(pieces))
     elif "*" not in pattern and "?" not in pattern:
         return pattern == text
     else:

@@ -64,7 +64,7 @@ def render_public_access_block(block: PublicAccessBlock) -> bytes:
 _NARROWING: Final = frozenset(
     {
         *("aws:principalorgid", "aws:principalarn", "aws:principalaccount", "aws:sourcearn", "aws:sourcevpc"),
-        *("aws:sourcevpce", "aws:sourceowner", "aws:sourceaccount", "aws:userid", "aws:username"),
+        *("aws:sourcevpce", "aws:sourceowner", "aws:sourceaccount", "aws:userid"),
         *("s3:x-amz-server-side-encryption-aws-kms-key-id", "s3:dataaccesspointarn", "s3:dataaccesspointaccount"),
     }
 )

@@ -125,3 +125,10 @@ async def test_with_an_account_everyone_in_it_is_out():
     assert look()[0] is None
     await store.commit(lambda view: view.delete_user(account.id))
     assert look() == (None, None)
+
+
+def test_a_token_is_written_in_one_way_only():
+    issued = MAKER.issue(SESSION)
+    for token in (issued.token + "!!!!", "!" + issued.token, issued.token[:9] + "\n" + issued.token[9:]):
+        with pytest.raises(InvalidToken):
+            MAKER.open(issued.access_key, token)

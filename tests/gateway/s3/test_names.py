@@ -213,3 +213,10 @@ def test_a_query_has_one_canonical_form_however_it_is_written(pairs):
         name = pairs[0][0]
         rest = "&".join(p for p in expected.split("&") if not p.startswith(encode_component(name) + "="))
         assert canonicalise_query(parse_query(expected), without=name) == rest
+
+
+def test_strangers_fill_no_memory_with_hosts_of_their_own():
+    hosts = HostNames(("s3.example",))
+    assert hosts.find("x" * 300 + ".s3.example").bucket == "x" * 300
+    assert hosts.find("b.s3.example").bucket == "b"
+    assert list(hosts._known) == ["b.s3.example"]
