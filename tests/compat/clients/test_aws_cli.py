@@ -102,6 +102,7 @@ def aws(place: Place, *arguments: str, **more: Any) -> Any:
     return place.site.aws(*arguments, root=place.root, **more)
 
 
+@pytest.mark.compat  # slow to start; the plain suite has the others
 @proves("small", "multipart", "cross")
 def test_copies_over_either_scheme(place: Place, tree: Path, tmp_path: Path) -> None:
     aws(place, "s3", "cp", "--no-progress", "--recursive", str(tree), f"s3://{place.bucket}/tree")
@@ -109,6 +110,7 @@ def test_copies_over_either_scheme(place: Place, tree: Path, tmp_path: Path) -> 
     assert read_tree(tmp_path / "back") == read_tree(tree)
 
 
+@pytest.mark.compat  # slow to start; the plain suite has the others
 @proves("keys", "small", "range")
 def test_keys(place: Place, tmp_path: Path) -> None:
     body = tmp_path / "body"
@@ -142,6 +144,7 @@ def test_s3api(place: Place, tree: Path) -> None:
     assert json.loads(aws(place, *put, "--if-match", done["ETag"]).stdout)["ChecksumCRC32"]
 
 
+@pytest.mark.compat  # slow to start; the plain suite has the others
 @proves("versioning", "no_such_key")
 def test_versions(place: Place, tree: Path, tmp_path: Path) -> None:
     on = "Status=Enabled"
