@@ -91,7 +91,8 @@ class Child:
             self.restarts += 1
             log.error("%s ended with %d; starting it again in %.1f s", self.role.name, code, pause_s)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._stopping.wait()
 
     async def stop(self, timeout_s: float) -> None:
         """Ask it to finish (end of its standard input, and SIGTERM); kill it if it takes longer."""
@@ -103,7 +104,8 @@ class Child:
         if process.stdin:
             process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await process.wait()
         except TimeoutError:
             log.error("%s did not finish within %.0f s: killing it", self.role.name, timeout_s)
             with contextlib.suppress(ProcessLookupError):

@@ -288,7 +288,8 @@ class ReplicationService:
     async def _pause(self, seconds: float) -> bool:
         """Wait; True if woken."""
         try:
-            await asyncio.wait_for(self._woken.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
         except TimeoutError:
             return False
         return True

@@ -80,4 +80,5 @@ async def _replicate_until_wanted(site: OpenSite, stop: asyncio.Event) -> None:
 
 async def _rest(stop: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), REST_S)
+        async with asyncio.timeout(REST_S):
+            await stop.wait()

@@ -26,7 +26,7 @@ _KEY_ALPHABET: Final = string.ascii_uppercase + "234567"
 _SECRET_ALPHABET: Final = string.ascii_letters + string.digits
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9_.=@+-]{3,128}")
 _SECRET: Final = re.compile(r"[\x21-\x7e]{8,256}")
-_USER_ID: Final = re.compile(r"[A-Za-z0-9_.=@+-]{1,64}")
+_USER_ID: Final = re.compile(r"[A-Za-z0-9_.=@+$:-]{1,64}")
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
 
 
@@ -63,7 +63,7 @@ def new_user(name: str, *, now_ms: int, user_id: str = "", email: str = "", admi
     if not _NAME.fullmatch(name):
         raise BadIdentity("a user's name has 1 to 64 characters and no control characters")
     if user_id and not _USER_ID.fullmatch(user_id):
-        raise BadIdentity("a user id has 1 to 64 of A-Z a-z 0-9 _ . = @ + -")
+        raise BadIdentity("a user id has 1 to 64 of A-Z a-z 0-9 _ . = @ + $ : -")
     ident = user_id or secrets.token_hex(32)
     return UserRecord(id=ident, name=name, canonical_id=ident, email=email, admin=admin, created_ms=now_ms)
 

@@ -246,7 +246,8 @@ class FaultProxy:
             await asyncio.sleep(fault.amount)
         elif fault.kind is Kind.SLOW:
             with contextlib.suppress(TimeoutError):  # ends early when the fault changes
-                await asyncio.wait_for(self._changed.wait(), len(piece) / max(fault.amount, 1.0))
+                async with asyncio.timeout(len(piece) / max(fault.amount, 1.0)):
+                    await self._changed.wait()
         elif answers and fault.kind in (Kind.RESET, Kind.TRUNCATE):
             left = int(fault.amount) - link.answered
             if len(piece) >= left:
