@@ -95,15 +95,15 @@ class ChunkWriter:
         """Write what is kept back, without waiting for a match."""
         self._settle(None)
 
-    def write_inline(self, plaintext: bytes) -> None:
-        """Take the only chunk of a small body: it is sealed and staged, to ride with the commit.
+    def write_inline(self, plaintext: bytes) -> tuple[Ref, ...]:
+        """Take the only chunk of a small body: it is sealed and staged, to ride with the commit. The body's refs.
 
         Whether the site has it already is for the commit to find (it looks anyway, and then leaves this frame out):
         asking here, too, costs every new body a transaction, to spare known ones a few microseconds of sealing.
         """
         chunk_id = self._tools.frames.chunk_id(plaintext)
         self._stage_inline(self._tools.frames.seal(KIND_DATA, chunk_id, plaintext), ())
-        self._tree.add(Ref(REF_DATA, chunk_id, len(plaintext)))
+        return (Ref(REF_DATA, chunk_id, len(plaintext)),)
 
     def add_written(self, ref: Ref, level: int) -> None:
         """Take over a ref of a content that is already written: a chunk (level 0) or a page (its height)."""

@@ -123,9 +123,14 @@ class BodyWriter:
         if self._size <= INLINE_MAX and self._cutter is None and self._job is None:
             self._raise_failure()
             if self._size:
-                await self._freshen_reserve()
-                self._chunks.write_inline(b"".join(self._pending))
-            self._refs = self._chunks.close()
+                reserve = self._setup.tools.reserve
+                if not reserve.is_fresh(2 * INLINE_MAX):  # asked where it may block: on the loop it is a comparison
+                    await asyncio.get_running_loop().run_in_executor(
+                        self._setup.executor, reserve.check, 2 * INLINE_MAX
+                    )
+                whole = self._pending[0].obj if len(self._pending) == 1 else None
+                body = whole if isinstance(whole, bytes) and len(whole) == self._size else b"".join(self._pending)
+                self._refs = self._chunks.write_inline(body)
         else:
             await self._wait_job()
             await asyncio.wait([self._start_job(self._process_last)])
@@ -133,12 +138,6 @@ class BodyWriter:
         if self._chunks.must_sync:
             await self._setup.gate.sync()
         return Content(self._refs, self._size)
-
-    async def _freshen_reserve(self) -> None:
-        """Have the reserve checked where it may block, so that the check on the loop is only a comparison."""
-        reserve = self._setup.tools.reserve
-        if not reserve.is_fresh(2 * INLINE_MAX):
-            await asyncio.get_running_loop().run_in_executor(self._setup.executor, reserve.check, 2 * INLINE_MAX)
 
     async def _take(self, piece: memoryview) -> None:
         if not self._setup.budget.try_take(self, len(piece)):

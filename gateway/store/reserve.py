@@ -30,8 +30,8 @@ class Reserve:
         self._left = 0
 
     def is_fresh(self, size: int) -> bool:
-        """Whether ``check`` would need no system call: else it does not belong on an event loop."""
-        return self._left >= size and time.monotonic() - self._asked_s < ASK_EVERY_S
+        """Whether ``check`` needs no system call, now or a moment later: else it does not belong on an event loop."""
+        return self._left >= size and time.monotonic() - self._asked_s < ASK_EVERY_S / 2
 
     def check(self, size: int) -> None:
         """Raise ``ReadOnlyStore`` or ``DiskFull`` rather than let ``size`` more bytes be written."""
