@@ -1,0 +1,275 @@
+"""The planted faults: one small wrong edit each, of the kind that really happens, and the test that must notice it.
+
+Data only. A fault names a file, a text that occurs in it exactly once, what replaces it, the promise of DESIGN §1 that
+is broken then, and the tests (pytest node ids) of which at least one must fail. ``planting`` applies them to
+copies of the tree; ``test_faults`` keeps every text from rotting.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Fault(NamedTuple):
+    """One edit. ``promise``: its number in DESIGN §1. ``tests``: node ids, relative to the root of the tree."""
+
+    name: str
+    promise: int
+    file: str
+    text: str
+    replacement: str
+    tests: tuple[str, ...]
+
+
+_STORE = "tests/gateway/store"
+_S3 = "tests/gateway/s3"
+_CRASH_STATES = ("tests/e2e/test_planted.py::test_the_crash_states_notice[]",)
+
+FAULTS: Final = (
+    # 1. 200 means durable.
+    Fault(
+        *("skip the file's sync", 1, "gateway/store/segments.py"),
+        *("self._files.fdatasync(segment.fd)", "pass"),
+        _CRASH_STATES,
+    ),
+    Fault(
+        *("skip the directory's sync", 1, "gateway/store/segments.py"),
+        *("self._files.sync_directory(self._directory.segments)", "pass"),
+        _CRASH_STATES,
+    ),
+    Fault(
+        *("acknowledge before the log", 1, "gateway/store/commit.py"),
+        "            self._make_durable(transaction, applier, batch, now_ms)",
+        "            self._deliver(outcomes)\n            self._make_durable(transaction, applier, batch, now_ms)",
+        (f"{_STORE}/test_commit.py::test_a_failed_sync_makes_the_site_read_only_and_nothing_is_acknowledged",),
+    ),
+    Fault(
+        *("acknowledge although the index failed", 1, "gateway/store/commit.py"),
+        'raise ReadOnlyStore(f"the index failed behind the log ({error}): restart to recover") from error',
+        "return",
+        (f"{_STORE}/test_commit.py::test_the_index_failing_behind_the_log_stops_all_writes",),
+    ),
+    Fault(
+        *("retry a failed sync", 1, "gateway/store/segments.py"),
+        "                self._failed = True\n                self._dirty.update(dirty)",
+        "                self._dirty.update(dirty)",
+        (f"{_STORE}/test_segments.py::test_a_failed_sync_is_final",),
+    ),
+    Fault(
+        *("leave the site writable after a failed sync", 1, "gateway/store/shared.py"),
+        *("        self._words[_READ_ONLY] = 1", "        return"),
+        (f"{_STORE}/test_forks.py", f"{_STORE}/test_shared.py"),
+    ),
+    Fault(
+        *("take a short write for a whole one", 1, "gateway/store/files.py"),
+        *("if count != expected:", "if False:"),
+        (f"{_STORE}/test_files.py::test_short_write_is_an_error",),
+    ),
+    Fault(
+        *("append again after a failed write", 1, "gateway/store/segments.py"),
+        "                self._retire()\n                raise",
+        "                raise",
+        (f"{_STORE}/test_segments.py::test_a_failed_append_abandons_the_segment",),
+    ),
+    Fault(
+        *("do not sync object bytes", 1, "gateway/store/content.py"),
+        *("if self._chunks.must_sync:", "if False:"),
+        (f"{_STORE}/test_content.py::test_large_bodies_are_synced_before_finish_returns",),
+    ),
+    Fault(
+        *("rely on a dead process' tail unsynced", 1, "gateway/store/log.py"),
+        "        self.sync_segment(segment)\n",
+        "",
+        (f"{_STORE}/test_recover.py::test_what_a_dead_process_left_is_synced_before_anything_relies_on_it",),
+    ),
+    Fault(
+        *("forget what a dead process logged", 1, "gateway/store/recover.py"),
+        *("        if abandoned.batch == state.batch + 1 and", "        if False and"),
+        (f"{_STORE}/test_recover.py::test_a_live_process_takes_in_what_a_dead_one_appended",),
+    ),
+    Fault(
+        *("take a torn batch for the log's", 1, "gateway/store/recover.py"),
+        "linked = [batch for batch in find(number) if batch.header.previous == previous]",
+        "linked = list(find(number))[:1]",
+        ("tests/crash/test_torn_batches.py", f"{_STORE}/test_recover.py"),
+    ),
+    # 2. Strong on the site.
+    Fault(
+        *("ignore If-None-Match", 2, "gateway/s3/conditions.py"),
+        '"If-Unmodified-Since")\n    if conditions.if_none_match is not None and etag',
+        '"If-Unmodified-Since")\n    if False and etag',
+        (f"{_S3}/test_conditions.py",),
+    ),
+    Fault(
+        *("evaluate conditions before the commit only", 2, "gateway/operations/objects_put.py"),
+        *("if request.conditions is not NO_CONDITIONS:  # spares", "if False:  # spares"),
+        ("tests/gateway/operations/test_operations.py::test_the_condition_that_counts_is_the_one_in_the_commit",),
+    ),
+    Fault(
+        *("keep what a refused decision had staged", 2, "gateway/store/commit.py"),
+        "            transaction.end_nested(keep=False)",
+        "            transaction.end_nested(keep=True)",
+        (f"{_STORE}/test_commit.py::test_a_decision_that_raises_leaves_no_trace_and_its_neighbours_stand",),
+    ),
+    # 3. No acknowledged write is lost to a merge.
+    Fault(
+        *("drop the loser of a collision", 3, "replication/crdt.py"),
+        "return Entry(tuple(sorted(live.values(), key=_order, reverse=True)), marks)",
+        "return Entry(tuple(sorted(live.values(), key=_order, reverse=True)[:1]), marks)",
+        ("tests/replication/test_crdt.py::test_concurrent_writes_are_both_kept",),
+    ),
+    Fault(
+        *("let the last to arrive win", 3, "replication/crdt.py"),
+        "return Entry(tuple(sorted(live.values(), key=_order, reverse=True)), marks)",
+        "return Entry(tuple(live.values())[::-1], marks)",
+        ("tests/replication/test_crdt.py",),
+    ),
+    Fault(
+        *("forget what was replaced", 3, "replication/crdt.py"),
+        *("marks = a.marks | b.marks", "marks = b.marks"),
+        ("tests/replication/test_crdt.py",),
+    ),
+    Fault(
+        *("lose tags when sites merge", 3, "gateway/store/version_documents.py"),
+        *("    if vid != NULL_VID and _is_removed(transaction, uid, vid, key):", "    if vid != NULL_VID:"),
+        (f"{_STORE}/test_version_documents.py",),
+    ),
+    Fault(
+        *("let a legal hold lose to its removal", 3, "gateway/store/version_document_format.py"),
+        *("if name == HOLD and HOLD_ON in values:", "if False:"),
+        (f"{_STORE}/test_version_documents.py",),
+    ),
+    Fault(
+        *("drop a tombstone at once", 3, "gateway/store/object_rows.py"),
+        *("        if kept:\n            row =", "        if kept and not change.dead:\n            row ="),
+        (f"{_STORE}/test_replica.py::test_sites_converge_in_any_order_of_delivery", f"{_STORE}/test_replica.py"),
+    ),
+    # 4. The cloud learns nothing.
+    Fault(
+        *("put a change's plaintext into a cloud object", 4, "replication/shipper.py"),
+        'await self._cloud.put(head_name(origin, batch.n), b"")',
+        'await self._cloud.put(head_name(origin, batch.n), b"".join(batch.changes))',
+        ("tests/planted/test_cloud_learns_nothing.py",),
+    ),
+    Fault(
+        *("name cloud objects by what is in them", 4, "replication/cloud_names.py"),
+        'return f"{_origin_prefix(origin)}packs/{digest.hex()}"',
+        'return f"{_origin_prefix(origin)}packs/{digest.hex()}-secret-bucket"',
+        ("tests/planted/test_cloud_learns_nothing.py",),
+    ),
+    Fault(
+        *("leave the realm out of what a frame is bound to", 4, "replication/sealing.py"),
+        *('return b"skerry frame 1" + realm + encoded', 'return b"skerry frame 1" + encoded'),
+        ("tests/replication/test_sealing.py",),
+    ),
+    Fault(
+        *("use one key for two payloads", 4, "replication/sealing.py"),
+        *("    salt = hasher.digest()", "    salt = bytes(32)"),
+        ("tests/replication/test_sealing.py::test_no_two_payloads_share_a_key",),
+    ),
+    # 5. The bucket alone rebuilds a site; the log alone rebuilds its index.
+    Fault(
+        *("bridge a gap in the log", 5, "gateway/store/recover.py"),
+        "        if chosen is None:\n",
+        "        if chosen is None:\n            return\n        if chosen is None:\n",
+        (f"{_STORE}/test_rebuild.py", f"{_STORE}/test_recover.py"),
+    ),
+    Fault(
+        *("apply changes without the index of their bytes", 5, "replication/puller.py"),
+        "                if batch.index:\n",
+        "                if False:\n",
+        ("tests/replication/test_puller.py",),
+    ),
+    Fault(
+        *("evict what the cloud does not have", 5, "gateway/store/evict.py"),
+        *("if is_readable_in_cloud(decision.transaction, chunk_id):", "if True:"),
+        (f"{_STORE}/test_evict.py",),
+    ),
+    # 6. Honest status.
+    Fault(
+        *("advance the cursor before the log put is confirmed", 6, "replication/shipper.py"),
+        "        try:\n            await self._cloud.put(log_name(attempt.origin",
+        "        position = LogPosition(attempt.batch.n, attempt.batch.last_seq, hash_object(attempt.data))\n"
+        "        await self._log.record_shipped(position, (*attempt.packed, *attempt.inline))\n"
+        "        try:\n            await self._cloud.put(log_name(attempt.origin",
+        ("tests/replication/test_shipper.py",),
+    ),
+    Fault(
+        *("overwrite another machine's log batch", 6, "replication/shipper.py"),
+        "attempt.data, if_absent=True)",
+        "attempt.data, if_absent=False)",
+        ("tests/replication/test_shipper.py", "tests/simulation/test_convergence.py"),
+    ),
+    Fault(
+        *("follow a log that was rewritten", 6, "replication/puller.py"),
+        *("    if batch.chain != before.chain:", "    if False:"),
+        ("tests/replication/test_puller.py::test_log_rewritten_after_the_fact_is_noticed",),
+    ),
+    # 7. A precondition, signature or permission is evaluated or refused.
+    Fault(
+        *("accept any signature", 7, "gateway/s3/sigv4.py"),
+        *("    if not _equal(sign_string(signing_key, to_sign), claim.signature):", "    if False:"),
+        (f"{_S3}/test_sigv4.py",),
+    ),
+    Fault(
+        *("accept unsigned x-amz-* headers", 7, "gateway/s3/sigv4.py"),
+        *("    if unsigned:\n", "    if False:\n"),
+        ("tests/gateway/http/test_security_table.py::test_an_unsigned_amz_header_is_refused",),
+    ),
+    Fault(
+        *("skip the trailer's signature", 7, "gateway/s3/chunked.py"),
+        *("if not compare_digest(self._signatures.sign_trailer(text), value):", "if False:"),
+        (f"{_S3}/test_chunked.py",),
+    ),
+    Fault(
+        *("skip the chunks' signatures", 7, "gateway/s3/chunked.py"),
+        *("if not compare_digest(self._signatures.sign_chunk(digest), self._expected):", "if False:"),
+        (f"{_S3}/test_chunked.py",),
+    ),
+    Fault(
+        *("ignore an unknown header", 7, "gateway/s3/headers.py"),
+        "            raise refuse_on_reads(name, headers[name])\n        raise not_implemented_header(name)",
+        "            raise refuse_on_reads(name, headers[name])",
+        ("tests/compat/test_boto3_edges.py", "tests/gateway/http/test_http_edges.py"),
+    ),
+    Fault(
+        *("ignore a policy's deny", 7, "gateway/identity/authorize.py"),
+        *("if denied or identity.denied or narrowed.denied or not", "if identity.denied or narrowed.denied or not"),
+        ("tests/gateway/identity/test_authorize.py::test_denies_reach_everybody",),
+    ),
+    Fault(
+        *("delete in spite of a lock", 7, "gateway/operations/object_lock.py"),
+        *("    if verdict is Verdict.ALLOWED:", "    if verdict:"),
+        ("tests/compat/test_boto3_object_lock.py::test_compliance_cannot_be_bypassed",),
+    ),
+    Fault(
+        *("skip the check of a customer's key", 7, "gateway/operations/object_encryption.py"),
+        "    keys = _find_keys(context, view, seal, customer)\n    if not compare_digest(keys.check, seal.check):\n"
+        "        raise AccessDenied",
+        "    keys = _find_keys(context, view, seal, customer)\n    if False:\n        raise AccessDenied",
+        ("tests/compat/test_boto3_sse_c.py::test_wrong_missing_and_superfluous_keys",),
+    ),
+    # 8. Damage is found, named and repaired.
+    Fault(
+        *("do not verify a chunk's id", 8, "gateway/store/frames.py"),
+        *("if self.chunk_id(plaintext) != header.chunk_id:", "if False:"),
+        (f"{_STORE}/test_frames.py::test_a_frame_that_claims_another_chunk_is_refused",),
+    ),
+    Fault(
+        *("return a damaged stretch", 8, "gateway/store/stretches.py"),
+        "                != known.digests[number * _DIGEST_SIZE : (number + 1) * _DIGEST_SIZE]",
+        "                is None",
+        (f"{_STORE}/test_reading.py::test_a_stretch_that_is_damaged_is_not_returned_and_the_rest_is",),
+    ),
+    Fault(
+        *("do not check the index' own values", 8, "gateway/store/index.py"),
+        *('    if _crc(value) != int.from_bytes(data[-4:], "little"):', "    if False:"),
+        (f"{_STORE}/test_index.py::test_values_come_back_and_damage_is_seen",),
+    ),
+    Fault(
+        *("collect without waiting for readers", 8, "gateway/store/collect.py"),
+        "if not self._pending or self._setup.shared.oldest_active() <= self._pending[0].epoch:",
+        "if not self._pending:",
+        (f"{_STORE}/test_collect.py::test_a_reader_keeps_what_it_reads",),
+    ),
+)
