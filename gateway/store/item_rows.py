@@ -5,7 +5,8 @@ Stands between ``apply`` and the tables ``items`` and ``names``. The stored entr
 
 * bucket: observed-remove: live if any sibling is, or if anything visible is left in it (concurrent writes revive it);
   two owners' buckets of one name: the earlier keeps the name, others are called ``<name>--<8 hex of uid>``;
-* document: the greatest order; but among siblings ``versioning``: Enabled wins; ``object-lock``: the greatest body;
+* document: the greatest order; but among siblings ``versioning``: Enabled wins, and it is always where there is an
+  ``object-lock`` (a site may suspend what another one locks meanwhile); ``object-lock``: the greatest body;
   ``public-access-block``: what either blocks; ``ownership``: BucketOwnerEnforced wins (ACLs off);
 * user, access key: deleted wins, disabled wins;
 * identity (roles, groups, policies, memberships …): deleted wins, else the greatest order.
@@ -144,7 +145,10 @@ def scan_buckets(transaction: Transaction) -> list[NamedBucket]:
 def read_document(transaction: Transaction, uid: bytes, name: str) -> bytes | None:
     """A bucket's document as it applies; None if there is none."""
     entry = read_entry(transaction, FAMILY_DOCUMENT, document_item(uid, name))
-    if name == VERSIONING and any(write.body == b"Enabled" and not write.dead for write in entry.live):
+    if name == VERSIONING and (
+        any(write.body == b"Enabled" and not write.dead for write in entry.live)
+        or read_document(transaction, uid, OBJECT_LOCK) is not None
+    ):
         return b"Enabled"
     if name == PUBLIC_ACCESS_BLOCK and len(entry.live) > 1:  # the names of switches: each that is on anywhere is on
         switches = {switch for write in entry.live if not write.dead for switch in write.body.split(b",")}

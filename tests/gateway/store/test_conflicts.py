@@ -214,3 +214,14 @@ def test_the_safer_value_wins(sites):
     b.commit(lambda view: view.put_user(UserRecord(id="u", name="again")))  # having seen both: enabled on purpose
     exchange(a, b)
     assert both(sites, lambda view: view.user("u")) == UserRecord(id="u", name="again")
+
+
+def test_versions_are_kept_where_one_site_locks_what_another_suspends(sites):
+    a, b = sites
+    a.commit(lambda view: view.put_document(UID, "versioning", b"Enabled"))
+    exchange(a, b)
+    a.commit(lambda view: view.put_document(UID, "versioning", b"Suspended"))
+    b.commit(lambda view: view.put_document(UID, "object-lock", b"\1\2locked"))
+    exchange(a, b)
+    assert both(sites, lambda view: view.bucket("bk").versioning) == "Enabled"
+    assert both(sites, lambda view: view.document(UID, "versioning")) == b"Enabled"
