@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gateway.store.budget import ByteBudget
-from gateway.store.chunk_writer import ChunkWriter, WriteTools
+from gateway.store.chunk_writer import INLINE_MAX, ChunkWriter, WriteTools
 from gateway.store.chunking import make_cutter
 from gateway.store.content import BodyWriter, SyncGate, WriterSetup
 from gateway.store.files import Files
@@ -62,7 +62,8 @@ class BytesSite:
         self.setup = WriterSetup(tools, self.shared, gate, self.budget, self.executor)
 
     def _count(self, size: int) -> None:
-        self.appended += size
+        if size != 2 * INLINE_MAX:  # that is a writer asking ahead, where it may block, when the last answer is old
+            self.appended += size
 
     def writer(self, replaces: tuple[Ref, ...] = (), offset_hint: int = 0, *, fixed: bool = False) -> BodyWriter:
         predecessor = Predecessor(replaces, self._load_page, offset_hint) if replaces else None
