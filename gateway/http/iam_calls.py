@@ -152,7 +152,7 @@ class IamDoor:
         request = IamRequest(ANONYMOUS, facts, call.now_s, self._principals.maker)
         with self._store.view() as view:
             claim = sts_web_identity.find_claim(view, parameters)
-        keys = await self._keys.find(claim.provider, claim.token)
+        keys = await self._keys.find(claim.provider, claim.token, internal=claim.internal)
         with self._store.view() as view:
             return sts_web_identity.assume(request, view, parameters, claim, keys)
 

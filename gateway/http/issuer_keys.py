@@ -3,15 +3,18 @@ worker ask of another server, and only of those that an account registered.
 
     https://HOST/PATH/.well-known/openid-configuration → ``jwks_uri`` → keys
 
-Bounded in time and size, no redirects, no proxy. A key that is not among the remembered ones is looked for anew, at
-most once in ``RETRY_S``, so that invented key ids cost an issuer nothing. Of https, the machine's certificate
-authorities vouch for the issuer; failing these, a certificate whose SHA-1 the account registered, as the only one.
+An operator's (admin's) account may name issuers of the site's own network. Others would make the site ask its own
+services for them: their issuers must be https, and at addresses of the Internet. Bounded in time and size, no
+redirects, no proxy. A key that is not among the remembered ones is looked for anew, at most once in ``RETRY_S``, so
+that invented key ids cost an issuer nothing. Of https, the machine's certificate authorities vouch for the issuer;
+failing these, a certificate whose SHA-1 the account registered, as the only one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import ipaddress
 import json
 import logging
 import socket
@@ -23,6 +26,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import ResolveResult
+from aiohttp.resolver import ThreadedResolver
 
 from gateway.identity.web_identity import KEYS_MAX, Token, has_key_for
 from gateway.s3.query_errors import IDPCommunicationError, InvalidIdentityToken
@@ -53,14 +58,15 @@ class IssuerKeys:
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], _Known] = {}
 
-    async def find(self, provider: ProviderRecord, token: Token) -> list[Key]:
+    async def find(self, provider: ProviderRecord, token: Token, *, internal: bool) -> list[Key]:
         """The provider's keys as they are now, or were within the hour if they hold the token's.
 
+        ``internal``: whether they may come from the site's own network.
         ``IDPCommunicationError`` if they cannot be had.
         """
         if len(self._known) >= ISSUERS_MAX:
             self._known.clear()
-        registered = (provider.account, provider.scheme, provider.url, provider.thumbprints)
+        registered = (provider.account, provider.scheme, provider.url, provider.thumbprints, internal)
         known = self._known.setdefault(registered, _Known())
         async with known.lock:
             now_s = time.monotonic()
@@ -71,23 +77,23 @@ class IssuerKeys:
                     raise IDPCommunicationError
                 return known.keys
             known.tried_s = now_s
-            known.keys = await _fetch_keys(provider)
+            known.keys = await _fetch_keys(provider, internal)
             known.fetched_s = now_s
             return known.keys
 
 
-async def _fetch_keys(provider: ProviderRecord) -> list[Key]:
+async def _fetch_keys(provider: ProviderRecord, internal: bool) -> list[Key]:
     issuer = f"{provider.scheme}://{provider.url}"
     try:
         async with asyncio.timeout(2 * TIMEOUT_S):
-            document = await _fetch(f"{issuer}/.well-known/openid-configuration", provider)
+            document = await _fetch(f"{issuer}/.well-known/openid-configuration", provider, internal)
             place = document.get("jwks_uri")
             said = document.get("issuer")
             if not isinstance(said, str) or said.rstrip("/") != issuer:
                 raise InvalidIdentityToken("The identity provider calls itself by another name than it has here")
             if not isinstance(place, str) or urlsplit(place).scheme not in ("https", provider.scheme):
                 raise IDPCommunicationError
-            found = (await _fetch(place, provider)).get("keys")
+            found = (await _fetch(place, provider, internal)).get("keys")
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         log.warning("keys of %s: %s: %s", issuer, type(error).__name__, error)
         raise IDPCommunicationError from None
@@ -96,21 +102,56 @@ async def _fetch_keys(provider: ProviderRecord) -> list[Key]:
     return [key for key in found[:KEYS_MAX] if isinstance(key, dict)]
 
 
-async def _fetch(url: str, provider: ProviderRecord) -> dict[str, Any]:
+async def _fetch(url: str, provider: ProviderRecord, internal: bool) -> dict[str, Any]:
     """A JSON object; with a thumbprint's certificate as authority if the machine's do not vouch for the server."""
+    if not internal:
+        _check_public(url)
     try:
-        return await _get(url, True)
+        return await _get(url, True, internal)
     except aiohttp.ClientConnectorCertificateError:
         if not provider.thumbprints:
             raise
-    context = await asyncio.to_thread(_pin, url, provider.thumbprints)
-    return await _get(url, context)
+    context = await asyncio.to_thread(_pin, url, provider.thumbprints, internal)
+    return await _get(url, context, internal)
 
 
-async def _get(url: str, tls: ssl.SSLContext | bool) -> dict[str, Any]:
+def is_public_address(text: str) -> bool:
+    """Whether an IP address is one of the Internet: not of this machine, this network or its services."""
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.is_global and not address.is_multicast
+
+
+def _check_public(url: str) -> None:
+    """``OSError`` for what is not https, and for an address that is not public (names are looked at when resolved)."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    is_address = ":" in host or host.replace(".", "").isdecimal()
+    if parts.scheme != "https" or (is_address and not is_public_address(host)):
+        raise OSError("an issuer that is not the operator's must be https, and on the Internet")
+
+
+class _PublicResolver(ThreadedResolver):
+    """Names as the machine resolves them, but for addresses that are not public."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = [one for one in await super().resolve(host, port, family) if is_public_address(one["host"])]
+        if not found:
+            raise OSError(f"{host} has no address on the Internet")
+        return found
+
+
+async def _get(url: str, tls: ssl.SSLContext | bool, internal: bool) -> dict[str, Any]:
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    connector = None if internal else aiohttp.TCPConnector(resolver=_PublicResolver())
     async with (
-        aiohttp.ClientSession(timeout=timeout) as session,
+        aiohttp.ClientSession(timeout=timeout, connector=connector) as session,
         session.get(url, ssl=tls, allow_redirects=False, headers={"Accept": "application/json"}) as response,
     ):
         if response.status != 200:
@@ -129,14 +170,18 @@ async def _get(url: str, tls: ssl.SSLContext | bool) -> dict[str, Any]:
     return found
 
 
-def _pin(url: str, thumbprints: tuple[str, ...]) -> ssl.SSLContext:
+def _pin(url: str, thumbprints: tuple[str, ...], internal: bool) -> ssl.SSLContext:
     """A context that trusts only the certificate of the server's chain that one of the thumbprints names. Blocking."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or 443
+    addresses = [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    address = next((one for one in addresses if internal or is_public_address(one)), None)
+    if address is None:
+        raise OSError(f"{host} has no address on the Internet")
     looking = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     looking.check_hostname, looking.verify_mode = False, ssl.CERT_NONE
     with (
-        socket.create_connection((host, port), TIMEOUT_S) as connection,
+        socket.create_connection((address, port), TIMEOUT_S) as connection,
         looking.wrap_socket(connection, server_hostname=host) as secured,
     ):
         chain = _presented_chain(secured)

@@ -39,11 +39,15 @@ _TAGS = "https://aws.amazon.com/tags"
 
 
 class WebClaim(NamedTuple):
-    """Which role is asked for with which token, and the provider that must vouch for it. Nothing is verified."""
+    """Which role is asked for with which token, and the provider that must vouch for it. Nothing is verified.
+
+    ``internal``: its keys may be fetched from the site's own network, since the operator's account registered it.
+    """
 
     role: RoleRecord
     token: Token
     provider: ProviderRecord
+    internal: bool
 
 
 def find_claim(view: ReadView, parameters: Parameters) -> WebClaim:
@@ -63,7 +67,8 @@ def find_claim(view: ReadView, parameters: Parameters) -> WebClaim:
         raise InvalidIdentityToken(f"No OpenIDConnect provider found in your account for {token.issuer[:255]}")
     if _TAGS in token.claims:
         raise QueryNotImplemented("Session tags are not implemented")
-    return WebClaim(role, token, provider)
+    owner = view.user(role.account)
+    return WebClaim(role, token, provider, owner is not None and owner.admin)
 
 
 def assume(
@@ -73,7 +78,7 @@ def assume(
     current = find_claim(view, parameters)
     if current.provider != claim.provider or current.role.id != claim.role.id:
         raise _denied()  # changed while its keys were fetched
-    role, token, provider = current
+    role, token, provider, _ = current
     verify_signature(token, keys)
     check_claims(token, provider, request.now_s)
     name = read_session_name(parameters)

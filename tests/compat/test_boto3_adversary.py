@@ -2,8 +2,10 @@
 
 import pytest
 
+from gateway.http.issuer_keys import is_public_address
 from tests.compat.access_clients import allow, make_bucket, policy_of
 from tests.compat.aws_clients import connecting, trust
+from tests.compat.oidc_issuer import Issuer
 
 
 @pytest.fixture
@@ -81,3 +83,33 @@ def test_a_policy_for_anybodys_user_of_a_name_is_public(ann, refused):
     refused("AccessDenied", 403, ann.s3.put_bucket_policy, Bucket=blocked, Policy=policy_of(named))
     unique = allow(blocked, "s3:GetObject", Condition={"StringEquals": {"aws:userid": "AIDAEXAMPLE"}})
     ann.s3.put_bucket_policy(Bucket=blocked, Policy=policy_of(unique))
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_no_tenant_makes_the_site_ask_its_own_network(connect, ann, refused, tmp_path, scheme):
+    credentials = ann.s3._request_signer._credentials
+    key = {"AccessKeyId": credentials.access_key, "SecretAccessKey": credentials.secret_key}
+    iam = connect("iam", key)
+    with Issuer(tls=tmp_path if scheme == "https" else None) as issuer:
+        provider = iam.create_open_id_connect_provider(
+            Url=issuer.url, ClientIDList=["app"], ThumbprintList=[issuer.thumbprint or "a" * 40]
+        )["OpenIDConnectProviderArn"]
+        trusted = trust({"Federated": provider}, "sts:AssumeRoleWithWebIdentity")
+        role = iam.create_role(RoleName=f"web-{scheme}", AssumeRolePolicyDocument=policy_of(trusted))["Role"]["Arn"]
+        asked = {"RoleArn": role, "RoleSessionName": "web-1", "WebIdentityToken": issuer.token()}
+        sts = connect("sts", signed=False)
+        refused("IDPCommunicationError", 400, sts.assume_role_with_web_identity, **asked)
+        assert issuer.requests == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "10.1.2.3", "169.254.169.254", "192.168.0.1", "0.0.0.0", "224.0.0.1", "100.64.0.1"),
+        *("::1", "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1", "::", "2130706433", "127.1", ""),
+    ],
+)
+def test_what_is_no_address_of_the_internet(address):
+    assert not is_public_address(address)
+    assert is_public_address("1.1.1.1")
+    assert is_public_address("2606:4700:4700::1111")
