@@ -7,6 +7,11 @@
 #   make demo      two sites, a cloud, a cut link
 #   make compat    real clients and SDKs of other languages against a server: the table client × feature
 #   make fuzz      every parser against a coverage-guided fuzzer; SECONDS_EACH=n for longer
+#   make crash     every state a power cut may leave: opens, and has all it promised; STATES=n of each workload (0: all)
+#   make faults    every call that writes fails, once and for ever, with every error it can have
+#   make kill      SIGKILL of any process at any moment under mixed load; ROUNDS=n
+#   make hostile   clients that are slow, greedy, broken or gone, beside a good one; CONNECTIONS=n
+#   make planted   faults planted into copies of the tree: each must be noticed
 #   make locks     resolve the dependencies anew (writes requirements*.lock)
 #   make clean     remove the virtual environment and caches; never ./data
 
@@ -20,7 +25,7 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE = CUSTOM_COMPILE_COMMAND="make locks" $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes \
           --strip-extras --no-emit-index-url --no-emit-find-links
 
-.PHONY: run test install lint bench demo soak fuzz locks clean
+.PHONY: run test install lint bench demo soak fuzz crash faults kill hostile planted locks clean
 
 run: install
 	$(BIN)/skerry serve --data $(DATA) --listen $(LISTEN)
@@ -62,6 +67,26 @@ endif
 fuzz: $(VENV)/.developed
 	$(PIP) install --require-hashes -r requirements-fuzz.lock
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS_EACH),10)
+
+# What tests/RELIABILITY.md tells of, in long forms; all of it runs in short forms in `make test`, too.
+PROVE = $(BIN)/python -m pytest -s -p no:cacheprovider
+
+crash: $(VENV)/.developed
+	SKERRY_CRASH_STATES=$(or $(STATES),1000) $(PROVE) --timeout 0 tests/crash/test_crash_states.py \
+	  tests/crash/test_store_crashes.py tests/crash/test_torn_batches.py
+
+faults: $(VENV)/.developed
+	SKERRY_FAULTS=all $(PROVE) --timeout 0 tests/crash/test_failing_calls.py
+
+kill: $(VENV)/.developed
+	SKERRY_KILL_ROUNDS=$(or $(ROUNDS),100) SKERRY_SIGKILL_ROUNDS=$(or $(ROUNDS),100) \
+	  $(PROVE) --timeout 0 tests/kill tests/e2e/test_sigkill.py
+
+hostile: $(VENV)/.developed
+	SKERRY_HOSTILE_CONNECTIONS=$(or $(CONNECTIONS),10000) $(PROVE) --timeout 0 tests/hostile
+
+planted: $(VENV)/.developed
+	$(BIN)/python -m tests.planted
 
 # Stamps: a second `make run` starts at once. Hashes are required, so what runs is what was locked.
 $(VENV)/.created:

@@ -1,0 +1,63 @@
+"""The processes of a running site, seen from outside: who is who, who is alive, and killing one of them alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import lmdb
+
+from tests.support.net import wait_until
+from tests.support.site import Site
+
+WORKER, BACKGROUND, SUPERVISOR = "gateway.cli.worker", "gateway.cli.background", "supervisor"
+END_TIMEOUT_S = 60.0
+
+
+def list_children(site: Site, module: str = "") -> list[int]:
+    """Process ids of the site's children that run ``module`` (all without)."""
+    assert site.process is not None
+    pid = site.process.pid
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return []
+    return [int(child) for child in children if module in _command(int(child))]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and not only what is left of one."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def kill_one(pid: int) -> None:
+    """SIGKILL to this process alone."""
+    os.kill(pid, signal.SIGKILL)
+
+
+def kill_supervisor(site: Site) -> None:
+    """SIGKILL to the supervisor alone, and wait until its orphans have ended by themselves: they must."""
+    assert site.process is not None
+    orphans = list_children(site)
+    kill_one(site.process.pid)
+    site.process.wait(20)
+    site.process = None
+    wait_until(lambda: not any(map(is_alive, orphans)), "the orphans of a killed supervisor end", END_TIMEOUT_S)
+
+
+def list_index_readers(site: Site) -> list[int]:
+    """The process ids that hold a reader's slot of the index, whoever they are."""
+    with lmdb.open(str(site.data / "index"), readonly=True, lock=True, max_dbs=64, lib_version=1) as environment:
+        lines = environment.readers().splitlines()[1:]
+        return [int(line.split()[0]) for line in lines if line.strip() and int(line.split()[0]) != os.getpid()]
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -1,0 +1,109 @@
+"""SIGKILL of one process at a time, at random moments under mixed load: the others go on, nothing acknowledged is lost.
+
+Victims: a worker, the background process, the supervisor (its orphans must end by themselves, and the next server
+start over them), or everything at once. Afterwards: every key, tag and document is compared with a model; no lock is
+stale (writes go on), no reader's slot of the index belongs to a dead process; ``verify`` is clean; an index rebuilt
+from the log shows the same. ``SKERRY_KILL_ROUNDS`` makes it longer, ``SKERRY_KILL_SEED`` repeats victims and moments.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.kill.model import SHARED_BUCKET, Writer, check_model
+from tests.kill.processes import (
+    BACKGROUND,
+    SUPERVISOR,
+    WORKER,
+    is_alive,
+    kill_one,
+    kill_supervisor,
+    list_children,
+    list_index_readers,
+)
+from tests.support.net import wait_until
+from tests.support.site import Site
+
+ROUNDS = int(os.environ.get("SKERRY_KILL_ROUNDS", "6"))
+WRITERS, WORKERS = 4, 2
+EVERYTHING = "everything"
+VICTIMS = (WORKER, WORKER, BACKGROUND, SUPERVISOR, EVERYTHING)
+BACK_TIMEOUT_S = 60.0
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240 + 15 * ROUNDS)]
+
+
+def kill_somebody(site: Site, victim: str, chance: random.Random) -> bool:
+    """Kill; start the server again if it is gone. Whether there was such a process just then."""
+    if victim == EVERYTHING:
+        site.kill()
+        site.start()
+    elif victim == SUPERVISOR:
+        kill_supervisor(site)
+        site.start()
+    else:
+        found = list_children(site, victim)  # none: still waiting to be started again
+        if not found:
+            return False
+        kill_one(chance.choice(found))
+    return True
+
+
+def wait_whole(site: Site) -> None:
+    """Until every child is running again."""
+    wait_until(
+        lambda: len(list_children(site, WORKER)) == WORKERS and len(list_children(site, BACKGROUND)) == 1,
+        "all processes are back",
+        BACK_TIMEOUT_S,
+    )
+    site.wait_ready()
+
+
+def test_any_process_may_die_at_any_moment(tmp_path: Path) -> None:
+    seed = int(os.environ.get("SKERRY_KILL_SEED") or secrets.randbits(32))
+    print(f"seed: {seed}")
+    chance = random.Random(seed)
+    killed: Counter[str] = Counter()
+    site = Site(tmp_path / "site", "victim", workers=WORKERS).start()
+    try:
+        client = site.client()
+        writers = [Writer(site, number, seed + number) for number in range(WRITERS)]
+        for name in (SHARED_BUCKET, *(writer.bucket for writer in writers)):
+            client.create_bucket(Bucket=name)
+        for writer in writers:
+            writer.start()
+        while killed.total() < ROUNDS:
+            time.sleep(chance.uniform(0.05, 0.8))  # not synchronisation: the moment of death is this test's input
+            victim = chance.choice(VICTIMS)
+            killed[victim] += kill_somebody(site, victim, chance)
+            assert all(writer.failure is None for writer in writers), [writer.failure for writer in writers]
+        wait_whole(site)
+        for writer in writers:
+            writer.end()
+        client = site.client()
+        client.put_object(Bucket=writers[0].bucket, Key="no lock is stale", Body=b"")
+        readers = list_index_readers(site)
+        assert all(map(is_alive, readers)), f"dead processes hold slots: {readers}"
+        looked_at = check_model(client, writers)
+        site.run("verify")
+        site.stop()
+        site.run("rebuild-index")
+        site.start()
+        assert check_model(site.client(), writers) == looked_at
+        site.stop()
+        done = sum((writer.done for writer in writers), Counter[str]())
+        print(
+            f"{killed.total()} kills {dict(killed)}; {done.total()} writes acknowledged {dict(done)}, "
+            f"{sum(writer.bytes for writer in writers)} bytes; {sum(writer.unanswered for writer in writers)} without "
+            f"an answer; {looked_at} keys and documents compared, twice"
+        )
+        assert done.total() > ROUNDS
+    finally:
+        site.kill()
