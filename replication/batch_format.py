@@ -124,7 +124,7 @@ def decode_batch(keyring: Keyring, origin: Origin, n: int, data: bytes) -> Batch
     body = open_envelope(keyring, PURPOSE_CLOUD_LOG, _context(origin, n), memoryview(data)[HEAD_SIZE:begin])
     try:
         wire = _decoder.decode(decode_padded(_BODY_MAGIC, BATCH_VERSION, body))
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CloudObjectInvalid(f"not a batch: {error}") from error
     _check(wire, n)
     acks = {(site, incarnation): seq for site, incarnation, seq in wire.acks}

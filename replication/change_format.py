@@ -117,7 +117,7 @@ def decode_change(data: bytes | memoryview) -> Change:
     """The change in ``data``; raises ``ChangeInvalid`` or ``ChangeTooNew``."""
     try:
         wire = _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ChangeInvalid(f"not a change: {error}") from error
     if wire.version > READER_VERSION:
         raise ChangeTooNew(f"change of version {wire.version}; this Skerry reads up to {READER_VERSION}: upgrade it")

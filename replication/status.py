@@ -112,7 +112,7 @@ def decode_report(data: bytes) -> DaemonReport:
     """The report in a file; ``ReportInvalid``. Fields of a newer Skerry are passed over."""
     try:
         return msgspec.json.decode(data, type=DaemonReport)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ReportInvalid(f"not a replication report: {error}") from error
 
 

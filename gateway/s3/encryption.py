@@ -94,7 +94,7 @@ def decode_seal(data: bytes) -> SealRecord:
     """The record in ``data``; ``BadSeal`` if it is none, or of a later version."""
     try:
         record = _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadSeal(f"not an encryption record: {error}") from error
     if record.version != 1 or not 0 <= record.kind < len(_KINDS):
         raise BadSeal("an encryption record this site does not know: upgrade it")

@@ -69,7 +69,7 @@ def decode_facts(data: bytes | None) -> EventFacts:
     """What ``encode_facts`` was given, nothing known for None; ``BadFacts`` otherwise."""
     try:
         return EventFacts() if data is None else _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadFacts(f"not an event's facts: {error}") from error
 
 

@@ -105,7 +105,7 @@ def decode_record(kind: type[Record], data: bytes | memoryview) -> Record:
     """The record of ``kind`` in ``data``; ``ChangeInvalid`` or ``ChangeTooNew`` otherwise."""
     try:
         record = _decoders[kind].decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ChangeInvalid(f"not a {kind.__name__}: {error}") from error
     assert isinstance(record, kind)
     if record.version > DOCUMENT_VERSION:

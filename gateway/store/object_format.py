@@ -92,7 +92,7 @@ def decode_object(data: bytes | memoryview) -> ObjectRecord:
     """The record in ``data``; ``ChangeInvalid`` or ``ChangeTooNew`` otherwise."""
     try:
         record = _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ChangeInvalid(f"not an object record: {error}") from error
     if record.version > OBJECT_VERSION:
         raise ChangeTooNew(f"object record of version {record.version}: upgrade this site")
@@ -108,5 +108,5 @@ def decode_parts(data: bytes) -> list[PartEntry]:
     """The part table in ``data``; ``ChangeInvalid`` if it is none."""
     try:
         return _parts_decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ChangeInvalid(f"not a part table: {error}") from error

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.s3.encryption import BadSeal, SealRecord, decode_seal, encode_seal
+from gateway.s3.event_messages import BadFacts, EventFacts, decode_facts, encode_facts
 from gateway.store.document_format import (
     AccessKeyRecord,
     BucketRecord,
@@ -18,6 +20,7 @@ from gateway.store.document_format import (
     decode_record,
     encode_record,
 )
+from gateway.store.identity_format import RoleRecord, decode_identity, encode_identity
 from gateway.store.item_format import (
     bucket_uid,
     document_item,
@@ -170,3 +173,21 @@ def test_version_ids_round_trip_through_their_text(hlc, dot, random8):
 @pytest.mark.parametrize("text", ["", "NULL", "0" * 32, "g" * 32, "ab", "conflict-", "conflict-" + "0" * 79, "A" * 32])
 def test_what_is_no_version_id_of_ours(text):
     assert parse_version_id(text) is None
+
+
+def test_text_that_is_no_text_is_a_typed_error():
+    """msgspec answers it with UnicodeDecodeError, which is none of its own errors."""
+    for kind, encoded in (
+        (UserRecord, encode_record(UserRecord(id="u", name="abcd"))),
+        (BucketRecord, encode_record(BucketRecord(name="abcd", owner="o"))),
+    ):
+        with pytest.raises(ChangeInvalid):
+            decode_record(kind, encoded.replace(b"abcd", b"ab\xff\xfe"))
+    with pytest.raises(ChangeInvalid):
+        decode_object(encode_object(ObjectRecord(etag="abcd")).replace(b"abcd", b"ab\xff\xfe"))
+    with pytest.raises(ChangeInvalid):
+        decode_identity(RoleRecord, encode_identity(RoleRecord(name="abcd")).replace(b"abcd", b"ab\xff\xfe"))
+    with pytest.raises(BadSeal):
+        decode_seal(encode_seal(SealRecord(key_name="abcd")).replace(b"abcd", b"ab\xff\xfe"))
+    with pytest.raises(BadFacts):
+        decode_facts(encode_facts(EventFacts("abcd", "", "", "")).replace(b"abcd", b"ab\xff\xfe"))
