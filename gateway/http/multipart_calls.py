@@ -177,7 +177,8 @@ async def list_upload_parts(call: Call) -> web.StreamResponse:
     """ListParts."""
     parameters = list_requests.parse_list_parts(call.query.params)
     name = UploadName(call.bucket, call.key, parameters.upload_id)
-    page = list_parts(call.context, name, after=parameters.after, count_max=parameters.parts_max)
+    customer = parse_customer_key(call.headers)
+    page = list_parts(call.context, name, after=parameters.after, count_max=parameters.parts_max, customer=customer)
     shown = page.upload.checksum_algorithm != ""
     body = render_list_parts(
         call.bucket,

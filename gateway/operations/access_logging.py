@@ -1,7 +1,8 @@
 """Server access logging of buckets: the setting, and delivering a log object into its target bucket.
 
-A target must belong to the owner of the bucket that is logged; its policy may still deny (the object is put in the
-owner's name). Which requests are logged, and when lines become an object, is ``gateway/http/access_logs``.
+A target must belong to the owner of the bucket that is logged, and whoever sets it must be allowed to put objects
+there; its policy may still deny (the object is put in the owner's name). Which requests are logged, and when lines
+become an object, is ``gateway/http/access_logs``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from gateway.identity.principals import Principal
 from gateway.operations.bodies import Received
 from gateway.operations.bucket_documents import LOGGING
 from gateway.operations.configurations import get_document, put_document
-from gateway.operations.context import Context
+from gateway.operations.context import Context, check_access
 from gateway.operations.digests import Digester
 from gateway.operations.objects_put import PutRequest, put_object
 from gateway.s3.errors import InvalidTargetBucketForLogging
@@ -47,6 +48,8 @@ async def put_logging(context: Context, name: str, target: LogTarget | None) -> 
                 "The owner for the bucket to be logged and the target bucket must be the same.",
                 TargetBucket=target.bucket,
             )
+        # The log is put in the owner's name: a user of the account must be allowed to put there, too.
+        check_access(context, view, found, "PutObject", f"{target.prefix}log".encode())
 
     body = None if target is None else render_logging(target)
     await put_document(context, name, "PutBucketLogging", LOGGING, body, check)

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
+import msgspec
+
 from gateway.identity.principals import ANONYMOUS_ID
 from gateway.operations.bodies import Body, Received
 from gateway.operations.context import Context, Owner, find_bucket, find_owner, shown_version_id
@@ -20,6 +22,7 @@ from gateway.operations.object_encryption import (
     continue_sealing,
     find_wanted,
     make_sealing,
+    may_tell_parts,
     open_layer,
     pour_sealed,
     shown_encryption,
@@ -261,11 +264,15 @@ async def abort_upload(context: Context, name: UploadName, initiated_s: int | No
     await context.store.commit(decide)
 
 
-def list_parts(context: Context, name: UploadName, *, after: int = 0, count_max: int = 1000) -> PartsPage:
-    """Parts by number, behind ``after``."""
+def list_parts(
+    context: Context, name: UploadName, *, after: int = 0, count_max: int = 1000, customer: CustomerKey | None = None
+) -> PartsPage:
+    """Parts by number, behind ``after``; without checksums of what the ``customer``'s key is missing to."""
     with context.store.view() as view:
         _, upload = find_upload(context, view, name, "ListMultipartUploadParts")
         parts = list(islice(view.parts(upload.id, after), count_max + 1))
+        if not may_tell_parts(context, view, upload, customer):
+            parts = [msgspec.structs.replace(part, checksums={}) for part in parts]
         initiator = find_owner(view, upload.owner)
     page = parts[:count_max]
     return PartsPage(upload, initiator, page, page[-1].number if page else after, 0 < len(page) < len(parts))

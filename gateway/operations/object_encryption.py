@@ -226,6 +226,17 @@ def continue_sealing(
     return Sealing(seal, keys, secrets.token_bytes(NONCE_SIZE))
 
 
+def may_tell_parts(context: Context, view: ReadView, upload: UploadRecord, customer: CustomerKey | None) -> bool:
+    """Whether checksums of an upload's parts may be told: of plaintext under SSE-C only to who brings its key.
+
+    ``InvalidRequest`` for another key.
+    """
+    seal = find_seal(upload.extra)
+    if seal is None or seal.method != CUSTOMER:
+        return True
+    return customer is not None and continue_sealing(context, view, upload, customer) is not None
+
+
 def open_layer(
     context: Context, view: ReadView, record: ObjectRecord, customer: CustomerKey | None, *, content: bool = True
 ) -> Opening | None:

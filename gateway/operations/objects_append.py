@@ -17,7 +17,7 @@ from msgspec import structs
 
 from gateway.operations.bodies import Body, Received
 from gateway.operations.conditions import check_comparison, check_write
-from gateway.operations.context import Context, find_bucket
+from gateway.operations.context import Context, check_access, find_bucket
 from gateway.operations.object_attributes import carried_attributes
 from gateway.operations.object_encryption import find_wanted
 from gateway.operations.objects_put import PutRequest, Written, place_record, put_object
@@ -102,6 +102,8 @@ def _look(context: Context, view: ReadView, request: AppendRequest) -> _Seen:
         if request.offset:
             raise InvalidWriteOffset
         return _Seen(bucket, None)
+    # What is answered (ETag, checksum, size) tells of what is there: as with AWS's sessions, who appends may read.
+    check_access(context, view, bucket, "GetObject", put.key)
     record = current.record
     if record.size != request.offset:
         raise InvalidWriteOffset

@@ -79,7 +79,7 @@ async def delete_object(context: Context, name: str, deletion: Deletion) -> Dele
     operation = "DeleteObject" if version is None else "DeleteObjectVersion"
 
     def decide(view: WriteView) -> Deleted:
-        bucket = find_bucket(context, view, name, operation, deletion.key)
+        bucket = find_bucket(context, view, name, operation, deletion.key, deletion.version_id)
         return remove_in(context, view, bucket, deletion, version)
 
     return await context.store.commit(decide)
@@ -107,7 +107,7 @@ def _delete_one(context: Context, view: WriteView, name: str, deletion: Deletion
     try:
         version = None if deletion.version_id is None else read_version_id(deletion.version_id)
         operation = "DeleteObject" if version is None else "DeleteObjectVersion"
-        bucket = find_bucket(context, view, name, operation, deletion.key)
+        bucket = find_bucket(context, view, name, operation, deletion.key, deletion.version_id)
         return DeleteResult(remove_in(context, view, bucket, deletion, version), None)
     except S3Error as error:
         return DeleteResult(None, error)

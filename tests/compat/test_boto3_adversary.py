@@ -1,5 +1,8 @@
 """What somebody with an account of their own tries against others, and a user against its account. Each was a hole."""
 
+import hashlib
+from base64 import b64encode
+
 import pytest
 
 from gateway.http.issuer_keys import is_public_address
@@ -113,3 +116,60 @@ def test_what_is_no_address_of_the_internet(address):
     assert not is_public_address(address)
     assert is_public_address("1.1.1.1")
     assert is_public_address("2606:4700:4700::1111")
+
+
+@pytest.mark.parametrize("fact", ["s3:VersionId", "s3:ExistingObjectTag/keep"])
+def test_denials_of_deleting_one_version_hold(ann, bob, refused, fact):
+    kept = make_bucket(ann)
+    ann.s3.put_bucket_versioning(Bucket=kept, VersioningConfiguration={"Status": "Enabled"})
+    version = ann.s3.put_object(Bucket=kept, Key="k", Body=b"1", Tagging="keep=yes")["VersionId"]
+    ann.s3.put_object(Bucket=kept, Key="k", Body=b"2")
+    may = allow(kept, "s3:DeleteObjectVersion", {"AWS": bob.id})
+    wanted = version if fact == "s3:VersionId" else "yes"
+    denial = {**may, "Effect": "Deny", "Condition": {"StringEquals": {fact: wanted}}}
+    ann.s3.put_bucket_policy(Bucket=kept, Policy=policy_of(may, denial))
+    refused("AccessDenied", 403, bob.s3.delete_object, Bucket=kept, Key="k", VersionId=version)
+    listed = {"Objects": [{"Key": "k", "VersionId": version}]}
+    assert [one["Code"] for one in bob.s3.delete_objects(Bucket=kept, Delete=listed)["Errors"]] == ["AccessDenied"]
+    ann.s3.get_object(Bucket=kept, Key="k", VersionId=version)["Body"].read()
+
+
+def test_logs_are_no_way_to_write_where_one_may_not(connect, s3, user, bucket, refused):
+    s3.create_bucket(Bucket="no-logs-here")
+    denied = {"Effect": "Deny", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::no-logs-here/*"}
+    iam = connect("iam")
+    iam.put_user_policy(UserName="mallory", PolicyName="q", PolicyDocument=policy_of(denied))
+    target = {"LoggingEnabled": {"TargetBucket": "no-logs-here", "TargetPrefix": "p/"}}
+    refused("AccessDenied", 403, user.put_bucket_logging, Bucket=bucket, BucketLoggingStatus=target)
+    s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus=target)
+    s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
+    iam.delete_user_policy(UserName="mallory", PolicyName="q")
+    s3.delete_bucket(Bucket="no-logs-here")
+
+
+def test_parts_under_a_customers_key_tell_nothing_of_their_plaintext(s3, bucket, refused):
+    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"k" * 32}
+    upload = {
+        "Bucket": bucket,
+        "Key": "m",
+        "UploadId": s3.create_multipart_upload(Bucket=bucket, Key="m", ChecksumAlgorithm="SHA256", **key)["UploadId"],
+    }
+    s3.upload_part(**upload, PartNumber=1, Body=b"secret", ChecksumAlgorithm="SHA256", **key)
+    assert "ChecksumSHA256" not in s3.list_parts(**upload)["Parts"][0]
+    assert "ChecksumSHA256" in s3.list_parts(**upload, **_spelled_out(b"k" * 32))["Parts"][0]
+    refused("InvalidRequest", 400, s3.list_parts, **upload, **_spelled_out(b"x" * 32))
+
+
+def _spelled_out(key):
+    """A customer's key as boto3 wants it for ListParts, where it does not encode it itself."""
+    text, md5 = b64encode(key).decode(), b64encode(hashlib.md5(key, usedforsecurity=False).digest()).decode()
+    return {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": text, "SSECustomerKeyMD5": md5}
+
+
+def test_who_may_only_write_learns_nothing_by_appending(ann, bob, refused):
+    secrets = make_bucket(ann)
+    ann.s3.put_object(Bucket=secrets, Key="k", Body=b"secret", ChecksumAlgorithm="CRC32")
+    ann.s3.put_bucket_policy(Bucket=secrets, Policy=policy_of(allow(secrets, "s3:PutObject", {"AWS": bob.id})))
+    for offset in (6, 7):  # the right one, and one that would be told to be wrong
+        refused("AccessDenied", 403, bob.s3.put_object, Bucket=secrets, Key="k", Body=b"!", WriteOffsetBytes=offset)
+    bob.s3.put_object(Bucket=secrets, Key="new", Body=b"!", WriteOffsetBytes=0)
