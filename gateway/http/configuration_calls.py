@@ -72,7 +72,7 @@ async def get_replication(call: Call) -> web.StreamResponse:
     """GetBucketReplication."""
     body = get_document(call.context, call.bucket, "GetBucketReplication", REPLICATION)
     if body is None:
-        raise ReplicationConfigurationNotFoundError
+        raise ReplicationConfigurationNotFoundError(None, BucketName=call.bucket)
     return call.answer(body=render_one(body, REPLICATION_ROOT))
 
 
@@ -98,12 +98,12 @@ def _named_calls(
         ident = parse_id(call.query.params)
         body = get_document(call.context, call.bucket, get.value, f"{kind.kind}/{ident}")
         if body is None:
-            raise NoSuchConfiguration
+            raise NoSuchConfiguration(None, BucketName=call.bucket)
         return call.answer(body=render_one(body, kind.root))
 
     async def delete_one(call: Call) -> web.StreamResponse:
         ident = parse_id(call.query.params)
-        await delete_named(call.context, call.bucket, delete.value, kind.kind, ident, NoSuchConfiguration)
+        await delete_named(call.context, call.bucket, delete.value, kind.kind, ident)
         return call.answer(204)
 
     async def list_all(call: Call) -> web.StreamResponse:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from gateway.operations.context import Context, find_bucket
-from gateway.s3.errors import S3Error, TooManyConfigurations
+from gateway.s3.errors import NoSuchConfiguration, TooManyConfigurations
 from gateway.store.ports import Bucket, ReadView, WriteView
 
 COUNT_MAX: Final = 1000
@@ -81,13 +81,11 @@ async def put_named(context: Context, bucket_name: str, operation: str, kind: st
     await put_document(context, bucket_name, operation, f"{kind}/{ident}", body, check)
 
 
-async def delete_named(
-    context: Context, bucket_name: str, operation: str, kind: str, ident: str, absent: type[S3Error]
-) -> None:
-    """Remove the configuration ``ident``; raises ``absent`` if there is none."""
+async def delete_named(context: Context, bucket_name: str, operation: str, kind: str, ident: str) -> None:
+    """Remove the configuration ``ident``; ``NoSuchConfiguration`` if there is none."""
 
     def check(view: ReadView, bucket: Bucket) -> None:
         if view.document(bucket.uid, f"{kind}/{ident}") is None:
-            raise absent
+            raise NoSuchConfiguration(None, BucketName=bucket_name)
 
     await put_document(context, bucket_name, operation, f"{kind}/{ident}", None, check)

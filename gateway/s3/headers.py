@@ -162,7 +162,7 @@ _KNOWN: Final[dict[Op, frozenset[str]]] = {
     Op.PutBucketLifecycleConfiguration: _CHECKSUMS | {"x-amz-transition-default-minimum-object-size"},
     Op.RestoreObject: _CHECKSUMS,
     Op.PutObjectLegalHold: _CHECKSUMS,
-    Op.PutObjectLockConfiguration: _CHECKSUMS,
+    Op.PutObjectLockConfiguration: _CHECKSUMS | {"x-amz-bucket-object-lock-token"},  # AWS no longer asks for one
     Op.PutObjectRetention: _CHECKSUMS | _BYPASS,
     Op.PutObjectTagging: _CHECKSUMS,
     Op.PutPublicAccessBlock: _CHECKSUMS,
