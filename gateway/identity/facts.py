@@ -29,6 +29,7 @@ _HEADERS: Final = {
     "aws:referer": "referer",
     **_LOCK,
 }
+_LENGTH_MAX: Final = 2048
 Values = tuple[str, ...]
 
 
@@ -96,9 +97,9 @@ class Facts:
         if self._more is not None and key in self._more:
             return self._more[key]
         if key in _PARAMETERS:
-            return _one(self.params.get(_PARAMETERS[key]))
+            return _bounded(self.params.get(_PARAMETERS[key]))
         if key in _HEADERS:
-            return _one(self.headers.get(_HEADERS[key]))
+            return _bounded(self.headers.get(_HEADERS[key]))
         if key == "s3:x-amz-copy-source":
             return self._copy_source()
         if key == "s3:x-amz-content-sha256":
@@ -142,6 +143,11 @@ class Facts:
 
 def _one(value: str | None) -> Values | None:
     return None if value is None else (value,)
+
+
+def _bounded(value: str | None) -> Values | None:
+    """What a client may say or leave out as it likes counts as left out if it is long: each pattern is tried on it."""
+    return None if value is None or len(value) > _LENGTH_MAX else (value,)
 
 
 _COMPUTED: Final = {

@@ -7,6 +7,7 @@ Deleting what is not there succeeds, as S3 has it.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Final, NamedTuple
 
 from gateway.operations.conditions import check_comparison, check_delete
@@ -21,6 +22,8 @@ from gateway.store.ports import Bucket, WriteView
 from gateway.store.version_ids import NULL, VersionId
 
 BATCH_KEYS: Final = 250  # deletes of one commit: keeps the log batch well under its megabyte with 1,024-byte keys
+COMMIT_S_MAX: Final = 0.1
+"""How long one commit decides: a policy full of wildcards can take 40 ms a key, and everybody else's writes wait."""
 
 
 class Deletion(NamedTuple):
@@ -93,13 +96,24 @@ async def delete_objects(context: Context, name: str, deletions: list[Deletion])
     with context.store.view() as view:
         find_bucket(context, view, name, "DeleteObjects")
     results: list[DeleteResult] = []
-    for at in range(0, len(deletions), BATCH_KEYS):
-        batch = deletions[at : at + BATCH_KEYS]
+    while len(results) < len(deletions):
+        batch = deletions[len(results) : len(results) + BATCH_KEYS]
 
         def decide(view: WriteView, batch: list[Deletion] = batch) -> list[DeleteResult]:
-            return [_delete_one(context, view, name, deletion) for deletion in batch]
+            return _delete_some(context, view, name, batch)
 
         results += await context.store.commit(decide)
+    return results
+
+
+def _delete_some(context: Context, view: WriteView, name: str, batch: list[Deletion]) -> list[DeleteResult]:
+    """The outcomes of at least the first, and of as many as there is time for."""
+    until_s = monotonic() + COMMIT_S_MAX
+    results = []
+    for deletion in batch:
+        results.append(_delete_one(context, view, name, deletion))
+        if monotonic() >= until_s:
+            break
     return results
 
 

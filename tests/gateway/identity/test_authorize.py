@@ -208,3 +208,11 @@ def test_names():
     assert role("ann", "r").caller_arn == f"arn:aws:sts::{account_id('ann')}:assumed-role/r/s"
     assert ANONYMOUS.arn == ""
     assert not ANONYMOUS.id
+
+
+@pytest.mark.parametrize("key", ["aws:useragent", "aws:referer", "s3:prefix"])
+def test_what_a_client_may_leave_out_is_left_out_where_it_is_long(key):
+    for length, known in ((2048, True), (2049, False)):
+        text = "a" * length
+        facts = Facts({"user-agent": text, "referer": text}, {"prefix": text})
+        assert (facts.find(key) is not None) == known

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.identity.principals import Principal
 from gateway.identity.users import new_access_key, new_user
-from gateway.operations import buckets
+from gateway.operations import buckets, objects_delete
 from gateway.operations.bodies import Received
 from gateway.operations.context import Context, OperationSettings
 from gateway.operations.digests import INLINE_MAX, Digester
@@ -238,6 +238,20 @@ async def test_one_failing_delete_keeps_no_other(context):
         "NoneType", "PreconditionFailed", "InvalidArgument", "NoneType",
     ]  # fmt: skip
     assert [current(context, key) is None for key in (b"a", b"b", b"c")] == [True, False, True]
+
+
+async def test_deletes_that_take_long_let_others_write_between_them(context, monkeypatch):
+    keys = [b"a", b"b", b"c"]
+    for key in keys:
+        await put_object(context, PutRequest("bucket", key), Bytes(key))
+    before = context.store.commits
+    await delete_objects(context, "bucket", [Deletion(key) for key in keys[:2]])
+    assert context.store.commits == before + 1
+    monkeypatch.setattr(objects_delete, "COMMIT_S_MAX", 0)
+    results = await delete_objects(context, "bucket", [Deletion(b"c"), Deletion(b"x", "nonsense"), Deletion(b"y")])
+    assert context.store.commits == before + 4
+    assert [result.error is None for result in results] == [True, False, True]
+    assert current(context, b"c") is None
 
 
 async def test_a_delete_marker_is_the_deleters(context):
