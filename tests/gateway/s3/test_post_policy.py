@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.s3.errors import AccessDenied, EntityTooLarge, EntityTooSmall, S3Error
+from gateway.s3.errors import AccessDenied, EntityTooLarge, EntityTooSmall, S3Error, SignatureDoesNotMatch
+from gateway.s3.form_fields import parse_form_claim, verify_form
 from gateway.s3.post_policy import check_policy, parse_policy
 
 SOON = "2099-01-01T00:00:00.000Z"
@@ -155,3 +156,52 @@ def test_anything_is_a_policy_or_a_typed_error(text, wrapped):
     except S3Error as error:
         made, status = None, error.status
     assert denial(made, {"key": "k"}) if made is not None else status == 400
+
+
+# "Examples: Browser-based upload using HTTP POST (using AWS signature version 4)": policy lines end with CR LF.
+DOCUMENTED = "\r\n".join(
+    (
+        '{ "expiration": "2015-12-30T12:00:00.000Z",',
+        '  "conditions": [',
+        '    {"bucket": "sigv4examplebucket"},',
+        '    ["starts-with", "$key", "user/user1/"],',
+        '    {"acl": "public-read"},',
+        '    {"success_action_redirect": "http://sigv4examplebucket.s3.amazonaws.com/successful_upload.html"},',
+        '    ["starts-with", "$Content-Type", "image/"],',
+        '    {"x-amz-meta-uuid": "14365123651274"},',
+        '    {"x-amz-server-side-encryption": "AES256"},',
+        '    ["starts-with", "$x-amz-meta-tag", ""],',
+        "",
+        '    {"x-amz-credential": "AKIAIOSFODNN7EXAMPLE/20151229/us-east-1/s3/aws4_request"},',
+        '    {"x-amz-algorithm": "AWS4-HMAC-SHA256"},',
+        '    {"x-amz-date": "20151229T000000Z" }',
+        "  ]",
+        "}",
+    )
+)
+
+
+def test_aws_example_of_a_form():
+    fields = {
+        "key": "user/user1/photo.png",
+        "acl": "public-read",
+        "success_action_redirect": "http://sigv4examplebucket.s3.amazonaws.com/successful_upload.html",
+        "content-type": "image/jpeg",
+        "x-amz-meta-uuid": "14365123651274",
+        "x-amz-server-side-encryption": "AES256",
+        "x-amz-credential": "AKIAIOSFODNN7EXAMPLE/20151229/us-east-1/s3/aws4_request",
+        "x-amz-algorithm": "AWS4-HMAC-SHA256",
+        "x-amz-date": "20151229T000000Z",
+        "x-amz-meta-tag": "",
+        "policy": encode(DOCUMENTED),
+        "x-amz-signature": "8afdbf4008c03f22c2cd3cdb72e4afbb1f6a588f3255ac628749a66d7f09699e",
+    }
+    claim = parse_form_claim(fields)
+    verify_form(claim, "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    with pytest.raises(SignatureDoesNotMatch):
+        verify_form(claim, "another")
+    made = parse_policy(fields["policy"])
+    before_ms = 1_451_347_200_000  # 2015-12-29
+    assert denial(made, fields, "sigv4examplebucket", before_ms) == ""
+    assert denial(made, {**fields, "key": "user/user2/x"}, "sigv4examplebucket", before_ms) != ""
+    assert denial(made, fields, "sigv4examplebucket", before_ms + 2 * 86_400_000) != ""
