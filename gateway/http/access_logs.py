@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import unquote
 
 from gateway.http.calls import Call
 from gateway.http.settings import HttpSettings
@@ -173,11 +174,16 @@ def _object_bytes(call: Call) -> int | None:
     return call.received_bytes or None
 
 
+_SECRETS: Final = frozenset(
+    {"x-amz-signature", "x-amz-security-token", "signature", "x-amz-server-side-encryption-customer-key"}
+    | {"x-amz-copy-source-server-side-encryption-customer-key"}
+)
+
+
 def _without_signature(target: str) -> str:
     """A request target without the secrets that a presigner puts into queries."""
     path, question, query = target.partition("?")
     if not question:
         return target
-    hidden = ("x-amz-signature=", "x-amz-security-token=", "signature=")
-    words = [word for word in query.split("&") if not word.lower().startswith(hidden)]
+    words = [word for word in query.split("&") if unquote(word.partition("=")[0]).lower() not in _SECRETS]
     return f"{path}?{'&'.join(words)}" if words else path

@@ -46,7 +46,7 @@ from gateway.s3.encryption import (
     seal_headers,
 )
 from gateway.s3.encryption_documents import BucketEncryption, decode_bucket_encryption
-from gateway.s3.errors import AccessDenied, InvalidRequest
+from gateway.s3.errors import AccessDenied, InvalidArgument, InvalidRequest
 from gateway.s3.resource_arns import kms_key_arn
 from gateway.s3.sse_customer import CustomerKey
 from gateway.store.document_format import UploadRecord
@@ -58,6 +58,9 @@ _NEEDS_KEY: Final = (
     "retrieve the object."
 )
 _NOT_APPLICABLE: Final = "The encryption parameters are not applicable to this object."
+_NEEDS_SIGNATURE: Final = (
+    "Requests specifying Server Side Encryption with AWS KMS managed keys require AWS Signature Version 4."
+)
 _INSECURE: Final = (
     "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection."
 )
@@ -154,6 +157,7 @@ def find_wanted(context: Context, view: ReadView, bucket: Bucket, asked: SseRequ
         method = default.method if default is not None else AES256
     if method not in KMS_METHODS:
         return None
+    _check_signed(context)
     key_id = asked.key_id if asked is not None else ""
     bucket_key = asked.bucket_key if asked is not None else None
     if default is not None and by_default and not key_id:
@@ -170,6 +174,12 @@ def keeps_layer(seal: SealRecord, wanted: Wanted | None) -> bool:
         return False
     asked = (wanted.method, wanted.key_name, wanted.context, wanted.bucket_key)
     return (seal.method, seal.key_name, seal.context, seal.bucket_key) == asked
+
+
+def _check_signed(context: Context) -> None:
+    """``InvalidArgument`` for nobody: as with AWS, keys of the KMS are nothing for who does not sign."""
+    if context.principal.is_anonymous:
+        raise InvalidArgument(_NEEDS_SIGNATURE)
 
 
 def check_customer_key_allowed(context: Context) -> None:
@@ -268,6 +278,7 @@ def _find_keys(context: Context, view: ReadView, seal: SealRecord, customer: Cus
     if customer is not None:
         check_customer_key_allowed(context)
         return derive_keys(customer.key, seal.salt)
+    _check_signed(context)
     return derive_keys(find_material(view, seal.key_name, seal.material), seal.salt, seal.context)
 
 

@@ -5,7 +5,9 @@ from base64 import b64encode
 
 import pytest
 
+from gateway.http.access_logs import _without_signature
 from gateway.http.issuer_keys import is_public_address
+from gateway.operations.kms_keys import list_keys
 from tests.compat.access_clients import allow, make_bucket, policy_of
 from tests.compat.aws_clients import connecting, trust
 from tests.compat.oidc_issuer import Issuer
@@ -173,3 +175,27 @@ def test_who_may_only_write_learns_nothing_by_appending(ann, bob, refused):
     for offset in (6, 7):  # the right one, and one that would be told to be wrong
         refused("AccessDenied", 403, bob.s3.put_object, Bucket=secrets, Key="k", Body=b"!", WriteOffsetBytes=offset)
     bob.s3.put_object(Bucket=secrets, Key="new", Body=b"!", WriteOffsetBytes=0)
+
+
+def test_nobody_uses_or_makes_kms_keys(server, ann, nobody, refused):
+    public = make_bucket(ann)
+    ann.s3.put_bucket_policy(Bucket=public, Policy=policy_of(allow(public, ["s3:PutObject", "s3:GetObject"])))
+    ann.s3.put_object(Bucket=public, Key="k", Body=b"x", ServerSideEncryption="aws:kms")
+    refused("InvalidArgument", 400, nobody.get_object, Bucket=public, Key="k")
+    asked = {"Bucket": public, "Key": "n", "Body": b"x", "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "nobodys"}
+    refused("InvalidArgument", 400, nobody.put_object, **asked)
+    asked.pop("Body")
+    refused("InvalidArgument", 400, nobody.create_multipart_upload, **asked)
+
+    async def names():
+        with server.store.view() as view:
+            return [key.name for key in list_keys(view)]
+
+    assert "nobodys" not in server.call(names)
+
+
+def test_no_secret_of_a_presigned_url_is_logged():
+    secrets = ["X-Amz-Signature", "x-amz-security-token", "Signature", "X%2DAmz-Signature"]
+    secrets += ["x-amz-server-side-encryption-customer-key"]
+    for name in secrets:
+        assert _without_signature(f"/b/k?a=1&{name}=secret&b") == "/b/k?a=1&b"
