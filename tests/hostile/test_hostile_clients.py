@@ -1,0 +1,83 @@
+"""While hostile or broken clients do their worst, a good one is served and the server's memory stays bounded.
+
+A real server, one worker, its deadlines shortened. ``SKERRY_HOSTILE_CONNECTIONS`` says how many idle connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.gateway.http.raw import Raw, read_answer
+from tests.gateway.http.server import ACCESS_KEY, SECRET
+from tests.hostile.attacks import ATTACKS, BUCKET, CONNECTIONS, LARGE_BYTES, LARGE_KEY, MANY_BUCKET, MANY_KEYS
+from tests.hostile.watching import Attack, MemoryUnbounded, Place, endure
+from tests.support.site import Site
+
+# What was found and is not mended yet, with the reason. Shrinks only: whoever mends one takes its line away.
+UNMENDED = {
+    "oversize_everything": "rubbish behind a refused head is parsed on, and each error keeps its piece in a cycle",
+    "unread_answers": "answers draw on no budget: each reader holds a chunk and what the transport has buffered",
+    "vanishing": "as unread_answers: what was under way is freed only when Python looks for cycles",
+}
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    server = {"connections_max": CONNECTIONS + 1000, "header_timeout_s": 2.0, "body_idle_timeout_s": 10.0}
+    directory = tmp_path_factory.mktemp("hostile")
+    site = Site(directory, "hostile", access_key=ACCESS_KEY, secret_key=SECRET, settings={"server": server})
+    with site:
+        client = site.client()
+        for name in (BUCKET, MANY_BUCKET):
+            client.create_bucket(Bucket=name)
+        client.put_object(Bucket=BUCKET, Key=LARGE_KEY, Body=b"l" * LARGE_BYTES)
+        for number in range(MANY_KEYS):
+            key = "p" * (900 + number % 100) + "/" + f"{number:04}" + "x" * 10
+            client.put_object(Bucket=MANY_BUCKET, Key=key, Body=b"")
+        client.close()
+        yield Place(site, Raw(site.port))
+
+
+def mark(attack: Attack) -> Any:
+    reason = UNMENDED.get(attack.__name__, "")
+    weak = pytest.mark.xfail(bool(reason), reason=reason, raises=MemoryUnbounded, strict=False)
+    return pytest.param(attack, id=attack.__name__, marks=weak)
+
+
+@pytest.mark.parametrize("attack", map(mark, ATTACKS))
+def test_a_good_client_is_served_meanwhile(place: Place, attack: Attack) -> None:
+    place.site.stop()  # every attack meets a server that has just begun
+    place.site.start()
+    endure(place, attack)
+
+
+def test_nothing_was_stored_by_any_of_it(place: Place) -> None:
+    client = place.site.client()
+    found = client.list_objects_v2(Bucket=BUCKET)["Contents"]
+    client.close()
+    assert {item["Key"] for item in found} <= {"k", LARGE_KEY}
+
+
+@pytest.mark.xfail(reason="under uvloop a connection above the cap is closed without an answer", strict=False)
+def test_connections_above_the_cap_are_told_when_to_come_back(place: Place) -> None:
+    place.site.stop()
+    place.site.start()
+    connections = []
+    try:
+        refused = None
+        for _ in range(CONNECTIONS + 1100):
+            connections.append(place.raw.connect())
+        for connection in connections[-20:]:
+            answer = read_answer(connection)
+            assert (answer.status, answer.code) == (503, "SlowDown")
+            refused = answer
+        assert refused is not None
+        assert int(refused.headers["retry-after"]) >= 1
+    finally:
+        for connection in connections:
+            connection.close()

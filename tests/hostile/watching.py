@@ -1,0 +1,129 @@
+"""What is watched while somebody attacks: that a well-behaved client is served, and what the server's memory does.
+
+An attack is a function of the place attacked and an event; it tells the place when it is in full swing, goes on until
+the event is set, and returns what it counted. It fails by raising.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.gateway.http.raw import Raw
+from tests.kill.processes import WORKER, list_children
+from tests.support.net import wait_until
+from tests.support.site import Site
+
+MEMORY_MAX_BYTES: Final = 200 << 20
+"""Anonymous memory of a worker, whatever comes (DESIGN §8)."""
+SERVED_MIN: Final = 20
+"""Requests of the good client, each of a PUT and a GET, that must succeed while an attack is in full swing."""
+_SERVED_TIMEOUT_S: Final = 90.0
+_BODY: Final = b"good" * 1024
+
+
+class MemoryUnbounded(AssertionError):
+    """A worker's memory went beyond ``MEMORY_MAX_BYTES``."""
+
+
+@dataclass
+class Place:
+    """The server attacked."""
+
+    site: Site
+    raw: Raw
+    begun: threading.Event = field(default_factory=threading.Event)
+
+
+Attack = Callable[[Place, threading.Event], str]
+
+
+class GoodClient(threading.Thread):
+    """Puts and gets small objects, one after the other, and takes note of how it goes."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(daemon=True)
+        self._client = site.client(read_timeout=30, retries={"total_max_attempts": 1})
+        self._ended = threading.Event()
+        self.served, self.slowest_s = 0, 0.0
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            while not self._ended.is_set():
+                started = time.monotonic()
+                self._client.put_object(Bucket="good", Key="k", Body=_BODY)
+                assert self._client.get_object(Bucket="good", Key="k")["Body"].read() == _BODY
+                self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+                self.served += 1
+        except BaseException as error:
+            self.failure = error
+
+    def wait_served(self, count: int, attacker: threading.Thread) -> None:
+        """Until it was served so many more times; raises what it met, at once if the attack ended by itself."""
+        wanted = self.served + count
+        wait_until(
+            lambda: self.served >= wanted or self.failure is not None or not attacker.is_alive(),
+            "the good client is served",
+            _SERVED_TIMEOUT_S,
+        )
+        if self.failure is not None:
+            raise self.failure
+
+    def end(self) -> None:
+        """Stop, and give its connections back."""
+        self._ended.set()
+        self.join(60)
+        self._client.close()
+
+
+def read_memory(site: Site) -> int:
+    """Anonymous bytes of the site's largest worker."""
+    sizes = [0]
+    for pid in list_children(site, WORKER):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                sizes.append(int(line.split()[1]) * 1024)
+    return max(sizes)
+
+
+def endure(place: Place, attack: Attack) -> None:
+    """Run the attack until the good client was served often enough, and check what is promised meanwhile."""
+    place.begun.clear()
+    ended, told, failures, peak = threading.Event(), [], [], [read_memory(place.site)]
+
+    def run() -> None:
+        try:
+            told.append(attack(place, ended))
+        except BaseException as error:
+            failures.append(error)
+
+    before, workers = peak[0], list_children(place.site, WORKER)
+    attacker, good = threading.Thread(target=run, daemon=True), GoodClient(place.site)
+    attacker.start()
+    good.start()
+    try:
+        wait_until(lambda: place.begun.is_set() or bool(failures), "the attack is in full swing", _SERVED_TIMEOUT_S)
+        for _ in range(SERVED_MIN):
+            good.wait_served(1, attacker)
+            peak.append(read_memory(place.site))
+    finally:
+        ended.set()
+        attacker.join(60)
+        good.end()
+    if failures:
+        raise failures[0]
+    assert not attacker.is_alive(), "the attack does not end"
+    assert good.failure is None, good.failure
+    print(
+        f"{attack.__name__}: {told[0]}; {good.served} good requests served, the slowest in {good.slowest_s:.2f} s; "
+        f"memory {before >> 20} MiB before, {max(peak) >> 20} MiB at most"
+    )
+    assert good.served >= SERVED_MIN
+    assert list_children(place.site, WORKER) == workers, "a worker died"
+    if max(peak) > MEMORY_MAX_BYTES:
+        raise MemoryUnbounded(f"{max(peak) >> 20} MiB")
