@@ -49,7 +49,7 @@ def mark(attack: Attack) -> Any:
     return pytest.param(attack, id=attack.__name__, marks=weak)
 
 
-@pytest.mark.parametrize("attack", map(mark, ATTACKS))
+@pytest.mark.parametrize("attack", [mark(attack) for attack in ATTACKS])
 def test_a_good_client_is_served_meanwhile(place: Place, attack: Attack) -> None:
     place.site.stop()  # every attack meets a server that has just begun
     place.site.start()
