@@ -34,6 +34,7 @@ from gateway.identity.facts import NO_FACTS, Facts, Values
 from gateway.identity.policy_evaluation import NOTHING, Verdict, evaluate
 from gateway.identity.principals import Principal
 from gateway.s3.acl import BUCKET_ACTIONS, OBJECT_ACTIONS, decode_acl, default_acl, grants_permission
+from gateway.s3.acl_headers import gives_only_to
 from gateway.s3.errors import AccessDenied, MethodNotAllowed
 from gateway.s3.policy_actions import (
     CREATING,
@@ -139,7 +140,7 @@ class Asker:
             if not self.may(action):
                 raise AccessDenied
         for action in further:
-            if not self.may(action) and not (action == "s3:PutObjectAcl" and self._may_write_by_acl()):
+            if not self.may(action) and not (action == "s3:PutObjectAcl" and self._may_give()):
                 raise AccessDenied
         if actions[0] in OWN_ACCOUNT_ONLY and not self._is_own and not self._is_admin:
             raise MethodNotAllowed
@@ -315,10 +316,19 @@ class Asker:
             self._principal.id,
         )
 
-    def _may_write_by_acl(self) -> bool:
-        """Whether the bucket's ACL lets the caller write: then it may say who else sees what it writes."""
+    def _may_give(self) -> bool:
+        """Whether a write may come with its ACL though s3:PutObjectAcl is not allowed: if that gives to the bucket's
+        owner only (User Guide, "Policy examples for ACLs"), or the bucket's ACL lets the caller write.
+        """
+        assert self._bucket is not None
+        assert self._view is not None
+        if self._is_denied("s3:PutObjectAcl"):
+            return False
+        owner = self._view.user(self._bucket.record.owner)
+        if owner is not None and gives_only_to(self._facts.headers, (owner.id, owner.canonical_id)):
+            return True
         identity = evaluate(self._principal.policies, "s3:PutObjectAcl", self._resource(True), self.find)
-        return not self._is_denied("s3:PutObjectAcl") and self._may_by_acl("s3:PutObject", identity, True)
+        return self._may_by_acl("s3:PutObject", identity, True)
 
     def _ignores_public(self) -> bool:
         assert self._bucket is not None

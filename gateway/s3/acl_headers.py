@@ -8,7 +8,7 @@ Grantees are as the client names them. Source: Amazon S3 User Guide, "Access con
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 from gateway.s3.acl import (
@@ -34,6 +34,7 @@ _GRANTS: Final = {
     "x-amz-grant-write-acp": WRITE_ACP,
 }
 ACL_HEADERS: Final = frozenset({"x-amz-acl", *_GRANTS})
+_FOR_BUCKET_OWNER: Final = frozenset({"private", "bucket-owner-read", "bucket-owner-full-control"})
 _KINDS: Final = {"id": CANONICAL_USER, "uri": GROUP, "emailaddress": BY_EMAIL}
 _GRANTEE: Final = re.compile(r'\s*(id|uri|emailAddress)\s*=\s*(?:"([^"]*)"|([^",\s]+))\s*', re.IGNORECASE)
 
@@ -65,6 +66,14 @@ def parse_acl_headers(headers: Mapping[str, str]) -> AclRequest | None:
     if canned not in CANNED:
         raise invalid_argument("Argument x-amz-acl is not a canned ACL", "x-amz-acl", canned)
     return AclRequest(canned)
+
+
+def gives_only_to(headers: Mapping[str, str], ids: Collection[str]) -> bool:
+    """Whether the ACL by ``headers`` gives nothing to anybody but the writer and the bucket's owner, who is ``ids``."""
+    asked = parse_acl_headers(headers)
+    if asked is None or asked.canned:
+        return asked is None or asked.canned in _FOR_BUCKET_OWNER
+    return all(grant.kind == CANONICAL_USER and grant.grantee in ids for grant in asked.grants)
 
 
 def _parse_grants(name: str, value: str, permission: str) -> list[Grant]:
