@@ -9,7 +9,7 @@ checked with it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from gateway.identity.principals import ANONYMOUS, Principal, PrincipalCache
 from gateway.s3.errors import InvalidAccessKeyId
@@ -20,7 +20,7 @@ from gateway.s3.uri import Query
 from gateway.store.ports import ReadView
 
 
-class Admitted(NamedTuple):
+class Admitted(msgspec.Struct, frozen=True, gc=False):
     """Who a request is from, what its signature covers (None: it has none), and how its body is protected."""
 
     principal: Principal
@@ -45,8 +45,7 @@ def admit(
     principal = principals.find(view, claim.access_key, claim.session_token, now_s)
     if principal is None:
         raise InvalidAccessKeyId(None, AWSAccessKeyId=claim.access_key)
-    verified = verify(
-        *(claim, principal.access_key.secret, method, raw_path, query, headers, now_s),
-        session_token=claim.session_token,  # the one the principal was found by
-    )
+    token = claim.session_token  # the one the principal was found by
+    secret = principal.access_key.secret
+    verified = verify(claim, secret, method, raw_path, query, headers, now_s, session_token=token)
     return Admitted(principal, verified, plan_payload(verified, operation, headers))

@@ -73,6 +73,8 @@ def _describe_facts(call: Call, located: Located, headers: dict[str, str]) -> No
         headers["x-amz-restore"] = format_restore(facts.restored_until_ms)
 
 
+_ORDINARY: Final = shown_encryption("", {})
+"""What the describers tell of a version without attributes."""
 READ_DESCRIBERS: Final[tuple[ReadDescriber, ...]] = (_describe_tags, _describe_encryption, _describe_facts)
 
 
@@ -104,7 +106,7 @@ def find_read(call: Call, view: ReadView) -> tuple[GetParameters, Located]:
 
 def object_headers(call: Call, located: Located, parameters: GetParameters) -> dict[str, str]:
     """The headers that GET and HEAD have in common, but for length, range and checksums."""
-    bucket, version, replication = located[:3]
+    bucket, version, replication = located.bucket, located.version, located.replication
     record = version.record
     headers = {
         "x-amz-request-id": call.request_id,
@@ -125,8 +127,11 @@ def object_headers(call: Call, located: Located, parameters: GetParameters) -> d
         headers["x-amz-storage-class"] = record.storage_class
     if replication:
         headers["x-amz-replication-status"] = replication
-    for describe in READ_DESCRIBERS:
-        describe(call, located, headers)
+    if located.facts is NO_FACTS and not record.extra and not located.documents:
+        headers.update(_ORDINARY)
+    else:
+        for describe in READ_DESCRIBERS:
+            describe(call, located, headers)
     if parameters.overrides:
         headers.update(parameters.overrides)
     return headers

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 import aiohttp
 from aiohttp import http_parser, web
@@ -31,6 +32,7 @@ _FULL: Final = (
 _DRAIN_STEP_S: Final = 0.02
 _CANCEL_TIMEOUT_S: Final = 1.0  # for handlers that were told to stop after the drain
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Result = TypeVar("Result")
 
 
 def check_aiohttp() -> None:
@@ -42,14 +44,39 @@ def check_aiohttp() -> None:
         raise RuntimeError("aiohttp has no C parser here: install its binary wheel, unset AIOHTTP_NO_EXTENSIONS")
 
 
+class InlineLoop:
+    """The event loop as a connection sees it: what aiohttp would make a task of for each request, and then await, is
+    awaited right away in the connection's own task. A tenth of a small GET's time. From Python 3.12 on aiohttp starts
+    that task eagerly, which saves as much, and the loop itself is used.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.time, self.call_at, self.create_future = loop.time, loop.call_at, loop.create_future
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def create_task(self, coroutine: Coroutine[Any, Any, Result]) -> Coroutine[Any, Any, Result]:
+        """What is awaited in the task's place."""
+        return coroutine
+
+
+async def _after_others(handled: Coroutine[Any, Any, Result]) -> Result:
+    """Let the rest of the loop have its turn first."""
+    await asyncio.sleep(0)
+    return await handled
+
+
 class S3Connection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_partial_since_s",)
+    __slots__ = ("_has_followers", "_partial_since_s")
 
     def __init__(self, manager: S3Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self._partial_since_s = 0.0
+        self._has_followers = False  # whether requests waited, parsed, behind the one handled last
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection, or refuse it above the cap, in words an SDK retries on."""
@@ -64,6 +91,14 @@ class S3Connection(RequestHandler):
         super().connection_made(transport)
         assert self.transport is not None
         manager.live[self] = self.transport
+        if manager.inline_loop is not None:
+            self._loop = manager.inline_loop  # type: ignore[assignment]
+
+    def _handle_request(self, *arguments: Any) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """As aiohttp's; pipelined requests behind each other do not keep other connections waiting."""
+        handled = super()._handle_request(*arguments)
+        waits, self._has_followers = self._has_followers, bool(self._messages)
+        return _after_others(handled) if waits else handled
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The transport is gone for good."""
@@ -143,6 +178,7 @@ class S3Server(web.Server):
         )
         self.live: dict[S3Connection, asyncio.Transport] = {}
         """Transports that are not lost yet, also those that are being closed."""
+        self.inline_loop = InlineLoop(self._loop) if sys.version_info < (3, 12) else None
         self.draining = False
         self._connections_max = settings.connections_max
         self._header_timeout_s = settings.header_timeout_s

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from gateway.operations.context import Context, find_bucket, may_access, read_version_id
 from gateway.operations.object_attributes import attribute_of
 from gateway.operations.object_encryption import Opening, open_layer
@@ -29,7 +31,7 @@ from gateway.store.object_format import ObjectRecord, PartEntry, decode_parts
 from gateway.store.ports import Bucket, ReadView, Store, Version
 
 
-class Located(NamedTuple):
+class Located(msgspec.Struct, frozen=True, gc=False):
     """The version a read is of. ``replication``: S3's word for where it stands, empty unless asked for;
     ``not_modified``: the answer is a 304.
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from gateway.s3.checksums import BY_HEADER
 from gateway.s3.errors import InvalidRequest, MissingContentLength, S3NotImplemented, invalid_argument
@@ -62,6 +64,7 @@ _CHUNKED: Final = frozenset(
     {PayloadMode.SIGNED_CHUNKS, PayloadMode.SIGNED_CHUNKS_TRAILER, PayloadMode.UNSIGNED_CHUNKS_TRAILER}
 )
 _ALL: Final = frozenset(Operation)
+_NONE: Final[frozenset[Operation]] = frozenset()
 _STREAMED: Final = frozenset({Operation.PutObject, Operation.UploadPart})
 ALLOWED: Final[Mapping[tuple[Signer, PayloadMode], frozenset[Operation]]] = {
     (Signer.HEADER, PayloadMode.SHA256): _ALL,
@@ -81,7 +84,7 @@ _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
 _MODES: Final[Mapping[str, PayloadMode]] = {mode.value: mode for mode in PayloadMode if mode is not PayloadMode.SHA256}
 
 
-class Payload(NamedTuple):
+class Payload(msgspec.Struct, frozen=True, gc=False):
     """What is expected of a body.
 
     ``sha256``: 64 lower case hex digits it must hash to, empty if not asked; ``decoded_length``: plaintext bytes of a
@@ -123,9 +126,9 @@ def plan_payload(verified: Verified | None, operation: Operation, headers: Mappi
                 content,
             )
         mode = PayloadMode.SHA256
-    if operation not in ALLOWED.get((signer, mode), frozenset()):
+    if operation not in ALLOWED.get((signer, mode), _NONE):
         raise InvalidRequest(f"The payload mode {mode.value} is not allowed for {operation} signed by {signer.value}")
-    if mode.is_chunked:
+    if mode in _CHUNKED:
         return _plan_chunked(mode, headers)
     if "x-amz-decoded-content-length" in headers or "x-amz-trailer" in headers:
         raise InvalidRequest("x-amz-decoded-content-length and x-amz-trailer need a streaming x-amz-content-sha256")

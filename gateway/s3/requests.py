@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+import msgspec
+
 from gateway.s3.attributes import NO_ATTRIBUTES, Attributes, parse_attributes
 from gateway.s3.conditions import (
     Conditions,
@@ -50,7 +52,7 @@ _OVERRIDES: Final = {
 }
 
 
-class GetParameters(NamedTuple):
+class GetParameters(msgspec.Struct, frozen=True, gc=False):
     """GetObject and HeadObject. ``range``: the header as sent, for ``ranges.parse_range`` when the size is known."""
 
     version_id: str | None
@@ -71,7 +73,7 @@ class ObjectHeaders(NamedTuple):
     attributes: Attributes = NO_ATTRIBUTES
 
 
-class PutParameters(NamedTuple):
+class PutParameters(msgspec.Struct, frozen=True, gc=False):
     """PutObject. ``content_md5``: 16 bytes or None; ``offset``: append there; None: replace."""
 
     stored: ObjectHeaders
@@ -199,8 +201,8 @@ def parse_get(query: Mapping[str, str], headers: Mapping[str, str]) -> GetParame
     byte_range = headers.get("range")
     if part_number is not None and byte_range is not None:
         raise InvalidRequest("Cannot specify both Range header and partNumber query parameter")
-    overrides = {}
-    for name, header in _OVERRIDES.items():
+    overrides: dict[str, str] = {}
+    for name, header in _OVERRIDES.items() if query else ():
         if name in query:
             value = query[name]
             if any(ord(character) < 32 or ord(character) == 127 for character in value):

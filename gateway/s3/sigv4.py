@@ -17,7 +17,9 @@ from functools import lru_cache
 from hashlib import sha256
 from hmac import compare_digest
 from hmac import digest as hmac_digest
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from gateway.s3.errors import (
     AccessDenied,
@@ -41,6 +43,7 @@ SKEW_MAX_S: Final = 15 * 60
 EXPIRES_MAX_S: Final = 7 * 24 * 3600
 _INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
+_FIELDS_LENGTH_MAX: Final = 1024  # of what is remembered of an Authorization header
 _SPACES: Final = re.compile(r"[ \t]+")
 _HEX64: Final = re.compile(r"[0-9a-f]{64}")
 _QUERY_PARAMETERS: Final = (
@@ -53,7 +56,7 @@ _QUERY_PARAMETERS: Final = (
 )
 
 
-class Claim(NamedTuple):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """Who a request claims to come from, and how it is signed. Nothing of it is verified yet.
 
     ``date``, ``region``, ``service``: the credential scope; ``timestamp``: as signed, ``time_s``: unix seconds of it;
@@ -78,7 +81,7 @@ class Claim(NamedTuple):
         return f"{self.date}/{self.region}/{self.service}/aws4_request"
 
 
-class Verified(NamedTuple):
+class Verified(msgspec.Struct, frozen=True, gc=False):
     """A request whose signature holds: what chunk signatures go on from, and the payload hash it was signed with."""
 
     claim: Claim
@@ -109,8 +112,40 @@ def parse_claim(headers: Mapping[str, str], query: Query, service: str = "s3") -
     return _parse_header_claim(authorization, headers, service)
 
 
+@lru_cache(maxsize=1024)
+def _parse_scope(fields: str, service: str) -> tuple[tuple[str, str, str, str], str] | None:
+    """The credential and signed headers in ``AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…``, which a client repeats
+    with every request of a day; None if it is anything but well-formed.
+    """
+    algorithm, _, rest = fields.partition(" ")
+    first, _, second = rest.partition(", ")
+    if algorithm != ALGORITHM or not first.startswith("Credential=") or not second.startswith("SignedHeaders="):
+        return None
+    if "," in rest.replace(", ", "", 1) or " " in first or " " in second:
+        return None
+    try:
+        credential = parse_credential(first.partition("=")[2], presigned=False, expected=service)
+        return credential, _check_signed_headers(second.partition("=")[2], presigned=False)
+    except S3Error:
+        return None  # for the long way to say what is wrong
+
+
 def _parse_header_claim(authorization: str, headers: Mapping[str, str], service: str) -> Claim:
-    """The claim in an Authorization header."""
+    """The claim in an Authorization header: what most clients write is known by its beginning."""
+    fields, _, signature = authorization.rpartition(", Signature=")
+    timestamp = headers.get("x-amz-date")
+    usual = 0 < len(fields) <= _FIELDS_LENGTH_MAX and "," not in signature and " " not in signature
+    if usual and timestamp is not None:
+        scope, time_s = _parse_scope(fields, service), parse_basic(timestamp)
+        if scope is not None and time_s is not None:
+            (access_key, date, region, service), signed = scope
+            token = headers.get("x-amz-security-token")
+            return Claim(access_key, date, region, service, timestamp, time_s, signed, signature, session_token=token)
+    return _parse_any_header_claim(authorization, headers, service)
+
+
+def _parse_any_header_claim(authorization: str, headers: Mapping[str, str], service: str) -> Claim:
+    """The claim in an Authorization header, its fields in any order; raises what is wrong with it."""
     algorithm, _, rest = authorization.partition(" ")
     if algorithm != ALGORITHM:
         if algorithm.startswith("AWS4-ECDSA"):
@@ -382,10 +417,15 @@ def _check_time(claim: Claim, now_s: int) -> None:
         )
 
 
+@lru_cache(maxsize=1024)
+def _split_signed(signed_headers: str) -> frozenset[str]:
+    return frozenset(signed_headers.split(";"))
+
+
 def _check_all_signed(signed_headers: str, headers: Mapping[str, str]) -> None:
     """Every ``x-amz-*`` header that arrived must be signed: an unsigned one could be anybody's."""
-    signed = f";{signed_headers};"
-    unsigned = [name for name in headers if name.startswith("x-amz-") and f";{name};" not in signed]
+    signed = _split_signed(signed_headers)
+    unsigned = [name for name in headers if name[:6] == "x-amz-" and name not in signed]
     if unsigned:
         raise AccessDenied(
             "There were headers present in the request which were not signed", HeadersNotSigned=", ".join(unsigned)
