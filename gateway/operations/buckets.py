@@ -7,10 +7,11 @@ from itertools import islice
 from typing import NamedTuple
 
 from gateway.identity.authorize import authorize
+from gateway.identity.bucket_access import find_ownership
 from gateway.operations.bucket_documents import ACL, TAGGING, VERSIONING
 from gateway.operations.bucket_ownership import set_first_acl, settle_bucket
 from gateway.operations.context import Context, Owner, check_access, find_bucket, find_owner
-from gateway.operations.object_lock import check_versioning, enable_lock
+from gateway.operations.object_lock import check_versioning, enable_lock, find_lock
 from gateway.s3.acl_headers import AclRequest
 from gateway.s3.errors import (
     BucketAlreadyExists,
@@ -27,6 +28,7 @@ from gateway.store.document_format import BucketRecord
 from gateway.store.ports import Bucket, WriteView
 
 _CLASSIC_REGION = "us-east-1"
+_REGION_ALIASES = {"EU": "eu-west-1"}  # LocationConstraint's valid values, CreateBucket, API reference
 _UPLOADS_CLOSED_MAX = 1000
 
 
@@ -48,7 +50,8 @@ async def create_bucket(
     acl: AclRequest | None = None,
     tags: Mapping[str, str] = {},
 ) -> Bucket:
-    """Create a bucket owned by the caller; one's own again is ``BucketAlreadyOwnedByYou``, in us-east-1 a success.
+    """Create a bucket owned by the caller; one's own again is ``BucketAlreadyOwnedByYou``, in us-east-1 a success
+    unless it asks for what the bucket does not have.
 
     ``location`` is the LocationConstraint asked for: empty or this site's region; ``object_lock``: with Object Lock
     (and versioning) from the start; ``ownership``: its object ownership, empty for the site's default; ``acl``: see
@@ -60,7 +63,7 @@ async def create_bucket(
         authorize(context.principal, "TagResource", None, facts=context.facts, name=name)
     check_bucket_name(name)
     region = context.settings.region
-    if location and location != region:
+    if location and _REGION_ALIASES.get(location, location) != region:
         raise IllegalLocationConstraintException(
             f"The {location} location constraint is incompatible for the region specific endpoint this request was "
             f"sent to: this site is {region}."
@@ -71,7 +74,7 @@ async def create_bucket(
         if known is not None:
             if known.record.owner != context.principal.id:
                 raise BucketAlreadyExists(None, BucketName=name)
-            if region != _CLASSIC_REGION:
+            if region != _CLASSIC_REGION or not _is_as_asked(view, known, object_lock, ownership, tags):
                 raise BucketAlreadyOwnedByYou(None, BucketName=name)
             if acl is not None or view.document(known.uid, ACL) is not None:  # it changes: what there is may forbid it
                 check_access(context, view, known, "PutBucketAcl")
@@ -90,6 +93,15 @@ async def create_bucket(
         return made
 
     return await context.store.commit(decide)
+
+
+def _is_as_asked(view: WriteView, bucket: Bucket, object_lock: bool, ownership: str, tags: Mapping[str, str]) -> bool:
+    """Whether a bucket that is there already has what its making asks for: a success must not pass any of it over."""
+    return (
+        not (object_lock and find_lock(view, bucket.uid) is None)
+        and ownership in ("", find_ownership(view, bucket))
+        and not (tags and view.document(bucket.uid, TAGGING) != encode_tags(tags))
+    )
 
 
 def _authorize_creation(

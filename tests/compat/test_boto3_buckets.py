@@ -17,6 +17,19 @@ def test_life_of_a_bucket(s3, bucket, refused):
     refused("NoSuchBucket", 404, s3.delete_bucket, Bucket=bucket)
 
 
+def test_a_bucket_made_again_is_not_told_what_it_has_not(s3, bucket, refused):
+    tags = {"Tags": [{"Key": "a", "Value": "b"}]}
+    for asked in (
+        {"ObjectLockEnabledForBucket": True},
+        {"ObjectOwnership": "ObjectWriter"},
+        {"CreateBucketConfiguration": tags},
+    ):
+        refused("BucketAlreadyOwnedByYou", 409, s3.create_bucket, Bucket=bucket, **asked)
+    s3.create_bucket(Bucket=bucket, ObjectOwnership="BucketOwnerEnforced")
+    s3.create_bucket(Bucket=bucket + "-l", ObjectLockEnabledForBucket=True, CreateBucketConfiguration=tags)
+    s3.create_bucket(Bucket=bucket + "-l", ObjectLockEnabledForBucket=True, CreateBucketConfiguration=tags)
+
+
 def test_a_bucket_with_only_markers_is_not_empty(s3, versioned, refused):
     marker = s3.delete_object(Bucket=versioned, Key="k")["VersionId"]
     refused("BucketNotEmpty", 409, s3.delete_bucket, Bucket=versioned)
