@@ -63,7 +63,8 @@ async def create_bucket(
         authorize(context.principal, "TagResource", None, facts=context.facts, name=name)
     check_bucket_name(name)
     region = context.settings.region
-    if location and _REGION_ALIASES.get(location, location) != region:
+    location = _REGION_ALIASES.get(location, location)
+    if location and location != region:
         raise IllegalLocationConstraintException(
             f"The {location} location constraint is incompatible for the region specific endpoint this request was "
             f"sent to: this site is {region}."

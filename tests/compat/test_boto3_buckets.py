@@ -2,6 +2,10 @@
 
 import pytest
 
+from gateway.http.settings import HttpSettings
+from tests.gateway.http.server import Server
+from tests.gateway.http.stores import opener
+
 
 def test_life_of_a_bucket(s3, bucket, refused):
     s3.head_bucket(Bucket=bucket)
@@ -46,6 +50,14 @@ def test_bad_bucket_names(server, refused, name):
     loose.meta.events.unregister("before-parameter-build.s3", botocore.handlers.validate_bucket_name)
     refused("InvalidBucketName", 400, loose.create_bucket, Bucket=name)
     loose.close()
+
+
+def test_eu_is_a_name_of_eu_west_1(tmp_path):
+    with Server(opener("memory", tmp_path), HttpSettings(region="eu-west-1")) as server:
+        client = server.client(region="eu-west-1")
+        client.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "EU"})
+        assert client.head_bucket(Bucket="bucket")["BucketRegion"] == "eu-west-1"
+        client.close()
 
 
 def test_location_constraints(s3, refused):
