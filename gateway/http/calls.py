@@ -17,7 +17,7 @@ from gateway.http.answers import ReadyAnswer
 from gateway.http.body import RequestBody, WindowBudget
 from gateway.http.settings import HttpSettings
 from gateway.identity.principals import PrincipalCache
-from gateway.operations.context import Context
+from gateway.operations.context import Context, find_bucket
 from gateway.operations.objects_get import Located
 from gateway.s3.errors import MalformedXML
 from gateway.s3.names import Target
@@ -29,6 +29,7 @@ from gateway.s3.uri import Query
 
 SERVER: Final = "Skerry"
 XML: Final = "application/xml"
+_STRANGERS_BYTES_MAX: Final = 256 << 10
 
 
 class Call:
@@ -149,6 +150,11 @@ class Call:
 
     async def read_document(self, bytes_max: int) -> bytes:
         """The whole body of a request whose body is a document, verified; ``MalformedXML`` above ``bytes_max``."""
+        if bytes_max > _STRANGERS_BYTES_MAX:  # nobody may make a worker hold and parse megabytes to be refused then
+            assert self.operation is not None
+            key = b"" if self.target.key is None else self.key
+            with self.context.store.view() as view:
+                find_bucket(self.context, view, self.bucket, self.operation, key)
         return await self.body.read_whole(bytes_max, MalformedXML)
 
 

@@ -34,6 +34,7 @@ from gateway.operations import (
     sts_web_identity,
 )
 from gateway.operations.iam_requests import Action, IamRequest
+from gateway.s3.errors import S3Error
 from gateway.s3.payload import UNSIGNED
 from gateway.s3.query_errors import (
     InvalidAction,
@@ -61,6 +62,7 @@ from gateway.s3.uri import Query
 from gateway.store.ports import Store, WriteView
 
 _XML: Final = "text/xml"
+_STRANGERS_BYTES_MAX: Final = 64 << 10  # of who may be nobody: a web identity's token, a session's policy
 _IAM_FAMILIES: Final = (
     iam_absent.ACTIONS,
     iam_entity_policies.ACTIONS,
@@ -105,7 +107,8 @@ class IamDoor:
     async def _handle(self, call: Call) -> web.StreamResponse:
         service = IAM
         try:
-            body = await call.body.read_whole(BODY_BYTES_MAX, MalformedInput)
+            bytes_max = BODY_BYTES_MAX if self._is_known(call) else _STRANGERS_BYTES_MAX
+            body = await call.body.read_whole(bytes_max, MalformedInput)
             parameters = parse_form(body or call.query.raw.encode("utf-8", "surrogateescape"))
             service = find_service(parameters)
             name = parameters.find("Action") or ""
@@ -120,6 +123,19 @@ class IamDoor:
             if not call.request.content.is_eof():
                 response.force_close()
             return response
+
+    def _is_known(self, call: Call) -> bool:
+        """Whether a call names a key that is there: what it says is verified once its body is read."""
+        for service in SERVICES.values():
+            try:
+                claim = parse_claim(call.raw_headers, call.query, service.name)
+                if claim is None:
+                    return False
+                with self._store.view() as view:
+                    return self._principals.find(view, claim.access_key, claim.session_token, call.now_s) is not None
+            except S3Error:
+                continue  # of the other service, or to be refused in a moment
+        return False
 
     async def _answer(
         self, call: Call, service: Service, name: str, parameters: Parameters, body: bytes
