@@ -20,6 +20,7 @@ VENV   := .venv
 COMPAT := .venv-compat
 BIN    := $(VENV)/bin
 DATA   ?= data
+PROCESSES ?= 2
 LISTEN ?= 127.0.0.1:9000
 PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE = CUSTOM_COMPILE_COMMAND="make locks" $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes \
@@ -33,7 +34,7 @@ run: install
 install: $(VENV)/.installed
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup
 
 lint: $(VENV)/.developed
 	$(BIN)/ruff check .

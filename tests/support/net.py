@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable
+
+PROCESSES_MAX = 8
 
 
 def find_free_ports(count: int, first: int = 20000, last: int = 32000) -> int:
@@ -12,6 +15,10 @@ def find_free_ports(count: int, first: int = 20000, last: int = 32000) -> int:
 
     Below the ephemeral range, so that no outgoing connection takes one of them before its server binds it.
     """
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):  # each test process has ports of its own
+        share = (last - first) // PROCESSES_MAX
+        first += int(worker.removeprefix("gw")) % PROCESSES_MAX * share
+        last = first + share
     start = first + (time.monotonic_ns() // 1000) % (last - first - count)
     for base in [*range(start, last - count, count), *range(first, start, count)]:
         if all(is_port_free(base + i) for i in range(count)):
