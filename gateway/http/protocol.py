@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import aiohttp
 from aiohttp import http_parser, web
 from aiohttp.http_exceptions import InvalidURLError, LineTooLong
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from gateway.http.failures import answer_error
 from gateway.http.settings import HttpSettings
@@ -71,11 +71,12 @@ async def _after_others(handled: Coroutine[Any, Any, Result]) -> Result:
 class S3Connection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_has_followers", "_partial_since_s")
+    __slots__ = ("_has_followers", "_is_refused", "_partial_since_s")
 
     def __init__(self, manager: S3Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self._partial_since_s = 0.0
+        self._is_refused = False
         self._has_followers = False  # whether requests waited, parsed, behind the one handled last
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -83,8 +84,7 @@ class S3Connection(RequestHandler):
         manager = self._manager
         assert isinstance(manager, S3Server)
         if manager.is_full:
-            assert isinstance(transport, asyncio.Transport)
-            transport.write(_FULL)
+            transport.write(_FULL)  # type: ignore[attr-defined] # uvloop's are no asyncio.Transport
             transport.close()
             self._manager = None
             return
@@ -108,9 +108,15 @@ class S3Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; remember since when the headers of a request have been incomplete."""
-        if self._manager is None:
+        if self._manager is None or self._is_refused:
             return
         super().data_received(data)
+        newest = self._messages[-1][0] if self._messages else None
+        if isinstance(newest, _ErrInfo):
+            # Nothing behind it can be a request. Parsed on, each piece of a megabyte of rubbish would make an error of
+            # its own, whose traceback holds that piece in a cycle: hundreds of megabytes until Python looks for them.
+            self._is_refused = True
+            newest.exc.__traceback__ = None
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             if data and not self._partial_since_s:
