@@ -11,6 +11,7 @@ from gateway.store.layout import DataDirectory
 from gateway.store.logical_dump import Row, logical_dump
 from gateway.store.store import SiteStore, StoreSettings
 from gateway.store.store import open_store as open_site_store
+from replication.ports import ChunkFetcher
 from replication.sealing import Keyring
 
 REALM, SITE, EPOCH = b"r" * 16, b"s" * 16, b"e" * 16
@@ -19,13 +20,15 @@ SETTINGS = StoreSettings(reserve_bytes=0, map_size_bytes=1 << 30, threads=2)
 
 
 @asynccontextmanager
-async def open_store(root: Path, files: Files | None = None) -> AsyncIterator[SiteStore]:
-    """The store of a data directory, made if there is none."""
+async def open_store(
+    root: Path, files: Files | None = None, cloud: ChunkFetcher | None = None
+) -> AsyncIterator[SiteStore]:
+    """The store of a data directory, made if there is none; ``cloud`` has what it lacks."""
     if DataDirectory.is_stamped(root):
         directory = DataDirectory.open(root, files=files)
     else:
         directory = DataDirectory.create(root, REALM, SITE, files)
-    store = open_site_store(directory, KEYRING, SETTINGS)
+    store = open_site_store(directory, KEYRING, SETTINGS, cloud)
     try:
         yield store
     finally:

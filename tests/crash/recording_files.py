@@ -147,8 +147,9 @@ class RecordingFiles(Files):
     def rename(self, source: Path, target: Path) -> None:
         with self._lock:
             super().rename(source, target)
-            self._by_path[target] = self._by_path.pop(source)
-            self.operations.append(Rename(source, target))
+            if source in self._by_path:  # else the index made it: its writes do not come this way
+                self._by_path[target] = self._by_path.pop(source)
+                self.operations.append(Rename(source, target))
 
     def unlink(self, path: Path) -> None:
         with self._lock:

@@ -23,9 +23,10 @@ from gateway.store.logical_dump import Row
 from tests.crash.crash_states import State, crash_states
 from tests.crash.open_store import dump_store, open_store
 from tests.crash.recording_files import Note, Operation, RecordingFiles
-from tests.crash.workloads import WORKLOADS, Step, Value, Writer, current_records, digest
+from tests.crash.workloads import WORKLOADS, Step, Value, Writer, current_documents, current_records, digest
+from tests.gateway.store.held_frames import HeldFrames
 
-STATES_MAX = int(os.environ.get("SKERRY_CRASH_STATES", "30"))
+STATES_MAX = int(os.environ.get("SKERRY_CRASH_STATES", "20"))
 INDEX_NAME = "data.mdb"
 UNTOUCHED_BY_REISSUE = ("names", "counts", "uploads", "bucket_uploads", "parts", "chunks")
 
@@ -36,6 +37,7 @@ class Record:
 
     operations: list[Operation]
     root: Path
+    cloud: HeldFrames
 
 
 async def record_workload(name: str, directory: Path, seed: int) -> Record:
@@ -47,14 +49,14 @@ async def record_workload(name: str, directory: Path, seed: int) -> Record:
         if path.suffix == ".log" and index.exists():
             files.note("index", index.read_bytes())
 
-    files = RecordingFiles(before_write=note_index)
+    files, cloud = RecordingFiles(before_write=note_index), HeldFrames()
     root.mkdir(mode=0o700)
-    async with open_store(root, files) as store:
-        writer = Writer(store, files, seed)
+    async with open_store(root, files, cloud) as store:
+        writer = Writer(store, files, seed, cloud)
         await writer.make_bucket()
         await WORKLOADS[name](writer)
         note_index(Path("end.log"))
-    return Record(files.operations, root)
+    return Record(files.operations, root, cloud)
 
 
 def promised(operations: Sequence[Operation], at: int) -> dict[str, set[Value]]:
@@ -87,12 +89,12 @@ class Contents:
     rows: list[Row]
 
 
-async def read_store(root: Path) -> Contents:
+async def read_store(root: Path, cloud: HeldFrames | None = None) -> Contents:
     """Open what is there, read everything back, verify, close."""
-    async with open_store(root) as store:
+    async with open_store(root, cloud=cloud) as store:
         with store.view() as view:
             records = current_records(view)
-        found: dict[str, Value] = {}
+            found: dict[str, Value] = {**current_documents(view)}
         for key, record in records.items():
             data = b"".join([piece async for piece in store.read(record.content)])
             assert len(data) == record.size
@@ -134,7 +136,9 @@ def _rows(contents: Contents, tables: tuple[str, ...]) -> set[tuple[str, bytes, 
     return {(table, key, repr(value)) for table, key, value in contents.rows if table in tables}
 
 
-async def check_state(state: State, index: bytes | None, allowed: dict[str, set[Value]], root: Path) -> None:
+async def check_state(
+    state: State, index: bytes | None, allowed: dict[str, set[Value]], root: Path, cloud: HeldFrames
+) -> None:
     """One state with one index: first life, rebuilt index, second life, rebuilt index again."""
     root.mkdir(mode=0o700)
     state.write_to(root)
@@ -147,20 +151,20 @@ async def check_state(state: State, index: bytes | None, allowed: dict[str, set[
         (root / "index" / INDEX_NAME).write_bytes(index)
     shutil.rmtree(root / "run", ignore_errors=True)
     what = f"after operation {state.at}, {state.what}, index {'deleted' if index is None else 'kept'}"
-    first = await read_store(root)
+    first = await read_store(root, cloud)
     check_promises(first.values, allowed, what)
     remove_index(root)
-    check_rebuilt(first, await read_store(root), what)
-    async with open_store(root) as store:
+    check_rebuilt(first, await read_store(root, cloud), what)
+    async with open_store(root, cloud=cloud) as store:
         writer = Writer(store, RecordingFiles(), state.at)
         await writer.make_bucket()
         await writer.put("second life", 50_000)
         await writer.put("second life, small", 50)
-    second = await read_store(root)
+    second = await read_store(root, cloud)
     kept = {key: second.values.get(key) for key in first.values}
     assert kept == first.values, f"{what}: lost in its second life"
     remove_index(root)
-    check_rebuilt(second, await read_store(root), f"{what}, in its second life")
+    check_rebuilt(second, await read_store(root, cloud), f"{what}, in its second life")
     shutil.rmtree(root)
 
 
@@ -176,4 +180,5 @@ async def test_every_crash_state_keeps_its_promises(name: str, tmp_path: Path) -
     chosen = cases if not STATES_MAX else random.Random(seed).sample(cases, min(STATES_MAX, len(cases)))
     print(f"{name}: {len(record.operations)} operations, {len(cases)} states, {len(chosen)} looked at; seed {seed}")
     for number, (state, index) in enumerate(chosen):
-        await check_state(state, index, promised(record.operations, state.at), tmp_path / f"state-{number}")
+        allowed = promised(record.operations, state.at)
+        await check_state(state, index, allowed, tmp_path / f"state-{number}", record.cloud)

@@ -11,14 +11,19 @@ import hashlib
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 from gateway.store.document_format import BucketRecord, PartRecord, UploadRecord
 from gateway.store.object_format import ObjectRecord
 from gateway.store.ports import Content, ReadView, Store, Version, WriteView
+from gateway.store.store import SiteStore
 from gateway.store.version_ids import NULL
 from tests.crash.recording_files import RecordingFiles
+from tests.gateway.store.held_frames import HeldFrames
 
 BUCKET = "crash"
+DOCUMENT, TAGS = "document: ", "tags: "
+"""What names of documents begin with, where objects' keys stand."""
 Value = str | None
 
 
@@ -38,8 +43,8 @@ def digest(data: bytes) -> str:
 class Writer:
     """Writes to one bucket of a store and notes what was promised."""
 
-    def __init__(self, store: Store, files: RecordingFiles, seed: int) -> None:
-        self.store, self.files, self.random = store, files, random.Random(seed)
+    def __init__(self, store: Store, files: RecordingFiles, seed: int, cloud: HeldFrames | None = None) -> None:
+        self.store, self.files, self.random, self.cloud = store, files, random.Random(seed), cloud
         self.uid = b""
 
     async def make_bucket(self) -> None:
@@ -68,6 +73,47 @@ class Writer:
             await self.store.commit(remove)
 
         await self._step(key, None, run)
+
+    async def set_document(self, name: str, value: str) -> None:
+        """Set a document of the bucket."""
+
+        async def run() -> None:
+            await self.store.commit(lambda view: view.put_document(self.uid, name, value.encode()))
+
+        await self._step(DOCUMENT + name, value, run)
+
+    async def set_tags(self, key: str, value: str) -> None:
+        """Set the tags of what is under ``key``, which is not to be written again."""
+
+        def tag(view: WriteView) -> None:
+            version = view.current(self.uid, key.encode())
+            assert version is not None
+            view.put_version_document(self.uid, version, "tags", value.encode())
+
+        async def run() -> None:
+            await self.store.commit(tag)
+
+        await self._step(TAGS + key, value, run)
+
+    async def ship(self) -> None:
+        """Have the cloud hold everything: packs that a crash of this machine leaves alone."""
+        assert self.cloud is not None
+        await self.cloud.ship(SimpleNamespace(store=self.store))  # type: ignore[arg-type]
+
+    async def evict(self, key: str) -> None:
+        """Give up the local bytes of what is under ``key``: a promise of nothing, and it must stay readable."""
+        with self.store.view() as view:
+            version = view.current(self.uid, key.encode())
+        assert version is not None
+        assert await self.store.evict(version.record.content) > 0
+
+    def collect(self) -> None:
+        """Take back dead space until there is none, from the segments written so far."""
+        store = self.store
+        assert isinstance(store, SiteStore)
+        store.appender.roll()
+        while store.collector.collect_step():
+            pass
 
     async def upload(self, key: str, sizes: Iterable[int]) -> None:
         """A multipart upload: parts are promises of nothing, Complete is one put."""
@@ -112,6 +158,23 @@ class Writer:
             view.close_upload(upload_id)
 
         await self.store.commit(complete)
+
+
+def current_documents(view: ReadView) -> dict[str, str]:
+    """Name → value of the bucket's documents, and of its objects' tags, named as ``Writer`` names them."""
+    bucket = view.bucket(BUCKET)
+    if bucket is None:
+        return {}
+    found = {
+        DOCUMENT + name: (view.document(bucket.uid, name) or b"").decode() for name in view.document_names(bucket.uid)
+    }
+    for key, _ in view.scan_heads(bucket.uid):
+        version = view.current(bucket.uid, key)
+        assert version is not None
+        tags = view.version_documents(bucket.uid, version).get("tags")
+        if tags is not None:
+            found[TAGS + key.decode()] = tags.decode()
+    return found
 
 
 def find_or_make_bucket(view: WriteView) -> bytes:
@@ -164,6 +227,43 @@ async def deletes(writer: Writer) -> None:
     await writer.delete("kept")
 
 
+async def documents(writer: Writer) -> None:
+    """Configuration and tags: set, changed, beside writes of objects."""
+    await writer.set_document("policy", "first")
+    await writer.put("tagged", 300)
+    await writer.set_tags("tagged", "a=1")
+    await writer.set_document("policy", "second")
+    await writer.set_tags("tagged", "a=2")
+    await writer.set_document("cors", "third")
+    await writer.put("other", 9)
+
+
+async def collected(writer: Writer) -> None:
+    """Dead space taken back, live frames moved, segments unlinked, and writes among it."""
+    for number in range(3):
+        await writer.put(f"dead-{number}", 150_000)
+    await writer.put("alive", 60_000)
+    await writer.put("alive, small", 60)
+    for number in range(3):
+        await writer.delete(f"dead-{number}")
+    writer.collect()
+    await writer.put("after", 40_000)
+    writer.collect()
+
+
+async def evicted(writer: Writer) -> None:
+    """Bytes given up that the cloud has, their space taken back, the same key written again."""
+    await writer.put("gone to the cloud", 200_000)
+    await writer.put("here", 30_000)
+    await writer.ship()
+    await writer.evict("gone to the cloud")
+    writer.collect()
+    await writer.put("here", 31_000)
+    await writer.put("gone to the cloud, too", 20_000)
+    await writer.ship()
+    await writer.evict("gone to the cloud, too")
+
+
 async def together(writer: Writer) -> None:
     """Several at once: group commit, data segments shared by writers, syncs that overlap with writes."""
     sizes = (100, 70_000, 400_000, 9_000, 30_000, 700_000)
@@ -176,5 +276,8 @@ WORKLOADS: dict[str, Callable[[Writer], Awaitable[None]]] = {
     "medium and large": medium_and_large,
     "uploads": uploads,
     "deletes": deletes,
+    "documents": documents,
+    "collected": collected,
+    "evicted": evicted,
     "together": together,
 }

@@ -18,7 +18,6 @@ from tests.support.site import Site
 
 # What was found and is not mended yet, with the reason. Shrinks only: whoever mends one takes its line away.
 UNMENDED = {
-    "oversize_everything": "rubbish behind a refused head is parsed on, and each error keeps its piece in a cycle",
     "unread_answers": "answers draw on no budget: each reader holds a chunk and what the transport has buffered",
     "vanishing": "as unread_answers: what was under way is freed only when Python looks for cycles",
 }
@@ -63,7 +62,6 @@ def test_nothing_was_stored_by_any_of_it(place: Place) -> None:
     assert {item["Key"] for item in found} <= {"k", LARGE_KEY}
 
 
-@pytest.mark.xfail(reason="under uvloop a connection above the cap is closed without an answer", strict=False)
 def test_connections_above_the_cap_are_told_when_to_come_back(place: Place) -> None:
     place.site.stop()
     place.site.start()
