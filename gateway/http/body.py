@@ -46,14 +46,16 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class WindowBudget:
-    """Bytes of large read windows a process has left. Never waits: who gets none reads through a small window."""
+    """Bytes of large read windows, and of long pieces of answers, that a process has left. Never waits: who gets none
+    reads through a small window, or in small pieces.
+    """
 
     def __init__(self, bytes_max: int) -> None:
         self.left = bytes_max
 
-    def take(self, count: int) -> bool:
-        """Take ``count`` bytes if they are there."""
-        if count > self.left:
+    def take(self, count: int, keep: int = 0) -> bool:
+        """Take ``count`` bytes if they are there and ``keep`` bytes are left for others."""
+        if count + keep > self.left:
             return False
         self.left -= count
         return True

@@ -9,7 +9,7 @@ that the client sees a short body and never a wrong one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Final
 
 from aiohttp import web
@@ -36,6 +36,8 @@ from gateway.store.ports import ReadView
 READS: Final = frozenset({Operation.GetObject, Operation.HeadObject})
 _ONE_WRITE_MAX: Final = 1 << 20  # an answer up to this size goes out as one buffer
 _SLICE: Final = 1 << 20
+_PIECE_MAX: Final = 4 << 20  # the longest piece a reader yields
+_BITE: Final = 128 << 10  # what a reader without budget asks for at a time
 _WIRE_NAMES: Final = {
     "content-type": "Content-Type",
     "cache-control": "Cache-Control",
@@ -243,7 +245,7 @@ async def _send(call: Call, located: Located, parameters: GetParameters) -> web.
         small = open_small(record, located.opening, small)
     if small is not None:
         return _ready(call, status, headers, small if selection is None else small[start : start + length])
-    pieces = read_plain(store, record, located.opening, start, length)
+    pieces = _read_within(call, located, start, length)
     first = await anext(pieces)
     if len(first) == length and length <= _ONE_WRITE_MAX:
         await _close(pieces)
@@ -252,6 +254,38 @@ async def _send(call: Call, located: Located, parameters: GetParameters) -> web.
     streamed.update(headers)
     streamed["Content-Length"] = str(length)
     return await _stream(call, _Streamed(status=status, headers=streamed), first, pieces)
+
+
+async def _read_within(call: Call, located: Located, start: int, length: int) -> AsyncGenerator[bytes, None]:
+    """The plaintext, in pieces as large as the budget has bytes left for: a slow client may hold each for minutes.
+
+    Who gets none of the budget goes on in small pieces, each read for itself, and asks again with every one. Half of
+    the budget is left to bodies.
+    """
+    store, record, budget = call.context.store, located.version.record, call.budget
+    guard = store.read(record.content, 0, 0)  # between small pieces, too, the content is not collected
+    charged = min(length, _PIECE_MAX)
+    end = start + length
+    granted = False
+    try:
+        while start < end:
+            began = start
+            granted = granted or length <= _BITE or budget.take(charged, keep=call.settings.body_budget_bytes // 2)
+            pieces = read_plain(
+                store, record, located.opening, start, end - start if granted else min(_BITE, end - start)
+            )
+            try:
+                async for piece in pieces:
+                    start += len(piece)
+                    yield piece
+            finally:
+                await _close(pieces)
+            if start == began:
+                return  # there are fewer bytes than were told: the answer is cut short
+    finally:
+        if granted and length > _BITE:
+            budget.give(charged)
+        await _close(guard)
 
 
 async def _stream(
