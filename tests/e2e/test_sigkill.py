@@ -21,8 +21,8 @@ from tests.support.clouds import TestCloud
 from tests.support.fault_proxy import FaultProxy
 from tests.support.site import CloudSettings, Site
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
 ROUNDS = int(os.environ.get("SKERRY_SIGKILL_ROUNDS", "6"))
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240 + 15 * ROUNDS)]
 SHIPPING_ROUNDS = max(2, ROUNDS // 3)
 WRITERS = 4
 
