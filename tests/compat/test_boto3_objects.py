@@ -234,9 +234,7 @@ def test_any_region_signs(server, bucket):
 
 def test_storage_class_acl_and_what_is_not_there_yet(s3, bucket, refused):
     s3.put_object(Bucket=bucket, Key="k", Body=b"", StorageClass="STANDARD")
-    refused(
-        "AccessControlListNotSupported", 400, s3.put_object, Bucket=bucket, Key="k", Body=b"", ACL="public-read"
-    )
+    refused("AccessControlListNotSupported", 400, s3.put_object, Bucket=bucket, Key="k", Body=b"", ACL="public-read")
     response = refused("NotImplemented", 501, s3.get_object_torrent, Bucket=bucket, Key="k")
     assert "GetObjectTorrent" in response["Error"]["Message"]
     acl = s3.get_object_acl(Bucket=bucket, Key="k")
