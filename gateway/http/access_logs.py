@@ -152,7 +152,7 @@ def _record_of(call: Call, logged: LoggedBucket, status: int, sent: int, elapsed
         user_agent=headers.get("user-agent", ""),
         version_id=version_id,
         host_id=call.host_id,
-        signature="SigV4" if verified is not None else "",
+        signature="" if verified is None else "SigV4" if verified.claim.signed_headers else "SigV2",
         cipher=cipher[0] if cipher is not None else "",
         authentication=authentication,
         host=headers.get("host", ""),

@@ -45,6 +45,7 @@ from gateway.s3.headers import fold_headers, merge_query_headers, refuse_unknown
 from gateway.s3.names import HostNames, parse_target
 from gateway.s3.payload import UNSIGNED
 from gateway.s3.routing import Operation, refuse, route, scope_of
+from gateway.s3.sigv2 import is_version_2
 from gateway.s3.sigv4 import parse_claim
 from gateway.s3.times import format_http_date
 from gateway.s3.uri import parse_query, split_target
@@ -137,10 +138,21 @@ class Gateway:
         handler = HANDLERS.get(operation)
         if operation in OWN_DOORS:
             return self._admit_own_door(call, handler)
-        if handler is None and parse_claim(headers, query) is None:
+        by_version_2 = self._settings.signature_v2_presigned and is_version_2(query)
+        if handler is None and not by_version_2 and parse_claim(headers, query) is None:
             raise refuse(operation)
         with self._store.view() as view:
-            admitted = admit(view, self._principals, operation, method, raw_path, query, headers, call.now_s)
+            admitted = admit(
+                view,
+                self._principals,
+                operation,
+                method,
+                raw_path,
+                query,
+                headers,
+                call.now_s,
+                target=target if by_version_2 else None,
+            )
             if handler is None:
                 raise refuse(operation)
             call.payload, call.verified = admitted.payload, admitted.verified

@@ -23,6 +23,7 @@ class HttpSettings:
     domains: tuple[str, ...] = ()  # names under which the bucket is the first label of Host
     website_domains: tuple[str, ...] = ()  # as domains, but for websites; one itself: the site of the bucket so named
     custom_domains: bool = False  # any other name in Host, with a dot, is the bucket of that name
+    signature_v2_presigned: bool = True  # URLs as boto3 presigns them unless told otherwise
     signature_v2_forms: bool = True  # forms whose policy is signed with HMAC-SHA1, as old upload widgets do
     connections_max: int = 4096
     line_bytes_max: int = 32 * KIB  # request line, and any one header

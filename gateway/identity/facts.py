@@ -125,6 +125,12 @@ class Facts:
         path = decode_percent(raw.partition("?")[0]).removeprefix("/")
         return path, "/" + path  # policies write either
 
+    def signature_version(self) -> str | None:
+        """s3:signatureversion; a claim of version 2 names no signed headers, one of version 4 at least Host."""
+        if self.verified is not None:
+            return ALGORITHM if self.verified.claim.signed_headers else "AWS"
+        return ALGORITHM if self.signed_by else None
+
     def _auth_type(self) -> str | None:
         if self.signed_by or self.verified is None:
             return self.signed_by or None
@@ -160,7 +166,7 @@ _COMPUTED: Final = {
     "aws:requestedregion": lambda facts: facts.region,
     "aws:principalisawsservice": lambda _: "false",
     "aws:viaawsservice": lambda _: "false",
-    "s3:signatureversion": lambda facts: ALGORITHM if facts.verified is not None or facts.signed_by else None,
+    "s3:signatureversion": lambda facts: facts.signature_version(),
     "s3:authtype": Facts._auth_type,
     "s3:signatureage": lambda facts: (
         str(max(facts.now_s - facts.verified.claim.time_s, 0) * 1000) if facts.verified is not None else None
