@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 
 from tests.compat.clients.features import DOT_KEYS, ODD_KEYS
 from tests.support.site import Site
@@ -68,9 +69,13 @@ def _build(driver: Driver) -> str:
     absent = [tool for tool in driver.tools if shutil.which(tool) is None]
     if absent:
         return f"{' and '.join(absent)} not installed"
-    place = cache_directory(driver.name)
+    place, wanted = cache_directory(driver.name), _fingerprint(driver)
+    stamp = place / "built"
     with (place / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.exists() and stamp.read_text() == wanted:  # another process may be running it just now
+            return ""
+        stamp.unlink(missing_ok=True)
         source = place / "source"
         shutil.copytree(SOURCES / driver.name, source, dirs_exist_ok=True)
         environment = os.environ | driver.environment(place)
@@ -84,7 +89,17 @@ def _build(driver: Driver) -> str:
             if done.returncode and words == driver.fetch:
                 return f"dependencies of the {driver.name} driver cannot be had: {said}"
             assert done.returncode == 0, said
+        stamp.write_text(wanted)
     return ""
+
+
+def _fingerprint(driver: Driver) -> str:
+    """Of what is built: the sources and how; a program built from the same is not built again."""
+    sources = SOURCES / driver.name
+    digest = blake3(repr((driver.fetch, driver.build)).encode())
+    for path in sorted(path for path in sources.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(sources)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def run_driver(driver: Driver, site: Site, vhost_endpoint: str, trusted: Path | None) -> dict[str, dict[str, Any]]:
