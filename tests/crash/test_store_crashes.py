@@ -1,9 +1,9 @@
 """Every crash state of small workloads: the store opens, has all it promised, and nothing it did not.
 
-Each state is looked at with the index as it was, as it was one commit earlier (a power cut may take the newest), and
-deleted. Then it lives on: writes, loses its index, and must still have everything. There are thousands of states; a
-random part of them is taken, by a printed seed. ``SKERRY_CRASH_STATES=0`` takes all, ``SKERRY_CRASH_SEED`` repeats
-a choice.
+Each state is looked at with the index as it was, as it was one commit earlier (a power cut may take the newest, no
+other: the sync of a commit makes the one before it durable), and deleted. Then it lives on: writes, loses its index,
+and must still have everything. There are thousands of states; a random part of them is taken, by a printed seed.
+``SKERRY_CRASH_STATES=0`` takes all, ``SKERRY_CRASH_SEED`` repeats a choice.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from gateway.store.index import Transaction
 from gateway.store.index_format import State as StateRow
 from gateway.store.logical_dump import Row
 from tests.crash.crash_states import State, crash_states
 from tests.crash.open_store import dump_store, open_store
-from tests.crash.recording_files import Note, Operation, RecordingFiles
+from tests.crash.recording_files import Note, Operation, RecordingFiles, Unlink
 from tests.crash.workloads import WORKLOADS, Step, Value, Writer, current_documents, current_records, digest
 from tests.gateway.store.held_frames import HeldFrames
 
@@ -41,21 +43,36 @@ class Record:
 
 
 async def record_workload(name: str, directory: Path, seed: int) -> Record:
-    """Run a workload on a store whose file calls are recorded, with the index file noted ahead of each log append."""
+    """Run a workload on a store whose file calls are recorded, with the index file noted as each commit left it.
+
+    Every commit counts, also those that log nothing: what collection removes depends on which of them may be lost.
+    """
     root = directory / "recorded"
+    last = b""
 
     def note_index(path: Path) -> None:
+        """If it changed. On the thread that has the write lock: it appends to the log, and commits."""
+        nonlocal last
         index = root / "index" / INDEX_NAME
         if path.suffix == ".log" and index.exists():
-            files.note("index", index.read_bytes())
+            data = index.read_bytes()
+            if data != last:
+                files.note("index", data)
+                last = data
+
+    commit = Transaction.commit
+
+    def commit_and_note(transaction: Transaction) -> None:
+        commit(transaction)
+        note_index(Path("committed.log"))
 
     files, cloud = RecordingFiles(before_write=note_index), HeldFrames()
     root.mkdir(mode=0o700)
-    async with open_store(root, files, cloud) as store:
-        writer = Writer(store, files, seed, cloud)
-        await writer.make_bucket()
-        await WORKLOADS[name](writer)
-        note_index(Path("end.log"))
+    with patch.object(Transaction, "commit", commit_and_note):
+        async with open_store(root, files, cloud) as store:
+            writer = Writer(store, files, seed, cloud)
+            await writer.make_bucket()
+            await WORKLOADS[name](writer)
     return Record(files.operations, root, cloud)
 
 
@@ -75,10 +92,18 @@ def promised(operations: Sequence[Operation], at: int) -> dict[str, set[Value]]:
 def indexes_before(operations: Sequence[Operation], at: int) -> list[bytes | None]:
     """The index as a crash may leave it: gone, as last committed, as committed before that."""
     noted = [op.value for op in operations[:at] if isinstance(op, Note) and op.what == "index"]
-    later = [op.value for op in operations[at:] if isinstance(op, Note) and op.what == "index"]
-    kept = [value for value in (*noted[-2:], *later[:1]) if isinstance(value, bytes)]
-    # The commit behind the last operation may have happened too: it is noted only with the next append.
-    return [None, *dict.fromkeys(kept[: len(noted[-2:])])]
+    return [None, *[value for value in noted[-2:] if isinstance(value, bytes)]]
+
+
+def list_cases(record: Record) -> list[tuple[State, bytes | None]]:
+    """Every state with every index that it may have, each once: commits alone leave the other files as they were."""
+    cases: dict[tuple[object, ...], tuple[State, bytes | None]] = {}
+    for state in crash_states(record.operations, record.root):
+        steps = sum(isinstance(op, Note) and isinstance(op.value, Step) for op in record.operations[: state.at])
+        for index in indexes_before(record.operations, state.at):
+            mark = (steps, hash(frozenset(state.files.items())), state.directories, hash(index))
+            cases.setdefault(mark, (state, index))
+    return list(cases.values())
 
 
 @dataclass(frozen=True)
@@ -175,10 +200,21 @@ async def test_every_crash_state_keeps_its_promises(name: str, tmp_path: Path) -
     seed = int(os.environ.get("SKERRY_CRASH_SEED") or secrets.randbits(32))
     record = await record_workload(name, tmp_path, seed)
     assert any(isinstance(op, Note) and op.what == "acknowledged" for op in record.operations)
-    states = list(crash_states(record.operations, record.root))
-    cases = [(state, index) for state in states for index in indexes_before(record.operations, state.at)]
+    cases = list_cases(record)
     chosen = cases if not STATES_MAX else random.Random(seed).sample(cases, min(STATES_MAX, len(cases)))
     print(f"{name}: {len(record.operations)} operations, {len(cases)} states, {len(chosen)} looked at; seed {seed}")
     for number, (state, index) in enumerate(chosen):
         allowed = promised(record.operations, state.at)
         await check_state(state, index, allowed, tmp_path / f"state-{number}", record.cloud)
+
+
+@pytest.mark.timeout(300)
+async def test_no_index_that_a_crash_leaves_names_what_collection_removed(tmp_path: Path) -> None:
+    """Around each removal of a segment, with every index that there may be then: all of these states, each time."""
+    record = await record_workload("collected", tmp_path, 3700950374)
+    removed = {at for at, op in enumerate(record.operations, 1) if isinstance(op, Unlink) and op.path.suffix == ".data"}
+    assert len(removed) > 1
+    for number, (state, index) in enumerate(list_cases(record)):
+        if index is not None and removed & {state.at - 1, state.at}:
+            allowed = promised(record.operations, state.at)
+            await check_state(state, index, allowed, tmp_path / f"state-{number}", record.cloud)

@@ -249,6 +249,10 @@ async def collected(writer: Writer) -> None:
     writer.collect()
     await writer.put("after", 40_000)
     writer.collect()
+    await writer.delete("after")
+    await writer.put("last", 30_000)
+    writer.collect()
+    await writer.put("last, small", 30)
 
 
 async def evicted(writer: Writer) -> None:
