@@ -8,7 +8,8 @@ The race rules, which every step keeps:
 * A segment's live frames are copied verbatim (after authenticating them) to a data segment, synced, and their rows are
   swung in one transaction. The file goes when every request that began before that has ended (readers, and writers
   whose staged chunks lie in it) and a re-check under the lock finds nothing live in it: row first, then name, then
-  directory.
+  directory. A power cut may take the index' newest commit: forgetting the row is a commit of its own, whose sync makes
+  durable the one that swung the last frame, so no index that is left names what is gone. (Holes likewise.)
 * Segments that a live process appends to are left alone, and so is the highest number of each kind: numbers never
   recur.
 * Of a log segment the batches stay where they are; only the space of its inline frames is given back (as holes), once
@@ -335,10 +336,13 @@ def _swing(decision: Decision, emptying: _Emptying, moves: list[tuple[_Frame, in
 
 
 def _live_bytes(decision: Decision, number: int, kind: int) -> int:
-    """Live bytes of a segment, with what this batch has changed so far."""
+    """Live bytes of a segment, with what this batch has changed so far, or without if that is more: what only this
+    batch moved away (a mended chunk, say) is there again if a power cut takes its commit.
+    """
     applier = decision.edit_index()
     row = read_segment(applier.transaction, number)
-    return (row.live_bytes if row is not None else 0) + applier.chunks.live_delta.get((number, kind), 0)
+    committed = row.live_bytes if row is not None else 0
+    return max(committed, committed + applier.chunks.live_delta.get((number, kind), 0))
 
 
 async def collect_forever(
