@@ -24,6 +24,7 @@ class Fault(NamedTuple):
 _STORE = "tests/gateway/store"
 _S3 = "tests/gateway/s3"
 _CRASH_STATES = ("tests/e2e/test_planted.py::test_the_crash_states_notice[]",)
+_CRASH_REMOVED = "tests/crash/test_store_crashes.py::test_no_index_that_a_crash_leaves_names_what_collection_removed"
 
 FAULTS: Final = (
     # 1. 200 means durable.
@@ -271,5 +272,15 @@ FAULTS: Final = (
         "if not self._pending or self._setup.shared.oldest_active() <= self._pending[0].epoch:",
         "if not self._pending:",
         (f"{_STORE}/test_collect.py::test_a_reader_keeps_what_it_reads",),
+    ),
+    Fault(
+        *("remove a segment before it is forgotten for good", 8, "gateway/store/collect.py"),
+        *("        if setup.commit(forget):", "        if True:"),
+        (_CRASH_REMOVED,),
+    ),
+    Fault(
+        *("do not sync what collection moves", 8, "gateway/store/collect.py"),
+        *("            self._setup.appender.sync()", "            pass"),
+        (_CRASH_REMOVED,),
     ),
 )
