@@ -27,26 +27,42 @@ def list_children(site: Site, module: str = "") -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process, and not only what is left of one."""
+    """Whether there is such a process, and not only what is left of one (whose threads may end later than itself)."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in ("Z", "X") or len(os.listdir(f"/proc/{pid}/task")) > 1
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
 def kill_one(pid: int) -> None:
-    """SIGKILL to this process alone."""
+    """SIGKILL to this process alone; it is dead then, and not only about to die."""
     os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid), "a killed process is dead", END_TIMEOUT_S)
+
+
+def kill_all(site: Site) -> None:
+    """SIGKILL to every process of the site at once; all are dead then."""
+    children = _list_last_children(site)
+    site.kill()
+    wait_until(lambda: not any(map(is_alive, children)), "all killed processes are dead", END_TIMEOUT_S)
 
 
 def kill_supervisor(site: Site) -> None:
     """SIGKILL to the supervisor alone, and wait until its orphans have ended by themselves: they must."""
     assert site.process is not None
-    orphans = list_children(site)
+    orphans = _list_last_children(site)
     kill_one(site.process.pid)
-    site.process.wait(20)
+    site.process.wait()
     site.process = None
     wait_until(lambda: not any(map(is_alive, orphans)), "the orphans of a killed supervisor end", END_TIMEOUT_S)
+
+
+def _list_last_children(site: Site) -> list[int]:
+    """The children of a supervisor that is about to be killed, stopped first so that it starts no other."""
+    assert site.process is not None
+    os.kill(site.process.pid, signal.SIGSTOP)
+    return list_children(site)
 
 
 def list_index_readers(site: Site) -> list[int]:

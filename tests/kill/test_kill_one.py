@@ -23,6 +23,7 @@ from tests.kill.processes import (
     SUPERVISOR,
     WORKER,
     is_alive,
+    kill_all,
     kill_one,
     kill_supervisor,
     list_children,
@@ -43,7 +44,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240 + 15 * 
 def kill_somebody(site: Site, victim: str, chance: random.Random) -> bool:
     """Kill; start the server again if it is gone. Whether there was such a process just then."""
     if victim == EVERYTHING:
-        site.kill()
+        kill_all(site)
         site.start()
     elif victim == SUPERVISOR:
         kill_supervisor(site)
@@ -52,7 +53,9 @@ def kill_somebody(site: Site, victim: str, chance: random.Random) -> bool:
         found = list_children(site, victim)  # none: still waiting to be started again
         if not found:
             return False
-        kill_one(chance.choice(found))
+        pid = chance.choice(found)
+        kill_one(pid)
+        print(f"killed {victim} {pid}, others {list_children(site)}")
     return True
 
 
@@ -92,7 +95,7 @@ def test_any_process_may_die_at_any_moment(tmp_path: Path) -> None:
         client = site.client()
         client.put_object(Bucket=writers[0].bucket, Key="no lock is stale", Body=b"")
         dead = [pid for pid in list_index_readers(site) if not is_alive(pid)]
-        assert not dead, f"dead processes hold slots: {dead}"
+        assert not dead, f"dead processes hold slots: {dead}; there are {list_children(site)}"
         looked_at = check_model(client, writers)
         site.run("verify")
         site.stop()
