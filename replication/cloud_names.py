@@ -34,6 +34,7 @@ INDEX_HASH_SIZE: Final = 16
 
 _KEY: Final = re.compile(r"keys/([0-9a-f]{32})/([0-9a-f]{32})")
 _HEAD: Final = re.compile(r"heads/([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})")
+_LOG: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/log/([0-9a-f]{16})")
 _CHECKPOINT: Final = re.compile(_HEAD.pattern + "-checkpoint")
 
 
@@ -91,9 +92,20 @@ def site_prefix(site: bytes) -> str:
     return f"{SITES_PREFIX}{site.hex()}/"
 
 
+def log_prefix(origin: Origin) -> str:
+    """What the names of a log's batches begin with."""
+    return f"{_origin_prefix(origin)}log/"
+
+
 def log_name(origin: Origin, n: int) -> str:
     """Batch ``n`` (from 1) of a log."""
-    return f"{_origin_prefix(origin)}log/{n:016x}"
+    return f"{log_prefix(origin)}{n:016x}"
+
+
+def split_log_name(name: str) -> int | None:
+    """The number of the batch that a name in a log's listing is of."""
+    match = _LOG.fullmatch(name)
+    return int(match[1], 16) if match else None
 
 
 def pack_name(origin: Origin, digest: bytes) -> str:
