@@ -20,6 +20,7 @@ from gateway.cli.options import Subcommands, add_site_options, load_site_config,
 from gateway.cli.outcomes import EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json
 from gateway.cli.progress import PhaseProgress
 from gateway.cli.replication_turn import once_turn
+from gateway.cli.restore_at import add_options, restore_at
 from gateway.cli.site import is_new_site, join_site
 from gateway.config import Config
 from gateway.store.errors import BadDataDirectory
@@ -37,8 +38,9 @@ def add_parser(subcommands: Subcommands) -> None:
         subcommands,
         "restore",
         "rebuild a site from the bucket and the key",
-        "Rebuild a site in an empty data directory from the bucket and the realm's root key or recovery key.",
-        "skerry restore --config site.toml",
+        "Rebuild a site in an empty data directory from the bucket and the realm's root key or recovery key. With "
+        "--at, on a site in use: make a bucket beside another, with what that one held at a time.",
+        "skerry restore --config site.toml\n  skerry restore --data ./data --at 2026-11-24T05:00:00Z --bucket photos",
     )
     add_site_options(parser)
     parser.add_argument(
@@ -47,10 +49,13 @@ def add_parser(subcommands: Subcommands) -> None:
     parser.add_argument(
         "--replace", metavar="SITE_ID", help="end the lost site's log, so that it is fenced if it comes back"
     )
+    add_options(parser)
     parser.set_defaults(run=_restore)
 
 
 def _restore(arguments: argparse.Namespace) -> int:
+    if arguments.at is not None:
+        return restore_at(arguments)
     config = load_site_config(arguments)
     if config.cloud is None:
         complain("no cloud is configured: [cloud] bucket is not set")

@@ -1,0 +1,113 @@
+"""``skerry restore --at``: a bucket as it was, on its own site and on another that took the changes in later."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.clouds import TestCloud
+from tests.support.net import wait_until
+from tests.support.site import CloudSettings, Site
+
+pytestmark = pytest.mark.e2e
+LARGE = 300_000
+
+
+def now() -> str:
+    """The time, with everything before it at least a millisecond older, and everything after younger."""
+    time.sleep(0.005)  # not synchronisation: the clock's resolution
+    text = datetime.now(UTC).isoformat()
+    time.sleep(0.005)
+    return text
+
+
+def objects(client: Any, bucket: str) -> dict[str, bytes]:
+    rows = client.list_objects_v2(Bucket=bucket).get("Contents", ())
+    return {row["Key"]: client.get_object(Bucket=bucket, Key=row["Key"])["Body"].read() for row in rows}
+
+
+def restore_at(site: Site, at: str, bucket: str, *more: str, check: bool = True) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        site.run("restore", "--at", at, "--bucket", bucket, *more, "--json", check=check).stdout
+    )
+    return found
+
+
+def live_through(client: Any, bucket: str, *, versioned: bool) -> list[tuple[str, dict[str, bytes]]]:
+    """Some history: (time, what the bucket showed then)."""
+    client.create_bucket(Bucket=bucket)
+    if versioned:
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    moments = [(now(), objects(client, bucket))]
+    steps = [
+        {"a": b"first", "b": b"b" * LARGE, "dir/c": b""},
+        {"a": b"second", "b": None},
+        {"a": None, "d": b"d" * LARGE, "b": b"again"},
+        {"a": b"third", "d": b"d" * LARGE + b"more"},
+    ]
+    for step in steps:
+        for key, body in step.items():
+            if body is None:
+                client.delete_object(Bucket=bucket, Key=key)
+            else:
+                client.put_object(Bucket=bucket, Key=key, Body=body, Metadata={"made": "then"})
+        moments.append((now(), objects(client, bucket)))
+    assert len({tuple(sorted(shown)) for _, shown in moments}) > 2
+    return moments
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_a_bucket_is_listed_and_read_as_it_was(tmp_path: Path, versioned: bool) -> None:
+    with Site(tmp_path / "site", "site") as site:
+        client = site.client()
+        moments = live_through(client, "box", versioned=versioned)
+        for number, (at, shown) in enumerate(moments):
+            restored = restore_at(site, at, "box", "--as", f"then-{number}")
+            assert restored["missing"] == []
+            assert restored["objects"] == len(shown)
+            assert objects(client, f"then-{number}") == shown
+        assert client.head_object(Bucket="then-1", Key="a")["Metadata"] == {"made": "then"}
+        assert objects(client, "box") == moments[-1][1]
+        only = restore_at(site, moments[1][0], "box", "--as", "some", "--prefix", "dir/")
+        assert (only["objects"], objects(client, "some")) == (1, {"dir/c": b""})
+        assert restore_at(site, moments[1][0], "box")["bucket"].startswith("box-at-")
+
+
+def test_what_cannot_be_is_said(tmp_path: Path) -> None:
+    with Site(tmp_path / "site", "site") as site:
+        site.client().create_bucket(Bucket="box")
+        for words, code in (
+            (("--at", "yesterday", "--bucket", "box"), 2),
+            (("--at", "2026-01-01"), 2),
+            (("--at", "2026-01-01", "--bucket", "box", "--as", "Not_A_Name"), 2),
+            (("--at", "2026-01-01", "--bucket", "none"), 3),
+            (("--at", "2026-01-01", "--bucket", "box", "--as", "box"), 3),
+        ):
+            done = site.run("restore", *words, check=False)
+            assert (done.returncode, bool(done.stderr)) == (code, True), words
+
+
+def test_another_site_gives_the_same_answer_and_fetches_what_it_never_had(cloud: TestCloud, tmp_path: Path) -> None:
+    settings = CloudSettings(cloud.endpoint, cloud.create_bucket(), cloud.access_key, cloud.secret_key)
+    with Site(tmp_path / "one", "one", cloud=settings) as one:
+        client = one.client()
+        client.create_bucket(Bucket="box")
+        client.put_object(Bucket="box", Key="k", Body=b"v1" * LARGE)
+        wait_until(lambda: one.status()["safe_to_lose"], "the first is in the cloud", 60)
+        at, shown = now(), objects(client, "box")
+        client.put_object(Bucket="box", Key="k", Body=b"other" * LARGE)
+        client.put_object(Bucket="box", Key="late", Body=b"late")
+        wait_until(lambda: one.status()["safe_to_lose"], "so is the second", 60)
+        realm = {"realm": {"key_file": str(one.data / "keys" / "realm.key")}}
+        with Site(tmp_path / "two", "two", cloud=settings, settings=realm) as two:
+            two.run("replicate", "--once")
+            restored = restore_at(two, at, "box", "--as", "then")
+            assert (restored["objects"], restored["missing"]) == (1, [])
+            two.run("replicate", "--once")
+            one.run("replicate", "--once")
+            assert objects(client, "then") == shown
