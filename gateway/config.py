@@ -28,7 +28,9 @@ from gateway.http.settings import KIB, MIB, HttpSettings
 from gateway.operations.lifecycle_settings import LifecycleSettings
 from gateway.s3.ownership import OWNERSHIPS
 from gateway.store.store import StoreSettings
+from gateway.store.tier_settings import TierSettings, check_pinned
 from replication.settings import CloudSettings, ReplicationSettings
+from replication.tariff import Tariff
 
 __all__ = ["Address", "Config", "ConfigError", "Overrides", "load_config", "parse_address"]
 
@@ -36,6 +38,7 @@ WORKERS_MAX: Final = 64
 _SITE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _DOMAIN: Final = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _REGION: Final = re.compile(r"[a-z0-9-]{1,64}")
+_PRICES: Final = ("upload_per_gb", "download_per_gb", "storage_per_gb_month", "put_per_1000", "get_per_1000")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
@@ -116,6 +119,10 @@ def _check_region(text: str) -> str | None:
     return None if _REGION.fullmatch(text) else "must be a region's name such as us-east-1"
 
 
+def _check_currency(text: str) -> str | None:
+    return None if re.fullmatch("[A-Z]{3}", text) else f"must be three capital letters such as EUR, not {text!r}"
+
+
 def _check_domains(domains: tuple[str, ...]) -> str | None:
     wrong = [domain for domain in domains if not _DOMAIN.fullmatch(domain)]
     return f"not a lower-case domain name: {wrong[0]!r}" if wrong else None
@@ -159,6 +166,15 @@ class EncryptionConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DrillConfig:
+    """[drill]: a restore from the bucket into a scratch directory, now and then, compared with the site."""
+
+    every_days: float = 0.0  # 0: never by itself
+    objects_max: int = 100  # versions read whole each time
+    scratch: Path | None = None  # where there is room; none: in the data directory
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """[log]: what is written to standard error."""
 
@@ -175,6 +191,9 @@ SECTIONS: Final[Mapping[str, type]] = {
     "encryption": EncryptionConfig,
     "notifications": NotificationSettings,
     "lifecycle": LifecycleSettings,
+    "tier": TierSettings,
+    "tariff": Tariff,
+    "drill": DrillConfig,
     "log": LogConfig,
 }
 
@@ -225,6 +244,17 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("store", "threads"): Rule(1, 64),
     ("lifecycle", "versions_per_s"): Rule(0, 1 << 30),
     ("lifecycle", "debug_day_s"): Rule(0, 86_400),
+    ("tier", "evict_above_percent"): Rule(0, 99),
+    ("tier", "evict_to_percent"): Rule(0, 98),
+    ("tier", "local_bytes_max"): Rule(0),
+    ("tier", "evict_bytes_per_s"): Rule(0),
+    ("tier", "check_interval_s"): Rule(0.05, 86_400),
+    ("tier", "census_interval_s"): Rule(1, 604_800),
+    ("tier", "pinned"): Rule(check=check_pinned),
+    **{("tariff", name): Rule(0.0) for name in _PRICES},
+    ("tariff", "currency"): Rule(check=_check_currency),
+    ("drill", "every_days"): Rule(0.0, 3650),
+    ("drill", "objects_max"): Rule(0),
     ("notifications", "destinations"): Rule(check=check_destinations),
     ("notifications", "authorization"): Rule(check=check_authorization),
     ("notifications", "timeout_s"): Rule(0.1, 600),
@@ -249,6 +279,9 @@ class Config:
     encryption: EncryptionConfig = EncryptionConfig()
     notifications: NotificationSettings = field(default_factory=NotificationSettings)
     lifecycle: LifecycleSettings = field(default_factory=LifecycleSettings)
+    tier: TierSettings = field(default_factory=TierSettings)
+    tariff: Tariff = field(default_factory=Tariff)
+    drill: DrillConfig = field(default_factory=DrillConfig)
 
     @property
     def data(self) -> Path:
@@ -383,6 +416,9 @@ def _check_together(reader: Reader, values: dict[str, dict[str, Any]]) -> None:
         reader.complain("realm", given[1], f"only one source of the root key can be given, and {given[0]} is")
     if server.get("admin_listen") and server.get("admin_listen") == server.get("listen"):
         reader.complain("server", "admin_listen", "must be another address than listen")
+    tier = values["tier"]
+    if tier.get("evict_to_percent") and tier["evict_to_percent"] >= tier.get("evict_above_percent", 0):
+        reader.complain("tier", "evict_to_percent", "must be below evict_above_percent")
     _check_cloud(reader, cloud)
 
 

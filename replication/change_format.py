@@ -2,7 +2,7 @@
 
 MessagePack array, in this order (version 1; fields may only ever be added at the end, with defaults):
 
-    0  version    int    1
+    0  version    int    1; 2 for a change that a reader of version 1 would apply wrongly (a purge that may be void)
     1  site       bin16  origin site
     2  incarnation bin8  origin incarnation
     3  seq        int    dense per (site, incarnation), from 1
@@ -28,7 +28,7 @@ import msgspec
 
 from replication.crdt import INCARNATION_SIZE, SITE_SIZE, Dot, Entry, Write, entry_of
 
-READER_VERSION: Final = 1
+READER_VERSION: Final = 2
 CHUNK_ID_SIZE: Final = 32
 REF_DATA: Final = 0
 REF_PAGE: Final = 1
@@ -79,6 +79,8 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     replaces: tuple[Dot, ...] = ()
     refs: tuple[Ref, ...] = ()
     body: bytes = b""
+    version: int = 1
+    """The lowest reader version that may apply it."""
 
     def write(self) -> Write:
         """The change as the lattice sees it."""
@@ -94,11 +96,11 @@ _decoder = msgspec.msgpack.Decoder(_Wire)
 
 
 def encode_change(change: Change) -> bytes:
-    """Bytes of one change, current version."""
+    """Bytes of one change."""
     dot = change.dot
     return _encoder.encode(
         (
-            READER_VERSION,
+            change.version,
             dot.site,
             dot.incarnation,
             dot.seq,
@@ -128,4 +130,7 @@ def decode_change(data: bytes | memoryview) -> Change:
         raise ChangeInvalid("a change names a site or an incarnation of the wrong size")
     if any(len(ref.id) != CHUNK_ID_SIZE or ref.size < 0 or ref.kind not in (REF_DATA, REF_PAGE) for ref in wire.refs):
         raise ChangeInvalid("a change refers to a chunk by something that is no chunk id")
-    return Change(dots[0], wire.hlc, wire.family, wire.item, wire.dead, tuple(dots[1:]), wire.refs, wire.body)
+    replaces = tuple(dots[1:])
+    return Change(
+        *(dots[0], wire.hlc, wire.family, wire.item, wire.dead, replaces, wire.refs, wire.body), version=wire.version
+    )

@@ -15,7 +15,6 @@ A finding is a definite no of the bucket, or bytes that are not what was put the
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -27,6 +26,7 @@ from replication.frame_format import decode_header
 from replication.hydrate import plan_ranges
 from replication.listing import list_all
 from replication.ports import ChangeLog, Cloud, CloudMissing, FrameLocation, LogPosition, Origin
+from replication.sampling import Sample
 from replication.sealing import Keyring, SealBroken, open_frame
 from replication.shipper import is_same_change
 
@@ -80,7 +80,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class CloudAudit:
-    """One audit of one site's realm. ``begin_at``: where logs may begin that were compacted (batch numbers)."""
+    """One audit of one site's realm; the same ``seed`` chooses the same frames."""
 
     def __init__(
         self,
@@ -90,11 +90,11 @@ class CloudAudit:
         keyring: Callable[[], Keyring],
         limits: AuditLimits,
         *,
-        chance: random.Random,
+        seed: bytes,
         progress: Progress = lambda phase, done, total: None,
     ) -> None:
         self._log, self._frames, self._cloud, self._keyring = log, frames, cloud, keyring
-        self._limits, self._chance, self._progress = limits, chance, progress
+        self._limits, self._seed, self._progress = limits, seed, progress
         self._findings: list[Finding] = []
         self._listed = self._batches = self._bytes = 0
 
@@ -160,16 +160,11 @@ class CloudAudit:
         return batch.chain
 
     def _choose_frames(self) -> tuple[int, list[FrameLocation]]:
-        """How many frames are relied on, and those to read: each as likely as any other (reservoir sampling)."""
-        wanted, known = self._limits.frames_max, 0
-        sample: list[FrameLocation] = []
+        """How many frames are relied on, and those to read."""
+        sample: Sample[FrameLocation] = Sample(self._seed, self._limits.frames_max)
         for location in self._scan():
-            known += 1
-            if wanted is None or len(sample) < wanted:
-                sample.append(location)
-            elif (place := self._chance.randrange(known)) < wanted:
-                sample[place] = location
-        return known, sample
+            sample.add(decode_header(location.header).chunk_id, location)
+        return sample.seen, sample.values()
 
     def _scan(self) -> Iterator[FrameLocation]:
         after = b""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from gateway.cli.drill_runner import read_drill
 from gateway.cli.opening import OpenSite
 from gateway.cli.site_status import assess_site
+from gateway.cli.tier_runner import describe_tier
 from gateway.store.conflicts import count_conflicts
 
 
@@ -28,7 +30,8 @@ class SiteStatus:
         status = assess_site(self._site)
         with self._site.store.view() as view:
             conflicts = count_conflicts(view)
-        report = status.daemon
+        report, tier = status.daemon, describe_tier(self._site)
+        drill = read_drill(self._site)
         return {
             "backlog_bytes": status.backlog_bytes,
             "backlog_changes": status.backlog_changes,
@@ -40,6 +43,12 @@ class SiteStatus:
             "read_only": float(self._site.store.shared.read_only),
             "replication_running": float(report is not None and report.running),
             "cloud_reachable": float(report is not None and report.cloud == "ok"),
+            "local_bytes": tier["local_bytes"],
+            "remote_only_bytes": tier["remote_only_bytes"],
+            "evicted_bytes": tier["evicted_bytes"],
+            "eviction_short_bytes": tier["short_bytes"],
+            "drill_sound": float(drill is not None and drill.sound),
+            "drill_time_seconds": drill.at_ms / 1000 if drill is not None else 0.0,
             "remote_logs": len(self._site.replica.pulled()),
             "remote_logs_stopped": sum(bool(remote.stopped) for remote in report.remotes) if report else 0,
         }

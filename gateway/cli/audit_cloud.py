@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
-import random
 import secrets
 
 from gateway.cli.opening import opened_site
@@ -62,10 +61,9 @@ async def _run(config: Config, limits: AuditLimits, seed: int) -> AuditReport:
         assert site.cloud is not None
         await site.realm.refresh(site.cloud)
         with PhaseProgress() as bars:
-            chance = random.Random(seed)
             audit = CloudAudit(
                 *(site.replica, site.replica, site.cloud, site.realm.keyring, limits),
-                chance=chance,
+                seed=b"%d" % seed,
                 progress=bars.tell,
             )
             return await audit.run()

@@ -15,11 +15,13 @@ import sys
 import uvloop
 
 from gateway.cli.child import Orders, read_orders, report_ready, watch_parent
+from gateway.cli.drill_runner import run_drills_forever
 from gateway.cli.failures import run_reporting
 from gateway.cli.lifecycle_runner import run_lifecycle_forever
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import OpenSite, opened_site
 from gateway.cli.replicator import replicate_forever
+from gateway.cli.tier_runner import run_tier_forever
 from gateway.store.errors import StoreError
 
 log = logging.getLogger("skerry.background")
@@ -42,15 +44,17 @@ async def _work(orders: Orders) -> None:
         collecting = asyncio.create_task(site.store.collect(_tell_collection))
         replicating = asyncio.create_task(_replicate(site, stop))
         expiring = asyncio.create_task(run_lifecycle_forever(site, stop))
+        evicting = asyncio.create_task(run_tier_forever(site, stop))
+        drilling = asyncio.create_task(run_drills_forever(site, stop))
         try:
             # Replication comes to its own end at a stop. A lifecycle pass may be cut short, and its failures are told.
             done, _ = await asyncio.wait({collecting, replicating}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (collecting, replicating, expiring):
+            for task in (collecting, replicating, expiring, evicting, drilling):
                 task.cancel()
-            await asyncio.gather(collecting, replicating, expiring, return_exceptions=True)
+            await asyncio.gather(collecting, replicating, expiring, evicting, drilling, return_exceptions=True)
 
 
 async def _replicate(site: OpenSite, stop: asyncio.Event) -> None:

@@ -13,14 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
 from gateway.cli import (
+    audit_cloud,
     config_check,
     conflicts,
+    drill,
+    evict,
     inspect,
     kms,
     lifecycle,
     rebuild_index,
     replicate,
     restore,
+    safe,
+    savings,
     serve,
     sites,
     status,
@@ -33,6 +38,8 @@ from gateway.cli.outcomes import EXIT_CODES_TEXT, EXIT_FAILED
 _COMMANDS = (
     *(serve, replicate, status, user, conflicts, sites, verify, rebuild_index, restore, inspect, config_check, kms),
     lifecycle,
+    evict,
+    *(safe, audit_cloud, drill, savings),
 )
 
 

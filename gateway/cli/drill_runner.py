@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import random
 import secrets
 import shutil
 import tempfile
@@ -34,6 +33,7 @@ from gateway.store.shared import take_lock
 from replication.ports import CloudError
 from replication.puller import Puller
 from replication.restore import RestoreIncomplete, restore_site
+from replication.sampling import Sample
 
 REPORT_NAME: Final = "drill.json"
 RETRY_S: Final = 3600.0
@@ -134,12 +134,11 @@ def _scratch_config(config: Config, data: Path) -> Config:
 
 async def _drill(site: OpenSite, config: Config, objects_max: int | None, progress: Progress) -> DrillReport:
     begun_s, begun_ms = time.monotonic(), time.time_ns() // 1_000_000
-    chance = random.Random(secrets.randbits(64))
+    sample: Sample[Suspect] = Sample(secrets.token_bytes(16), objects_max)
     await asyncio.to_thread(join_site, config)
     async with opened_site(config) as scratch:
         await _take_in(scratch)
-        sample_max = (1 << 62) if objects_max is None else objects_max
-        found = await asyncio.to_thread(compare_versions, site.store, scratch.store, sample_max, chance)
+        found = await asyncio.to_thread(compare_versions, site.store, scratch.store, sample)
         await _pull(scratch)
         suspects = await asyncio.to_thread(recheck, site.store, scratch.store, found.suspects)
         findings = [f"{suspect} is not in the bucket as it is here" for suspect in suspects]

@@ -7,7 +7,6 @@ compares takes in the logs again and asks for the suspects once more (``recheck`
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,6 +15,7 @@ from typing import Final, NamedTuple
 from gateway.store.ports import ReadView, Version
 from gateway.store.store import SiteStore
 from gateway.store.version_ids import VersionId
+from replication.sampling import Sample
 
 VERSIONS_AT_ONCE: Final = 512
 
@@ -43,9 +43,9 @@ class Comparison:
     sample: list[Suspect] = field(default_factory=list)
 
 
-def compare_versions(ours: SiteStore, theirs: SiteStore, sample_max: int, chance: random.Random) -> Comparison:
-    """Walk all our versions, a block of them in one snapshot."""
-    found, looked_at = Comparison(), 0
+def compare_versions(ours: SiteStore, theirs: SiteStore, sample: Sample[Suspect]) -> Comparison:
+    """Walk all our versions, a block of them in one snapshot; those with bytes that are the same come by ``sample``."""
+    found = Comparison()
     with ours.view() as view:
         buckets = [(bucket.uid, bucket.name) for bucket in view.buckets()]
     for uid, name in buckets:
@@ -61,8 +61,8 @@ def compare_versions(ours: SiteStore, theirs: SiteStore, sample_max: int, chance
                     if not _is_same(version, other.version(uid, version.key, version.id)):
                         found.suspects.append(suspect)
                     elif version.record.size:
-                        looked_at += 1
-                        _keep(found.sample, suspect, looked_at, sample_max, chance)
+                        sample.add(uid + version.key + version.order, suspect)
+    found.sample = sample.values()
     return found
 
 
@@ -111,11 +111,3 @@ def _blocks(store: SiteStore, uid: bytes) -> Iterator[list[tuple[Version, bool]]
             return
         yield block
         after = (block[-1][0].key, block[-1][0].id)
-
-
-def _keep(sample: list[Suspect], one: Suspect, count: int, sample_max: int, chance: random.Random) -> None:
-    """Reservoir sampling: the ``count``-th of all comes in with the chance that it should."""
-    if len(sample) < sample_max:
-        sample.append(one)
-    elif (place := chance.randrange(count)) < sample_max:
-        sample[place] = one

@@ -13,8 +13,10 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway.cli.drill_runner import read_drill
 from gateway.cli.opening import OpenSite
 from gateway.cli.replication_turn import is_replicating
+from gateway.cli.tier_runner import describe_tier
 from gateway.store.conflicts import count_conflicts
 from replication.status import DaemonReport, ReplicationStatus, ReportInvalid, assess, decode_report, encode_report
 
@@ -62,8 +64,10 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
     with site.store.view() as view:
         conflicts = count_conflicts(view)
     identity = site.replica.identity()
-    report = status.daemon
+    report, drill = status.daemon, read_drill(site)
     warnings = list(status.warnings)
+    if drill is not None and not drill.sound:
+        warnings.append(f"the last drill did not get everything back: {drill.findings[0]}; run `skerry drill` again")
     if site.store.shared.read_only:
         warnings.append("the site takes no writes: a sync of the disk failed")
     return {
@@ -81,7 +85,9 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         "reasons": list(status.unsafe_reasons),
         "warnings": warnings,
         "read_only": site.store.shared.read_only,
+        "tier": describe_tier(site),
         "replication": None if report is None else _describe_report(report),
+        "drill": None if drill is None else {"sound": drill.sound, **msgspec.to_builtins(drill)},
         "sites": _describe_remotes(site, report),
     }
 

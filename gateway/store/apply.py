@@ -8,6 +8,7 @@ keys, buckets or their documents moves ``state.generation``. It reads no clock a
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -23,6 +24,7 @@ from gateway.store.item_format import (
     FAMILY_VERSION,
     FAMILY_VERSION_DOCUMENT,
     split_version,
+    split_version_document,
 )
 from gateway.store.log_format import (
     Evicted,
@@ -40,8 +42,17 @@ from gateway.store.log_format import (
 from gateway.store.log_rows import is_applied, put_batch, put_incarnation, put_origin, read_origin
 from gateway.store.object_format import ObjectRecord, decode_object
 from gateway.store.object_rows import ObjectRows
+from gateway.store.purge_format import UNCONDITIONAL
 from gateway.store.segment_format import KIND_DATA, KIND_LOG
-from gateway.store.version_documents import apply_version_document, drop_version_documents
+from gateway.store.version_documents import (
+    ACKNOWLEDGED,
+    LOCKS,
+    apply_version_document,
+    drop_version_documents,
+    is_acknowledged,
+    read_locks,
+)
+from gateway.store.version_ids import NULL_VID
 from replication.change_format import Change, decode_change
 from replication.clock import tick
 from replication.crdt import Dot, winner
@@ -69,7 +80,10 @@ class Applier:
         self.site = site
         self.state = state
         self.chunks = ChunkRows(transaction, state, open_pages, hold=hold)
-        self.objects = ObjectRows(transaction, state, self.chunks, self.is_applied, self._touch_bucket)
+        self.objects = ObjectRows(
+            *(transaction, state, self.chunks, self.is_applied, self._touch_bucket),
+            *(partial(read_locks, transaction), partial(is_acknowledged, transaction)),
+        )
 
         self.relocate: Relocate = lambda name, place: place
         self.begin_batch()
@@ -186,11 +200,16 @@ class Applier:
             if record is None and not change.dead:
                 record = decode_object(change.body)
             self.objects.apply(change, remote=remote, record=record)
-            if change.dead and change.family == FAMILY_VERSION:
+            if change.dead and change.family == FAMILY_VERSION and change.body == UNCONDITIONAL:
                 drop_version_documents(self.transaction, *split_version(change.item))
         elif change.family == FAMILY_VERSION_DOCUMENT:
             if apply_version_document(self.transaction, change, self.is_applied):
                 self.state.generation += 1  # views cache which buckets have none
+            uid, vid, key, name = split_version_document(change.item)
+            if name in LOCKS and vid != NULL_VID:
+                self.objects.weigh_purges(uid, vid, key)
+            elif name == ACKNOWLEDGED:
+                self.objects.weigh_conditions(uid, key)
         else:
             item_rows.apply_item(self.transaction, change, self.is_applied)
             if change.family in item_rows.CONFIGURATION_FAMILIES:

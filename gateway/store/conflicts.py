@@ -41,16 +41,19 @@ class Conflict(NamedTuple):
 
 
 class ConflictCounts(NamedTuple):
-    """Keys with kept losers, and broken conditions."""
+    """Keys with kept losers, broken conditions nobody acknowledged, void purges, buckets under derived names."""
 
     conflicts: int
     broken_conditions: int
+    void_purges: int = 0
+    renamed_buckets: int = 0
 
 
 def count_conflicts(view: View) -> ConflictCounts:
-    """How many there are, without a scan."""
+    """How many there are, without a scan of objects."""
     state = view.state()
-    return ConflictCounts(state.conflicts, state.broken)
+    renamed = sum(bucket.name != bucket.record.name for bucket in view.buckets())
+    return ConflictCounts(state.conflicts, state.broken, state.void_purges, renamed)
 
 
 def scan_conflicts(view: View, uid: bytes = b"", after_key: bytes = b"") -> Iterator[Conflict]:

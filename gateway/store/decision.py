@@ -43,11 +43,12 @@ from gateway.store.log_format import Own, PartStored, Placed, Record, UploadClos
 from gateway.store.object_format import ObjectRecord, encode_object
 from gateway.store.object_rows import DROP_BODY, read_head, read_row, rows_of_vid
 from gateway.store.ports import Bucket, Version
+from gateway.store.purge_format import CHANGE_VERSION, encode_purge
 from gateway.store.scans import version_of
 from gateway.store.segment_format import KIND_DATA, KIND_LOG
 from gateway.store.staging import INLINE, StagedChunk, Staging
 from gateway.store.version_document_format import IDENTITY_SIZE, check_version_document
-from gateway.store.version_documents import locate_version_document
+from gateway.store.version_documents import locate_version_document, read_locks
 from gateway.store.version_ids import NULL, NULL_VID, VersionId, decode_order, encode_order, make_vid
 from gateway.store.views import ConfigurationCache, Value, View
 from replication.change_format import Change, Ref, encode_change
@@ -152,14 +153,16 @@ class Decision(View):
             item, family = null_slot_item(uid, key), FAMILY_NULL_SLOT
         else:
             rows = list(rows_of_vid(self.transaction, head.key_id, version_id.vid))
-            row = rows[0] if rows else None
-            replaces = tuple([decode_order(found.order)[1] for found in rows])
+            row = next((found for found in rows if not found.dead), None)
+            replaces = tuple([decode_order(found.order)[1] for found in rows if found.dead])  # void purges
             item, family = version_item(uid, version_id.vid, key), FAMILY_VERSION
+            body = encode_purge(read_locks(self.transaction, uid, version_id.vid, key))
         if row is None or row.dead:
             return None
         removed = version_of(key, head, row)
         hlc, dot = self._tick(head.top_hlc)
-        self._stage(Change(dot, hlc, family, item, True, replaces, (), body))
+        version = CHANGE_VERSION if family == FAMILY_VERSION else 1
+        self._stage(Change(dot, hlc, family, item, True, replaces, (), body, version))
         return removed
 
     def expire_version(self, uid: bytes, version: Version, marker: ObjectRecord | None = None) -> Version | None:

@@ -158,6 +158,11 @@ class Files:
         figures = os.statvfs(path)
         return figures.f_bavail * figures.f_frsize
 
+    def total_bytes(self, path: Path) -> int:
+        """Bytes of the file system of ``path``, whoever they belong to."""
+        figures = os.statvfs(path)
+        return figures.f_blocks * figures.f_frsize
+
     def list_directory(self, path: Path) -> list[str]:
         """Names in a directory, in no order."""
         return os.listdir(path)

@@ -10,7 +10,8 @@ big-endian so that they sort; integers in values are little-endian.
     names         bucket name | 0 | uid 16             empty
     counts        uid 16                               visible rows u64
     heads         uid 16 | S3 key                      see HEAD below
-    versions      key id u64 | inverted order 40       role and flags u8, vid 16, change body     (newest first)
+    versions      key id u64 | inverted order 40       role and flags u8, vid 16, change body     (newest first;
+                                                       of a purge: purge_format)
     marks         site 16 | incarnation 8 | seq u64    empty: replaced before it was seen
     conflicts     uid 16 | S3 key                      losers u32, then 40-byte orders of broken conditions
     chunks        chunk id 32                          see CHUNK below
@@ -68,6 +69,7 @@ class State(msgspec.Struct, array_like=True, gc=False):
     open_upload_bytes: int = 0
     conflicts: int = 0
     broken: int = 0
+    void_purges: int = 0
 
 
 # heads ----------------------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from gateway.store.item_format import (
 )
 from gateway.store.object_format import decode_object
 from gateway.store.object_rows import count_visible
+from gateway.store.purge_format import decode_purge
 from gateway.store.version_document_format import check_version_document_item
 from replication.change_format import Change, ChangeInvalid, ChangeTooNew
 from replication.crdt import Dot, Entry, Write, is_removed, merge, winner
@@ -95,6 +96,8 @@ def check_value(change: Change) -> None:
             raise ChangeInvalid(f"change {change.dot.seq} is no document of a version: {error}") from error
     elif change.family == FAMILY_IDENTITY:
         check_identity_item(change.item, change.body, dead=change.dead)
+    elif change.dead and change.family == FAMILY_VERSION:
+        decode_purge(change.body)
     elif change.dead:
         return
     elif change.family in (FAMILY_NULL_SLOT, FAMILY_VERSION):

@@ -5,8 +5,10 @@ local or remote, passes through ``crdt.merge``; what is stored per item is exact
 
 * a **drop** (a NULL_SLOT change, dead, body ``b"drop"``) exists only to replace losers: it is never a candidate for
   anything, so once its marks have done their work nothing of it is kept (each dot is applied once per site);
-* a version id is removed for good by any tombstone (remove-wins, ids are never reused), so its live rows go then; and
-  among live siblings of one version id (a re-issue after a fence: same value) the greatest order alone is kept.
+* of a version id, what its values, purges and locks make together (``version_state``): a purge that stands hides the
+  value and lets its chunks go, but keeps its record, for a lock that it had not seen may yet arrive and make it void.
+
+Whether a condition is broken is derived from the rows that stand, too: by what is right below the conditional write.
 
 Current = the greatest order among live versions and the null slot's winner if that is not dead. The null slot's other
 siblings are kept losers: readable by ``conflict-…`` ids, never current. A head stays while its key has any row, so that
@@ -15,7 +17,8 @@ tombstones go on ordering what arrives later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
+from typing import NamedTuple
 
 from gateway.store.chunk_rows import ChunkRows
 from gateway.store.index import Transaction
@@ -43,6 +46,7 @@ from gateway.store.index_format import (
 from gateway.store.item_format import FAMILY_NULL_SLOT, split_null_slot, split_version
 from gateway.store.object_format import Condition, ObjectRecord, decode_object
 from gateway.store.version_ids import NULL_VID, ORDER_SIZE, decode_order, encode_order, hlc_of_vid
+from gateway.store.version_state import VersionState, read_state, show_state
 from replication.change_format import Change
 from replication.crdt import Dot, Entry, Write, merge
 
@@ -50,10 +54,22 @@ DROP_BODY = b"drop"
 _CLOCK_SIZE = 8
 
 
+class _Merged(NamedTuple):
+    """What merging did to a key's rows: the row that came to show (a tombstone of the slot, too), those that went, and
+    by how much the visible ones grew.
+    """
+
+    arrived: VersionRow | None
+    gone: tuple[bytes, ...]
+    visible: int
+
+
 class ObjectRows:
     """Objects within one write transaction. ``is_applied(dot)``: whether a change was applied here already.
 
-    ``touched(uid)`` is called when the last visible row of a bucket goes or the first one comes.
+    ``touched(uid)`` is called when the last visible row of a bucket goes or the first one comes;
+    ``read_locks(uid, vid, key)`` names the unreplaced locks of a version, ``is_acknowledged(uid, vid, key, order)``
+    tells whether somebody has seen that its condition broke.
     """
 
     def __init__(
@@ -63,6 +79,8 @@ class ObjectRows:
         chunks: ChunkRows,
         is_applied: Callable[[Dot], bool],
         touched: Callable[[bytes], None],
+        read_locks: Callable[[bytes, bytes, bytes], Set[bytes]],
+        is_acknowledged: Callable[[bytes, bytes, bytes, bytes], bool],
     ) -> None:
         self._transaction = transaction
         self._tables = transaction.tables
@@ -70,6 +88,7 @@ class ObjectRows:
         self._chunks = chunks
         self._is_applied = is_applied
         self._touched = touched
+        self._read_locks, self._is_acknowledged = read_locks, is_acknowledged
         self._known: tuple[bytes, HeadRow | None] | None = None
 
     def find_head(self, uid: bytes, key: bytes) -> HeadRow | None:
@@ -98,67 +117,96 @@ class ObjectRows:
             self._state.next_key += 1
         added = encode_order(order_hlc, change.dot)
         if change.family == FAMILY_NULL_SLOT:
-            new_nulls, gone, visible = self._merge_null(head, change, added, record, remote)
-            role = ROLE_NULL
-            head = head._replace(nulls=new_nulls)
-            kept = added in new_nulls
+            head, merged = self._merge_null(head, change, added, record, remote)
         else:
-            kept, gone, visible = self._merge_version(head, vid, change, added, record, remote)
-            role = ROLE_VERSION
-        if kept:
-            row = VersionRow(added, role | (ROW_DEAD if change.dead else 0), vid, b"" if change.dead else change.body)
-            self._transaction.put(self._tables.versions, version_key(head.key_id, added), encode_version(row))
-        newest = max(head.top_hlc, change.hlc, order_hlc)
-        if kept and not change.dead and record is not None and order_hlc > head.top_hlc:
-            head = _with_current(head, added, record)
-        elif gone or (kept and added > head.current):
+            merged = self._merge_version(head, uid, vid, key, change, added, remote)
+        is_newest = order_hlc > head.top_hlc
+        head = head._replace(top_hlc=max(head.top_hlc, change.hlc, order_hlc))
+        self._settle(uid, key, head, merged, record if is_newest else None, remote)
+
+    def weigh_purges(self, uid: bytes, vid: bytes, key: bytes) -> None:
+        """A lock of a version was changed: purges that had not seen it are void, and what they hid shows again."""
+        head = read_head(self._transaction, uid, key)
+        if head is None:
+            return
+        rows = list(rows_of_vid(self._transaction, head.key_id, vid))
+        if any(row.dead for row in rows):
+            self._settle(uid, key, head, self._show(head, uid, vid, key, rows, read_state(rows)), None, True)
+
+    def weigh_conditions(self, uid: bytes, key: bytes) -> None:
+        """A broken condition of a key was acknowledged (or is no longer): count it anew."""
+        head = read_head(self._transaction, uid, key)
+        if head is not None and head.flags & HEAD_CONFLICT:
+            self._put_head(uid, key, self._derive_conflicts(uid, key, head, _Merged(None, (), 0)))
+
+    def _settle(
+        self, uid: bytes, key: bytes, head: HeadRow, merged: _Merged, record: ObjectRecord | None, remote: bool
+    ) -> None:
+        """Derive the key's head, and what is counted, from its rows. ``record``: of a write newer than all of them."""
+        arrived, gone, visible = merged
+        if record is not None and arrived is not None and not arrived.dead:
+            head = _with_current(head, arrived.order, record)
+        elif gone or (arrived is not None and arrived.order > head.current):
             head = self._derive_current(head)
-        head = head._replace(top_hlc=newest)
         if visible:
             self._count(uid, visible)
-        if remote or head.flags & HEAD_CONFLICT:
-            head = self._derive_conflicts(uid, key, head, added if kept and remote else None, record)
+        if remote or head.flags & HEAD_CONFLICT or (gone and record is None):  # else it is on top of all it saw
+            head = self._derive_conflicts(uid, key, head, merged)
         self._put_head(uid, key, head)
 
     # merging
 
     def _merge_null(
         self, head: HeadRow, change: Change, added: bytes, record: ObjectRecord | None, remote: bool
-    ) -> tuple[tuple[bytes, ...], bool, int]:
-        """The slot's orders after the change, whether rows went, and by how much the visible rows grew."""
+    ) -> tuple[HeadRow, _Merged]:
+        """The key's head with the slot's orders after the change, and what became of its rows."""
+        row = VersionRow(added, ROLE_NULL | (ROW_DEAD if change.dead else 0), NULL_VID, change.body)
         if record is not None and not (remote or head.nulls or change.replaces):  # the first write: merging gives it
-            self._chunks.reference_all(record.refs())
-            return (added,), False, 1
+            self._add_row(head.key_id, row, record)
+            return head._replace(nulls=(added,)), _Merged(row, (), 1)
         entry = merge(self._entry(head.nulls, change, remote), change.entry())
         nulls = tuple([encode_order(write.hlc, write.dot) for write in entry.live])
         if change.dead and change.body == DROP_BODY:
             nulls = tuple([order for order in nulls if order != added])
-        gone = [order for order in head.nulls if order not in nulls]
+        gone = tuple([order for order in head.nulls if order not in nulls])
         visible = sum([self._remove_row(head.key_id, order) for order in gone])
-        if added in nulls and record is not None:
-            self._chunks.reference_all(record.refs())
-            visible += 1
+        if added in nulls:
+            visible += self._add_row(head.key_id, row._replace(body=b"") if change.dead else row, record)
         self._settle_marks(change, {dot for _, dot in map(decode_order, head.nulls)})
-        return nulls, bool(gone), visible
+        return head._replace(nulls=nulls), _Merged(row if added in nulls else None, gone, visible)
 
     def _merge_version(
-        self, head: HeadRow, vid: bytes, change: Change, added: bytes, record: ObjectRecord | None, remote: bool
-    ) -> tuple[bool, bool, int]:
-        """Whether the change leaves a row, whether others went, and by how much the visible rows grew."""
+        self, head: HeadRow, uid: bytes, vid: bytes, key: bytes, change: Change, added: bytes, remote: bool
+    ) -> _Merged:
+        """What became of the rows of a version id."""
         rows = list(rows_of_vid(self._transaction, head.key_id, vid))
-        orders = tuple(row.order for row in rows)
+        state = read_state(rows)
+        orders = state.orders()
         entry = merge(self._entry(orders, change, remote), change.entry())
-        left = [encode_order(hlc_of_vid(vid), write.dot) for write in entry.live]
-        dead = {row.order for row in rows if row.dead} | ({added} if change.dead else set())
-        removed = [order for order in left if order in dead]
-        left = removed or sorted(left)[-1:]
-        gone = [order for order in orders if order not in left]
-        visible = sum([self._remove_row(head.key_id, order) for order in gone])
-        if added in left and record is not None:
-            self._chunks.reference_all(record.refs())
-            visible += 1
+        (state.purges if change.dead else state.values)[added] = change.body
+        left = {write.dot for write in entry.live}
+        state = state.without(lambda order: decode_order(order)[1] not in left)
         self._settle_marks(change, {dot for _, dot in map(decode_order, orders)})
-        return added in left, bool(gone), visible
+        return self._show(head, uid, vid, key, rows, state)
+
+    def _show(
+        self, head: HeadRow, uid: bytes, vid: bytes, key: bytes, rows: list[VersionRow], state: VersionState
+    ) -> _Merged:
+        """Make the rows of a version id those of its state."""
+        shown = show_state(vid, state, lambda: self._read_locks(uid, vid, key))
+        before = {row.order: row for row in rows}
+        gone = tuple([row.order for row in rows if not row.dead and row.order not in shown.rows])
+        visible, arrived = 0, None
+        for order in before:
+            if order not in shown.rows:
+                visible += self._remove_row(head.key_id, order)
+        for order, row in shown.rows.items():
+            if before.get(order) != row:
+                visible += self._add_row(head.key_id, row)
+                arrived = arrived if row.dead else row
+        dead = sum(row.dead for row in rows)
+        self._state.void_purges += shown.void - (dead if dead < len(rows) else 0)
+        return _Merged(arrived, gone, visible)
 
     def _entry(self, orders: tuple[bytes, ...], change: Change, remote: bool) -> Entry:
         """The stored entry, as far as merging needs it: identities of its writes, and a mark naming the change (which
@@ -173,6 +221,14 @@ class ObjectRows:
         for dot in change.replaces:
             if dot not in present and not self._is_applied(dot):
                 self._transaction.put(self._tables.marks, encode_dot(dot), b"")
+
+    def _add_row(self, key_id: int, row: VersionRow, record: ObjectRecord | None = None) -> int:
+        """Put a row and hold its chunks: 1 if it is visible, 0 for a tombstone."""
+        self._transaction.put(self._tables.versions, version_key(key_id, row.order), encode_version(row))
+        if row.dead:
+            return 0
+        self._chunks.reference_all((record or decode_object(row.body)).refs())
+        return 1
 
     def _remove_row(self, key_id: int, order: bytes) -> int:
         """Remove a row and let its chunks go: -1 if it was visible, 0 for a tombstone."""
@@ -194,20 +250,17 @@ class ObjectRows:
         flags = head.flags & ~(HEAD_CURRENT | HEAD_MARKER)
         return head._replace(flags=flags, current=NO_ORDER, size=0, modified_ms=0, text="")
 
-    def _derive_conflicts(
-        self, uid: bytes, key: bytes, head: HeadRow, arrived: bytes | None, record: ObjectRecord | None
-    ) -> HeadRow:
-        """Count losers and conditions that a merge shows not to have held.
+    def _derive_conflicts(self, uid: bytes, key: bytes, head: HeadRow, merged: _Merged) -> HeadRow:
+        """Count losers and conditions that the rows show not to have held.
 
-        A condition ("saw this order current") is broken if another write of the key orders between what it saw and the
-        write itself: in the merged history the condition was evaluated against the wrong version.
+        A condition ("saw this order current") is broken if what stands right below the conditional write came behind
+        what it saw: in the merged history it was evaluated against the wrong version. So only the row that came, and
+        whatever stands right above a row that came or went, can change.
         """
         stored = self._transaction.get(self._tables.conflicts, uid + key)
         losers_before, broken_before = decode_conflict(stored) if stored is not None else (0, ())
         losers = sum(not self._is_dead(head.key_id, order) for order in head.nulls[1:])
-        broken = {order for order in broken_before if self._has_row(head.key_id, order)}
-        if arrived is not None:
-            broken |= self._find_broken(head, arrived, record)
+        broken = self._find_broken(uid, key, head, set(broken_before), merged)
         self._state.conflicts += bool(losers) - bool(losers_before)
         self._state.broken += len(broken) - len(broken_before)
         if losers or broken:
@@ -217,29 +270,36 @@ class ObjectRows:
             self._transaction.delete(self._tables.conflicts, uid + key)
         return head._replace(flags=head.flags & ~HEAD_CONFLICT)
 
-    def _find_broken(self, head: HeadRow, arrived: bytes, record: ObjectRecord | None) -> set[bytes]:
-        """Orders whose conditions the row that just arrived shows to be broken (its own among them)."""
+    def _find_broken(self, uid: bytes, key: bytes, head: HeadRow, known: set[bytes], merged: _Merged) -> set[bytes]:
+        """Orders of the conditional writes of a key that did not hold and that nobody acknowledged."""
+        points = [*merged.gone, *([merged.arrived.order] if merged.arrived is not None else [])]
+        lowest = min([*points, *known], default=None)
+        if lowest is None:
+            return set()
         broken: set[bytes] = set()
-        is_marker = record is None or record.marker
+        above: VersionRow | None = None
         for row in rows_of_key(self._transaction, head.key_id):
-            older = None if row.dead else decode_object(row.body)
-            if row.order > arrived and older is not None:
-                if older.condition is not None and _breaks(older.condition, arrived, is_marker):
-                    broken.add(row.order)
-            elif row.order < arrived and not (row.dead and row.role & ROLE_VERSION):
-                condition = record.condition if record is not None else None
-                if condition is not None and _breaks(condition, row.order, older is None or older.marker):
-                    broken.add(arrived)
+            if row.dead and row.role & ROLE_VERSION:
+                continue  # a purge takes no part in the order of a key
+            if above is not None and self._is_broken(uid, key, above, row):
+                broken.add(above.order)
+            above = row if not row.dead else None
+            if row.order < lowest:
                 break
         return broken
+
+    def _is_broken(self, uid: bytes, key: bytes, row: VersionRow, below: VersionRow) -> bool:
+        condition = decode_object(row.body).condition
+        if condition is None:
+            return False
+        is_nothing = below.dead or decode_object(below.body).marker
+        broken = _breaks(condition, below.order, is_nothing)
+        return broken and not self._is_acknowledged(uid, row.vid, key, row.order)
 
     def _is_dead(self, key_id: int, order: bytes) -> bool:
         data = self._transaction.get(self._tables.versions, version_key(key_id, order))
         assert data is not None, "a head names a row that is not there"
         return decode_version(order, data).dead
-
-    def _has_row(self, key_id: int, order: bytes) -> bool:
-        return self._transaction.get(self._tables.versions, version_key(key_id, order)) is not None
 
     def _count(self, uid: bytes, visible: int) -> None:
         before = count_visible(self._transaction, uid)

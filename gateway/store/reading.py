@@ -21,6 +21,7 @@ from gateway.store.hydration import Hydrator
 from gateway.store.local_frames import ChunkCache, FindChunk, FrameAbsent, LocalFrames
 from gateway.store.page_format import Leaf, LeafWalk, decode_page
 from gateway.store.shared import Shared
+from gateway.store.tier_touches import Touches
 from replication.change_format import REF_DATA, ChangeInvalid, Ref
 
 SMALL_MAX: Final = 64 << 10
@@ -49,8 +50,10 @@ class Reader:
         shared: Shared,
         executor: Executor,
         hydrator: Hydrator,
+        touches: Touches,
     ) -> None:
         self._local, self._find_chunk, self._cache = local, find_chunk, cache
+        self._touch = touches.touch
         self._shared, self._executor, self._hydrator = shared, executor, hydrator
         self._pages: OrderedDict[bytes, tuple[Ref, ...]] = OrderedDict()
         self.ahead_bytes = 0
@@ -63,6 +66,7 @@ class Reader:
         ref = refs[0]
         if len(refs) > 1 or ref.kind != REF_DATA or ref.size > SMALL_MAX:
             return None
+        self._touch(ref.id)
         # A lookup, a system call and a decryption for every read of a hot object are a third of what serving it costs.
         cached = self._cache.get(ref.id)
         if cached is not None:
@@ -80,6 +84,8 @@ class Reader:
 
     def read(self, refs: Sequence[Ref], start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """See ``ports.Store.read``."""
+        if refs:
+            self._touch(refs[0].id)
         size = sum([ref.size for ref in refs])
         end = size if length is None else min(size, start + length)
         return _Reading(self, self._shared, refs, start, end)

@@ -30,6 +30,7 @@ from gateway.store.pulled_frames import stage_pulled_frames
 from gateway.store.segments import SegmentReader
 from gateway.store.shared import Shared
 from gateway.store.views import View, ViewContext
+from gateway.store.written_sums import HeldSums, Progress, WrittenSums, sum_held, sum_written
 from replication.change_format import ChangeInvalid, decode_change, encode_change
 from replication.frame_format import FrameName, decode_header
 from replication.ports import Backlog, Frame, FrameLocation, Identity, LogPosition, Origin, PulledBatch
@@ -207,12 +208,29 @@ class Replica:
 
     def remote_only(self, after: bytes, count_max: int) -> list[FrameLocation]:
         """Frames of chunks that something needs and that are only in the cloud, by chunk id, greater than ``after``."""
+        return self._needed(after, count_max, here_too=False)
+
+    def located(self, after: bytes, count_max: int) -> list[FrameLocation]:
+        """Frames in the cloud of chunks that something needs, here as well or not, by chunk id, greater than
+        ``after``.
+        """
+        return self._needed(after, count_max, here_too=True)
+
+    def sum_written(self, progress: Progress = lambda done: None) -> WrittenSums:
+        """What this site's own changes add up to; walks the log."""
+        return sum_written(self._open_view, self._log, progress)
+
+    def sum_held(self) -> HeldSums:
+        """What the chunks add up to that something needs now; walks the index."""
+        return sum_held(self._open_view)
+
+    def _needed(self, after: bytes, count_max: int, *, here_too: bool) -> list[FrameLocation]:
         found: list[FrameLocation] = []
         with self._open_view() as view:
             transaction = view.transaction
             for chunk_id, data in transaction.scan(transaction.tables.chunks, after + b"\0" if after else b""):
                 row = decode_chunk(data)
-                if row.refcount and not row.local:
+                if row.refcount and (here_too or not row.local):
                     location = locate_chunk(transaction, chunk_id)
                     if location is not None:
                         found.append(location)
@@ -253,8 +271,10 @@ class Replica:
 
     def _without_value(self, data: bytes) -> bytes:
         change = decode_change(data)
-        body = DROP_BODY if change.family == FAMILY_NULL_SLOT else b""
-        return encode_change(msgspec.structs.replace(change, dead=True, refs=(), body=body))
+        if change.family == FAMILY_NULL_SLOT:
+            return encode_change(msgspec.structs.replace(change, dead=True, refs=(), body=DROP_BODY))
+        itself = (*change.replaces, change.dot)  # nothing is kept of it: its purge says all there is
+        return encode_change(msgspec.structs.replace(change, dead=True, refs=(), body=b"", replaces=itself))
 
     def _is_shipped(self, transaction: Transaction, name: FrameName, *, exactly: bool) -> bool:
         if exactly:  # a patch's base: no other frame of the chunk will do

@@ -44,6 +44,8 @@ from gateway.store.segments import Appender, SegmentReader
 from gateway.store.shared import Shared, hold_lock
 from gateway.store.splicing import Splicer
 from gateway.store.staging import Staging
+from gateway.store.tier_touches import NAME as TOUCHES_NAME
+from gateway.store.tier_touches import Touches
 from gateway.store.verify import Progress as VerifyProgress
 from gateway.store.verify import VerifyReport, VerifySetup, verify
 from gateway.store.views import ConfigurationCache, View, ViewContext
@@ -115,7 +117,10 @@ class SiteStore:
             *(tools, shared, _Locate(self.view), self.gate, self._readers, self.committer.commit)
         )
         self.hydrator = Hydrator(hydration, fetcher)
-        self.reader = Reader(self.local, self.find_chunk, parts.cache, shared, self._readers, self.hydrator)
+        self.touches = Touches(directory.files, directory.run / TOUCHES_NAME)
+        self.reader = Reader(
+            *(self.local, self.find_chunk, parts.cache, shared, self._readers, self.hydrator, self.touches)
+        )
         self._splicer = Splicer(self._setup, self.reader)
         self.evictor = Evictor(
             EvictSetup(
@@ -215,6 +220,7 @@ class SiteStore:
             executor.shutdown()
         self.parts.close()
         self.index.close()
+        self.touches.close()
         self.shared.close()
 
     def _load_local_page(self, ref: Ref) -> Sequence[Ref] | None:

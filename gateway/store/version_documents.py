@@ -2,7 +2,8 @@
 
 Stands beside ``item_rows`` (they are items of family VERSION_DOCUMENT, merged like any other), between ``apply`` and
 the table ``items``. All documents of one version lie side by side: reading them is one short walk. The rows of a
-version that was removed for good are dropped, and what arrives for it later is not kept: ids are never reused. Those
+version stay while a purge of it could turn out to be void (``purge_format``): it would come back with them; those of
+one removed unconditionally are dropped, and what arrives for it later is not kept: ids are never reused. Those
 of a null-slot object carry its identity instead, so they stop showing when it is overwritten, and are replaced by the
 next document of that name.
 """
@@ -10,6 +11,7 @@ next document of that name.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from gateway.store.index import Transaction
 from gateway.store.index_format import encode_dot
@@ -22,11 +24,16 @@ from gateway.store.item_format import (
 from gateway.store.item_rows import apply_item, read_entry, scan_entries
 from gateway.store.object_rows import read_head, rows_of_vid
 from gateway.store.ports import Version
-from gateway.store.version_document_format import IDENTITY_SIZE, choose_value
+from gateway.store.purge_format import UNCONDITIONAL, lock_name
+from gateway.store.version_document_format import HOLD, IDENTITY_SIZE, RETENTION, choose_value
 from gateway.store.version_ids import NULL_VID
 from replication.change_format import Change
 from replication.crdt import Dot, Write
 
+LOCKS: Final = frozenset((RETENTION, HOLD))
+"""Documents that make a purge void which had not seen them."""
+ACKNOWLEDGED: Final = "condition-acknowledged"
+"""Document of a version whose condition turned out not to have held, once somebody has dealt with it."""
 _FAMILY = bytes((FAMILY_VERSION_DOCUMENT,))
 
 
@@ -46,6 +53,23 @@ def drop_version_documents(transaction: Transaction, uid: bytes, vid: bytes, key
     prefix = _FAMILY + version_documents_prefix(uid, vid, key)
     for item in [item for item, _ in transaction.scan(transaction.tables.items, prefix, prefix)]:
         transaction.delete(transaction.tables.items, item)
+
+
+def read_locks(transaction: Transaction, uid: bytes, vid: bytes, key: bytes) -> frozenset[bytes]:
+    """Names (``purge_format``) of the unreplaced locks of a version with an id: what a purge made now has seen."""
+    entries = [
+        (name, read_entry(transaction, FAMILY_VERSION_DOCUMENT, version_document_item(uid, vid, key, name)))
+        for name in sorted(LOCKS)
+    ]
+    return frozenset(lock_name(name, write) for name, entry in entries for write in entry.live)
+
+
+def is_acknowledged(transaction: Transaction, uid: bytes, vid: bytes, key: bytes, order: bytes) -> bool:
+    """Whether somebody acknowledged that the condition of this version (or of this null-slot write) broke."""
+    item = version_document_item(uid, vid, key, ACKNOWLEDGED)
+    identity = order[:IDENTITY_SIZE] if vid == NULL_VID else b""
+    live = read_entry(transaction, FAMILY_VERSION_DOCUMENT, item).live
+    return any(not write.dead and write.body.startswith(identity) for write in live)
 
 
 def has_version_documents(transaction: Transaction, uid: bytes) -> bool:
@@ -95,5 +119,7 @@ def _value(write: Write, identity: bytes) -> bytes:
 
 
 def _is_removed(transaction: Transaction, uid: bytes, vid: bytes, key: bytes) -> bool:
+    """Whether it is removed unconditionally: nothing brings it back."""
     head = read_head(transaction, uid, key)
-    return head is not None and any(row.dead for row in rows_of_vid(transaction, head.key_id, vid))
+    rows = rows_of_vid(transaction, head.key_id, vid) if head is not None else ()
+    return any(row.dead and row.body == UNCONDITIONAL for row in rows)

@@ -157,8 +157,8 @@ class View:
         elif version_id.vid == NULL_VID:
             order = head.nulls[0] if head.nulls else None
         else:
-            row = next(rows_of_vid(self.transaction, head.key_id, version_id.vid), None)
-            return None if row is None or row.dead else version_of(key, head, row)
+            rows = rows_of_vid(self.transaction, head.key_id, version_id.vid)
+            return next((version_of(key, head, row) for row in rows if not row.dead), None)
         row = read_row(self.transaction, head.key_id, order) if order is not None else None
         return None if row is None or row.dead else version_of(key, head, row)
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replication.change_format import (
+    READER_VERSION,
     REF_DATA,
     REF_PAGE,
     Change,
@@ -66,7 +67,7 @@ def test_fields_added_at_the_end_by_a_later_minor_version_are_passed_over():
 def test_a_newer_version_is_told_apart_from_rubbish():
     fields = msgspec.msgpack.decode(encode_change(SAMPLE))
     with pytest.raises(ChangeTooNew):
-        decode_change(msgspec.msgpack.encode([2, *fields[1:]]))
+        decode_change(msgspec.msgpack.encode([READER_VERSION + 1, *fields[1:]]))
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ async def world():
 
 
 async def audit(cloud, site, limits=WHOLE):
-    found = CloudAudit(site, Located(site), cloud, lambda: KEYRING, limits, chance=random.Random(1))
+    found = CloudAudit(site, Located(site), cloud, lambda: KEYRING, limits, seed=b"1")
     return await found.run()
 
 

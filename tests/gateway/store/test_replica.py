@@ -304,7 +304,7 @@ def test_a_removed_loser_is_gone_everywhere_and_never_becomes_current(tmp_path):
             with site.view() as view:
                 assert [version.id for version in view.scan_versions(uid)] == [NULL]
                 assert view.current(uid, b"k").order == winner.order
-                assert count_conflicts(view) == (0, 0)
+                assert count_conflicts(view)[:2] == (0, 0)
         assert state_of(a) == state_of(b)
 
 
@@ -326,7 +326,7 @@ def test_a_replacement_that_arrives_before_what_it_replaces(tmp_path, versioned)
         b.commit(lambda view: view.put_document(UID, "policy", b"new"))
         await replica_of(c).record_pulled(await ship_some(b, 9))
         early = [row for row in logical_dump(c.index, c.open_pages) if row[0] == "marks"]
-        assert len(early) == 2
+        assert len(early) == (1 if versioned else 2)  # a purge replaces nothing: it hides
         await replica_of(c).record_pulled(from_a)
         for site in (b, c):
             with site.view() as view:

@@ -73,7 +73,9 @@ async def test_a_version_purged_unsent_leaves_others_the_tombstone(tmp_path: Pat
         await pull(b, (identity.site, identity.incarnation), [changes[0], put, purge], 1)
         with b.store.view() as view:
             assert list(view.scan_versions(b.uid)) == []
-            assert list(view.transaction.scan(view.transaction.tables.versions)) == at_home
+            left = list(view.transaction.scan(view.transaction.tables.versions))
+        # At home it knows what it hides, too; what a key's rows are filed under is each site's own.
+        assert [key[8:] for key, _ in left] == [key[8:] for key, _ in at_home]
 
 
 async def test_after_a_rebuild_it_is_still_known_which_values_are_gone(tmp_path: Path) -> None:
