@@ -12,6 +12,7 @@
 #   make faults    every call that writes fails, once and for ever, with every error it can have
 #   make kill      SIGKILL of any process at any moment under mixed load; ROUNDS=n
 #   make hostile   clients that are slow, greedy, broken or gone, beside a good one; CONNECTIONS=n
+#   make simulate  worlds of many sites, clocks, crashes and a lying cloud; SEEDS=n FROM=k, or SEED=n for one
 #   make planted   faults planted into copies of the tree: each must be noticed
 #   make locks     resolve the dependencies anew (writes requirements*.lock)
 #   make clean     remove the virtual environment and caches; never ./data
@@ -27,7 +28,7 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE = CUSTOM_COMPILE_COMMAND="make locks" $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes \
           --strip-extras --no-emit-index-url --no-emit-find-links
 
-.PHONY: run test install lint bench bench-delta demo soak fuzz crash faults kill hostile planted locks clean
+.PHONY: run test install lint bench bench-delta demo soak fuzz crash faults kill hostile simulate planted locks clean
 
 run: install
 	$(BIN)/skerry serve --data $(DATA) --listen $(LISTEN)
@@ -89,6 +90,10 @@ kill: $(VENV)/.developed
 
 hostile: $(VENV)/.developed
 	SKERRY_HOSTILE_CONNECTIONS=$(or $(CONNECTIONS),10000) $(PROVE) --timeout 0 tests/hostile
+
+simulate: $(VENV)/.developed
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --from $(or $(FROM),1) \
+	  --processes $(PROCESSES))
 
 planted: $(VENV)/.developed
 	$(BIN)/python -m tests.planted

@@ -45,6 +45,10 @@ from replication.sealing import Keyring
 from replication.settings import ReplicationSettings
 
 ALL_BYTES = 1 << 62
+DOUBTS_TO_FENCE = 5
+"""How often in a row something must look wrong that may only have come wrong: some buckets say 404 for a while of what
+they have, some lines flip bits. What opens under the realm's keys and is not ours fences at once.
+"""
 
 
 class Fenced(Exception):
@@ -98,6 +102,7 @@ class Shipper:
         self._offload = offload
         self._opened: Origin | None = None
         self._attempt: _Attempt | None = None
+        self._doubts = 0
         self.fenced = ""
 
     async def ship_round(self) -> ShippedRound | None:
@@ -121,15 +126,24 @@ class Shipper:
             try:
                 newest = await self._cloud.get(log_name(origin, before.n))
             except CloudMissing:
-                raise self._fence(f"the bucket no longer holds batch {before.n}, which it had confirmed") from None
+                raise self._doubt(f"the bucket no longer holds batch {before.n}, which it had confirmed") from None
             if hash_object(newest) != before.chain:
-                raise self._fence(f"batch {before.n} in the bucket is not the one this site shipped")
+                await self._tell_apart(origin, before.n, newest)
         with suppress(CloudMissing):
             self._attempt = await self._recognise(origin, before)
         for name in await list_all(self._cloud, head_prefix(origin)):
             if name < head_name(origin, before.n):
                 await self._cloud.delete(name)
-        self._opened = origin
+        self._opened, self._doubts = origin, 0
+
+    async def _tell_apart(self, origin: Origin, n: int, data: bytes) -> None:
+        """What is not the batch we shipped: another one, for certain, if it opens; else perhaps damaged on its way."""
+        reason = f"batch {n} in the bucket is not the one this site shipped"
+        try:
+            decode_batch(self._keyring(), origin, n, data)
+        except ValueError as error:
+            raise self._doubt(f"{reason}: {error}") from None
+        raise self._fence(reason)
 
     async def _prepare(self, origin: Origin, before: LogPosition) -> _Attempt | None:
         limits = self._settings.limits
@@ -205,7 +219,7 @@ class Shipper:
         try:
             batch = decode_batch(self._keyring(), origin, n, data)
         except ValueError as error:
-            raise self._fence(f"batch {n} in the bucket is not this site's: {error}") from None
+            raise self._doubt(f"batch {n} in the bucket is not this site's: {error}") from None
         if batch.closed:
             raise self._fence(f"this site's log was closed at batch {n}: it was replaced")
         own = self._log.read_changes(before.seq, len(batch.changes), ALL_BYTES) if batch.changes else []
@@ -218,7 +232,7 @@ class Shipper:
                 index = await self._cloud.get(index_name(origin, n, batch.index))
                 packed = tuple(decode_index(self._keyring(), origin, n, index))
             except (CloudMissing, ValueError):
-                raise self._fence(f"the index of batch {n} in the bucket is missing or damaged") from None
+                raise self._doubt(f"the index of batch {n} in the bucket is missing or damaged") from None
         return _Attempt(origin, before, batch, data, packed, tuple(locate_inline(origin, batch, data)))
 
     async def _confirm(self, attempt: _Attempt) -> ShippedRound:
@@ -226,11 +240,15 @@ class Shipper:
         await self._cloud.put(head_name(origin, batch.n), b"")
         position = LogPosition(batch.n, batch.last_seq, hash_object(attempt.data))
         await self._log.record_shipped(position, (*attempt.packed, *attempt.inline))
-        self._attempt = None
+        self._attempt, self._doubts = None, 0
         with suppress(CloudError):  # an old head left behind says nothing wrong, and goes at the next start
             await self._cloud.delete(head_name(origin, batch.n - 1))
         size = len(attempt.data) + sum(decode_header(place.header).stored_size for place in attempt.packed)
         return ShippedRound(position, len(batch.changes), len(attempt.packed) + len(attempt.inline), size)
+
+    def _doubt(self, reason: str) -> Fenced | CloudUnreachable:
+        self._doubts += 1
+        return self._fence(reason) if self._doubts >= DOUBTS_TO_FENCE else CloudUnreachable(f"{reason}; asking again")
 
     def _fence(self, reason: str) -> Fenced:
         self.fenced = reason

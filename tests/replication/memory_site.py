@@ -1,22 +1,31 @@
 """A site in memory: the smallest thing that keeps the contracts of ``ChangeLog``, ``FrameStore`` and restore's port.
 
-What it keeps is what a disk would keep: tests "crash" a site by making a new shipper and puller over the same object.
+What it keeps is what a disk would keep: tests "crash" a site by making a new shipper and puller over the same object,
+and copy its disk with ``fork``. Only ``fork`` and ``collect`` know more than the ports ask for: a copied disk is what a
+cloned or rolled-back machine starts from, and collected bytes are why ``sendable`` exists.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
+
 from replication.change_format import REF_DATA, Change, Ref, decode_change, encode_change
 from replication.clock import tick
-from replication.crdt import EMPTY, Dot, Entry, merge, winner
+from replication.crdt import EMPTY, Dot, Entry, Write, merge, winner
 from replication.frame_format import CODEC_STORED, KIND_DATA, FrameHeader, FrameName, decode_header
 from replication.ports import Backlog, ChunkFetcher, Frame, FrameLocation, Identity, LogPosition, Origin, PulledBatch
 from replication.sealing import Keyring, chunk_id, open_frame, seal_frame
 
 Item = tuple[int, bytes]
+
+
+class FrameGone(Exception):
+    """A frame was collected while a round was on its way: the next one asks ``sendable`` again."""
 
 
 class MemorySite:
@@ -45,17 +54,47 @@ class MemorySite:
 
     def put(self, item: bytes, content: bytes, *, siblings: bool = False) -> Change:
         """Overwrite an item: replaces the current write, or every sibling. Content is one chunk, deduplicated."""
-        ref = Ref(REF_DATA, self._keep_chunk(content), len(content))
-        return self._commit(item, siblings, dead=False, refs=(ref,), body=b"v:" + ref.id)
+        return self.write(1, item, b"v:" + chunk_id(self.keyring, content), (content,), self._seen(item, siblings))
 
     def remove(self, item: bytes) -> Change:
-        return self._commit(item, True, dead=True, refs=(), body=b"")
+        return self.write(1, item, b"", replaces=self._seen(item, True), dead=True)
+
+    def write(
+        self,
+        family: int,
+        item: bytes,
+        body: bytes,
+        contents: Sequence[bytes] = (),
+        replaces: Sequence[Dot] = (),
+        *,
+        dead: bool = False,
+    ) -> Change:
+        """Any change of any family: its contents are one chunk each, deduplicated; it replaces exactly ``replaces``."""
+        refs = tuple([Ref(REF_DATA, self._keep_chunk(content), len(content)) for content in contents])
+        top = winner(self.entries.get((family, item), EMPTY))
+        ticked = tick(self.clock, self.wall_ms(), top.hlc if top else 0)
+        self.clock = ticked.own
+        dot = Dot(self._identity.site, self._identity.incarnation, len(self.own) + 1)
+        change = Change(dot, ticked.hlc, family, item, dead, tuple(replaces), refs, body)
+        self.own.append(encode_change(change))
+        self.own_ms.append(self.wall_ms())
+        self._apply(change)
+        return change
+
+    def live(self, family: int, item: bytes) -> tuple[Write, ...]:
+        """The unreplaced writes of an item, greatest order first."""
+        return self.entries.get((family, item), EMPTY).live
 
     def read(self, chunk: bytes) -> bytes | None:
         """Plaintext of a chunk if its frame is local."""
+        frame = self.frame_of(chunk)
+        return frame and open_frame(self.keyring, decode_header(frame.header), frame.ciphertext)
+
+    def frame_of(self, chunk: bytes) -> Frame | None:
+        """The sealed frame of a chunk, if it is local."""
         for name, frame in self.frames.items():
             if name.chunk_id == chunk:
-                return open_frame(self.keyring, decode_header(frame.header), frame.ciphertext)
+                return frame
         return None
 
     def visible(self) -> dict[Item, tuple[tuple[Dot, bytes], ...]]:
@@ -67,7 +106,32 @@ class MemorySite:
         }
 
     def live_refs(self) -> list[Ref]:
-        return [ref for entry in self.entries.values() for write in entry.live for ref in self.refs[write.dot]]
+        return [ref for _, ref in self.live_dots()]
+
+    def live_dots(self) -> list[tuple[Dot, Ref]]:
+        """Every chunk that an unreplaced write needs, with the dot of that write."""
+        return [
+            (write.dot, ref) for entry in self.entries.values() for write in entry.live for ref in self.refs[write.dot]
+        ]
+
+    # what happens to a disk
+
+    def fork(self) -> MemorySite:
+        """The same disk once more: an image of a machine, or a backup."""
+        other = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, (list, dict, set)):
+                setattr(other, name, value.copy())
+        return other
+
+    def collect(self) -> int:
+        """Drop frames that no unreplaced write needs, and those the bucket holds (they come back on demand)."""
+        live = {ref.id for ref in self.live_refs()}
+        in_cloud = {name.chunk_id for name in self.located}
+        gone = [name for name in self.frames if name.chunk_id not in live or name.chunk_id in in_cloud]
+        for name in gone:
+            del self.frames[name]
+        return len(gone)
 
     # ChangeLog
 
@@ -95,7 +159,8 @@ class MemorySite:
         return taken
 
     def sendable(self, changes: Sequence[bytes]) -> list[bytes]:
-        return list(changes)  # nothing is ever collected here
+        local = {name.chunk_id for name in (*self.frames, *self.located)}
+        return [self._bare(data) if self._lacks(data, local) else data for data in changes]
 
     async def record_shipped(self, position: LogPosition, located: Sequence[FrameLocation]) -> None:
         await asyncio.sleep(0)
@@ -130,7 +195,10 @@ class MemorySite:
         return [frame.header for name, frame in self.frames.items() if name.chunk_id in needed - in_cloud]
 
     def read_frame(self, header: bytes) -> Frame:
-        return self.frames[decode_header(header).name]
+        frame = self.frames.get(decode_header(header).name)
+        if frame is None:
+            raise FrameGone(header.hex())
+        return frame
 
     def locate(self, chunk_ids: Sequence[bytes]) -> dict[bytes, FrameLocation]:
         return {name.chunk_id: place for name, place in self.located.items() if name.chunk_id in set(chunk_ids)}
@@ -156,19 +224,19 @@ class MemorySite:
 
     # within
 
-    def _commit(self, item: bytes, siblings: bool, *, dead: bool, refs: tuple[Ref, ...], body: bytes) -> Change:
-        key = (1, item)
-        entry = self.entries.get(key, EMPTY)
-        top = winner(entry)
-        replaced = [write.dot for write in (entry.live if siblings else entry.live[:1])]
-        ticked = tick(self.clock, self.wall_ms(), top.hlc if top else 0)
-        self.clock = ticked.own
-        dot = Dot(self._identity.site, self._identity.incarnation, len(self.own) + 1)
-        change = Change(dot, ticked.hlc, 1, item, dead, tuple(replaced), refs, body)
-        self.own.append(encode_change(change))
-        self.own_ms.append(self.wall_ms())
-        self._apply(change)
-        return change
+    def _seen(self, item: bytes, siblings: bool) -> list[Dot]:
+        live = self.live(1, item)
+        return [write.dot for write in (live if siblings else live[:1])]
+
+    def _lacks(self, data: bytes, present: set[bytes]) -> bool:
+        change = decode_change(data)
+        replaced = all(write.dot != change.dot for write in self.live(change.family, change.item))
+        return replaced and any(ref.id not in present for ref in change.refs)
+
+    def _bare(self, data: bytes) -> bytes:
+        """The change without its value; the head of its body stays, for tests to know it by."""
+        change = decode_change(data)
+        return encode_change(msgspec.structs.replace(change, dead=True, refs=(), body=change.body[:8]))
 
     def _apply(self, change: Change) -> None:
         if change.dot in self.applied:

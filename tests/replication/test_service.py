@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from replication.batch_format import Batch, encode_batch
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import REALM, log_name
 from replication.keys import WrongRealm, create_realm
@@ -171,7 +172,10 @@ async def test_fenced_site_goes_on_pulling_and_says_so(realm, tmp_path):
     a = Daemon(realm, bucket, b"a")
     a.site.put(b"k", b"1")
     await a.service.run_once()
-    bucket.objects[log_name((a.site.identity().site, a.site.identity().incarnation), 2)] = b"a clone was here"
+    clone, first, origin = a.site.fork(), a.site.shipped(), (a.site.identity().site, a.site.identity().incarnation)
+    clone.put(b"k", b"of the clone")
+    batch = Batch(2, first.chain, first.seq + 1, tuple(clone.own[-1:]))
+    bucket.objects[log_name(origin, 2)] = encode_batch(realm.keyring(), origin, batch)
     a.site.put(b"k", b"2")
     b = Daemon(await joined(tmp_path, bucket), bucket, b"b")
     b.site.put(b"other", b"x")

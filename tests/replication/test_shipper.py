@@ -14,7 +14,7 @@ from replication.offload import run_at_once
 from replication.ports import CloudUnreachable, LogPosition
 from replication.sealing import open_frame
 from replication.settings import ReplicationSettings, ShipLimits
-from replication.shipper import Fenced, Shipper
+from replication.shipper import DOUBTS_TO_FENCE, Fenced, Shipper
 from tests.replication.faulty_cloud import (
     CONFLICT,
     CRASH_AFTER,
@@ -243,8 +243,29 @@ async def test_cloud_that_lost_what_it_confirmed_is_said(harm):
         del cloud.objects[name]
     else:
         cloud.objects[name] = b"something else"
+    shipper = new_shipper(site, cloud)
+    for _ in range(DOUBTS_TO_FENCE - 1):
+        with pytest.raises(CloudUnreachable, match="asking again"):
+            await shipper.ship_round()
     with pytest.raises(Fenced):
-        await new_shipper(site, cloud).ship_round()
+        await shipper.ship_round()
+
+
+async def test_what_only_came_wrong_for_a_while_is_no_fence():
+    site, cloud = new_site(), MemoryCloud()
+    site.put(b"k", b"1")
+    await new_shipper(site, cloud).ship_round()
+    name, shipper = log_name(origin_of(site), 1), new_shipper(site, cloud)
+    for wrong in (None, b"something else", None, b""):
+        kept = cloud.objects.pop(name)
+        if wrong is not None:
+            cloud.objects[name] = wrong
+        with pytest.raises(CloudUnreachable):
+            await shipper.ship_round()
+        cloud.objects[name] = kept
+    site.put(b"k", b"2")
+    assert (await shipper.ship_round()).changes == 1
+    assert not shipper.fenced
 
 
 async def test_closed_log_is_a_fence():

@@ -4,17 +4,20 @@ A check that cannot fail is worth nothing.
 """
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
-from replication.batch_format import hash_object
+from replication import status
+from replication.batch_format import Batch, hash_object
 from replication.cloud_names import log_name
 from replication.crdt import Entry
 from replication.crdt import merge as real_merge
-from replication.ports import CloudError, CloudMissing, LogPosition
-from replication.puller import Puller
+from replication.ports import CloudError, CloudMissing, LogPosition, PulledBatch
+from replication.puller import OriginStopped, Puller
 from replication.shipper import Shipper
-from tests.simulation.world import Broken, live
+from tests.simulation.checks import Broken
+from tests.simulation.world import live
 
 SEEDS = range(1, 81)
 
@@ -143,12 +146,59 @@ def ship_one_change_too_few(patch):
 
     async def confirm(self, attempt):
         shipped = await real(self, attempt)
-        store = self._log
+        store = self._log._store
         if shipped.changes > 1 and shipped.position.n == 2:
             store.cursor = LogPosition(store.cursor.n, store.cursor.seq + 1, store.cursor.chain)
         return shipped
 
     patch.setattr(Shipper, "_confirm", confirm)
+
+
+def adopt_a_foreign_batch(patch):
+    patch.setattr("replication.shipper.is_same_change", lambda own, sent: True)
+
+
+def skip_a_batch_that_is_not_there(patch):
+    real = Puller._read_batch
+
+    async def read_batch(self, origin, position, fetch):
+        try:
+            return await real(self, origin, position, fetch)
+        except OriginStopped:
+            return Batch(position.n + 1, bytes(32), position.seq + 1, ()), replace(position, n=position.n + 1), ()
+
+    patch.setattr(Puller, "_read_batch", read_batch)
+
+
+def forget_the_inline_frames(patch):
+    patch.setattr("replication.puller.locate_inline", lambda origin, batch, data: [])
+    patch.setattr("replication.puller.PulledBatch", lambda *given: PulledBatch(*given[:3], (), *given[4:]))
+
+
+def stop_one_batch_short(patch):
+    real = Puller._pull_log
+
+    def pull_log(self, origin, position, head_n):
+        return real(self, origin, position, max(position.n, head_n - 1))
+
+    patch.setattr(Puller, "_pull_log", pull_log)
+
+
+def forget_tombstones(patch):
+    def merge(a, b):
+        merged = real_merge(a, b)
+        return Entry(tuple(write for write in merged.live if not write.dead), merged.marks)
+
+    patch.setattr("tests.replication.memory_site.merge", merge)
+
+
+def call_it_safe_while_something_is_unsent(patch):
+    real = status.assess
+
+    def assess(backlog, shipped, report, **more):
+        return real(replace(backlog, changes=0, bytes=0), shipped, report, **more)
+
+    patch.setattr("tests.simulation.machine.assess", assess)
 
 
 PLANTED = [
@@ -163,6 +213,12 @@ PLANTED = [
     let_a_delete_win_over_what_it_never_saw,
     forget_marks,
     ship_one_change_too_few,
+    adopt_a_foreign_batch,
+    skip_a_batch_that_is_not_there,
+    forget_the_inline_frames,
+    stop_one_batch_short,
+    forget_tombstones,
+    call_it_safe_while_something_is_unsent,
 ]
 
 
@@ -175,4 +231,4 @@ def test_planted_bug_is_noticed(plant, monkeypatch):
 
 def live_through(seeds):
     for seed in seeds:
-        live(seed, sites=2 + seed % 3)
+        live(seed)

@@ -13,7 +13,7 @@ from replication.shipper import Shipper
 from tests.contracts.real_site import RealSite
 from tests.replication.faulty_cloud import Crash, FaultyCloud
 from tests.replication.fixed_realm import KEYRING
-from tests.simulation.world import RATES
+from tests.simulation.shape import RATES
 
 SETTINGS = ReplicationSettings(
     limits=ShipLimits(changes_max=4, inline_bytes_max=60_000, pack_bytes_max=200_000, frames_max=5)
@@ -30,6 +30,7 @@ class Machine:
 
     def start(self):
         site = self.site
+        self.link = self.link.restarted()
         site.use_cloud(self.link.inner)
         self.shipper = Shipper(site.replica, site.replica, self.link, lambda: KEYRING, SETTINGS, wall_ms=site.wall_ms)
         self.puller = Puller(site.replica, self.link, lambda: KEYRING, wall_ms=site.wall_ms)

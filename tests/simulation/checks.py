@@ -1,0 +1,194 @@
+"""The promises, as checks of a world: while it lives, and after it came to rest. Raise ``Broken``.
+
+While it lives (for the machine that acted): the durable cursor claims nothing that the bucket does not hold, and every
+value a client could see has its bytes here or in the bucket. After rest: see ``check_world``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from replication.batch_format import decode_batch
+from replication.change_format import Change, Ref, decode_change
+from replication.cloud_names import log_name
+from replication.frame_format import decode_header
+from replication.hydrate import CloudFetcher
+from replication.ports import Origin
+from replication.puller import list_heads
+from replication.restore import restore_site
+from replication.sealing import chunk_id, open_frame
+from replication.shipper import is_same_change
+from tests.replication.fixed_realm import KEYRING
+from tests.replication.memory_site import MemorySite
+from tests.simulation.ledger import token_of
+
+if TYPE_CHECKING:
+    from tests.simulation.machine import Machine
+    from tests.simulation.world import World
+
+
+class Broken(AssertionError):
+    """A promise did not hold in this world."""
+
+
+class Witness:
+    """What the bucket was seen to hold, so that nothing is opened twice: objects there never change."""
+
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        self.objects = objects
+        self._batches: dict[str, tuple[bytes, list[bytes]]] = {}
+        self._read: set[tuple[object, ...]] = set()
+
+    def batch(self, origin: Origin, n: int) -> list[bytes] | None:
+        """The encoded changes of a batch in the bucket."""
+        name = log_name(origin, n)
+        data = self.objects.get(name)
+        if data is None:
+            return None
+        known = self._batches.get(name)
+        if known is None:
+            known = self._batches[name] = (data, list(decode_batch(KEYRING, origin, n, data).changes))
+        elif known[0] is not data:
+            raise Broken(f"a batch was overwritten: {name}")
+        return known[1]
+
+    def check_readable(self, store: MemorySite, ref: Ref) -> None:
+        """The bytes of a visible value are here, or where the site says, and are those written."""
+        local = store.frame_of(ref.id)
+        if local is not None:
+            key, header, ciphertext = (local.header,), decode_header(local.header), local.ciphertext
+        else:
+            place = store.locate([ref.id]).get(ref.id)
+            if place is None or place.object_name not in self.objects:
+                raise Broken("a value is visible whose bytes are nowhere")
+            key, header = (place.object_name, place.offset, place.header), decode_header(place.header)
+            ciphertext = self.objects[place.object_name][place.offset :][: header.stored_size]
+        if (ref.id, *key) not in self._read:
+            if chunk_id(KEYRING, open_frame(KEYRING, header, ciphertext)) != ref.id:
+                raise Broken("the bytes read are not those written")
+            self._read.add((ref.id, *key))
+
+
+def check_machine(world: World, machine: Machine) -> None:
+    """At any moment, whatever happened: the cursor, the bytes, and the answer to whether it is safe to lose."""
+    store, position = machine.store, machine.store.shipped()
+    origin = (store.identity().site, store.identity().incarnation)
+    at = 0
+    for n in range(1, position.n + 1):
+        sent = world.witness.batch(origin, n)
+        if sent is None:
+            raise Broken(f"{machine.name}: the cursor claims batch {n}, which the bucket does not hold")
+        own = store.own[at : at + len(sent)]
+        if len(own) != len(sent) or not all(map(is_same_change, own, sent)):
+            raise Broken(f"{machine.name}: the cursor claims changes that the bucket does not hold")
+        at += len(sent)
+    if at != position.seq:
+        raise Broken(f"{machine.name}: the cursor claims changes that the bucket does not hold")
+    if machine.says_safe() and position.seq != len(store.own):
+        raise Broken(f"{machine.name} says it is safe to lose, and has what the bucket has not")
+    check_bytes(world, store, at_rest=False)
+
+
+def check_bytes(world: World, store: MemorySite, *, at_rest: bool) -> None:
+    """Every value a client could see can be read. A site that ships deduplicates against what other logs brought into
+    the bucket, so a reader that has its log and not yet theirs must wait for them (503, and counted here): but never
+    for anything of its own, and not at rest.
+    """
+    own = store.identity().site
+    for dot, ref in store.live_dots():
+        if not at_rest and dot.site != own and store.frame_of(ref.id) is None and not store.locate([ref.id]):
+            world.deeds["value whose bytes another log is to locate"] += 1
+        else:
+            world.witness.check_readable(store, ref)
+
+
+async def check_world(world: World) -> None:
+    """Everything is at rest, and the link is sound."""
+    heads = await list_heads(world.bucket)
+    sound = [
+        machine for machine in world.machines if not machine.shipper.fenced and not is_overtaken(machine.store, heads)
+    ]
+    for machine in world.machines:
+        if machine.shipper.fenced and not machine.shared_identity:
+            raise Broken(f"{machine.name} is fenced, and no other machine is this site: {machine.shipper.fenced}")
+        if machine not in sound and not machine.shared_identity:
+            raise Broken(f"{machine.name}: its log in the bucket is longer than it knows")
+        if machine.shipper.fenced and machine.says_safe():
+            raise Broken(f"{machine.name} is fenced and says it is safe to lose")
+    survivors = await collect_survivors(world)
+    standing = world.ledger.standing(survivors)
+    _check_acknowledged(world, survivors)
+    states = [machine.store.visible() for machine in sound]
+    for machine, state in zip(sound, states, strict=True):
+        if machine.store.backlog().changes:
+            raise Broken(f"{machine.name}: something is unsent after everything came to rest")
+        if state != states[0]:
+            raise Broken(f"{machine.name} differs from {sound[0].name} after everything came to rest")
+        check_machine(world, machine)
+        check_bytes(world, machine.store, at_rest=True)
+    fresh = await rebuild(world)
+    for name, state in (("the first site", states[0] if states else None), ("a rebuilt site", fresh.visible())):
+        if state is not None:
+            _check_state(name, {item: {token_of(body) for _, body in live} for item, live in state.items()}, standing)
+    if states and fresh.visible() != states[0]:
+        raise Broken("a site rebuilt from the bucket alone differs")
+
+
+def is_overtaken(store: MemorySite, heads: dict[Origin, int]) -> bool:
+    """Another machine went on with this site's log, and this one, having nothing to say, did not notice yet."""
+    identity = store.identity()
+    return heads.get((identity.site, identity.incarnation), 0) > store.shipped().n
+
+
+async def collect_survivors(world: World) -> set[bytes]:
+    """Tokens of every change in any log of the bucket."""
+    found: set[bytes] = set()
+    for origin, head_n in (await list_heads(world.bucket)).items():
+        for n in range(1, head_n + 1):
+            batch = world.witness.batch(origin, n)
+            if batch is None:
+                raise Broken(f"a head says batch {n} is there, and it is not")
+            found.update(token_of(decode_change(data).body) for data in batch)
+    return found
+
+
+async def rebuild(world: World) -> MemorySite:
+    """A site made of the bucket and the realm key alone, bytes and all."""
+    fresh = MemorySite(KEYRING, b"rebuilt", lambda: world.time.now_ms)
+    fresh.fetcher = CloudFetcher(world.bucket)
+    await restore_site(world.bucket, lambda: KEYRING, fresh, wall_ms=fresh.wall_ms, remote=fresh)
+    for ref in fresh.live_refs():
+        if fresh.frame_of(ref.id) is None:
+            raise Broken("a rebuilt site lacks bytes")
+        world.witness.check_readable(fresh, ref)
+    return fresh
+
+
+def _check_acknowledged(world: World, survivors: set[bytes]) -> None:
+    """Every acknowledged write is in the bucket, or on a fenced machine's disk that says so, or was forfeited."""
+    held: set[bytes] = set()
+    for machine in world.machines:
+        if machine.shipper.fenced:
+            held.update(token_of(change.body) for change in own_changes(machine.store))
+    for machine in world.away:
+        held.update(token_of(change.body) for change in own_changes(machine.store))
+    for token in world.ledger.written:
+        if token not in survivors and token not in held and token not in world.ledger.forfeited:
+            written = world.ledger.written[token]
+            raise Broken(f"an acknowledged write of {written.item!r} is in no log and on no disk: {token.hex()}")
+
+
+def _check_state(
+    who: str, found: dict[tuple[int, bytes], set[bytes]], expected: dict[tuple[int, bytes], set[bytes]]
+) -> None:
+    for item in sorted(found.keys() | expected.keys()):
+        lost = expected.get(item, set()) - found.get(item, set())
+        if lost:
+            raise Broken(f"{who} lost an acknowledged write of {item!r}: {sorted(lost)[0].hex()}")
+        back = found.get(item, set()) - expected.get(item, set())
+        if back:
+            raise Broken(f"{who} shows again what was replaced, of {item!r}: {sorted(back)[0].hex()}")
+
+
+def own_changes(store: MemorySite) -> list[Change]:
+    return [decode_change(data) for data in store.own]

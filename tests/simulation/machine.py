@@ -1,0 +1,107 @@
+"""One machine of a world: a disk, a clock, a link, and the processes that die in a crash.
+
+A crash may come before and after every call to the cloud and every durable step of the store. What still runs of a
+dead process finds every call raising ``Crash``, so nothing happens after it. The disk stays; a start is a new shipper
+and puller over it, as after a power cut.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from replication.hydrate import CloudFetcher
+from replication.offload import run_at_once
+from replication.ports import CloudError
+from replication.puller import Puller
+from replication.settings import ReplicationSettings
+from replication.shipper import Fenced, Shipper
+from replication.status import DaemonReport, assess
+from tests.replication.faulty_cloud import Crash, FaultyCloud
+from tests.replication.fixed_realm import KEYRING
+from tests.replication.memory_site import FrameGone, MemorySite
+from tests.simulation.clocks import SiteClock
+from tests.simulation.shape import LIMITS
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+def keyring():
+    return KEYRING
+
+
+class MortalStore:
+    """The store as a process sees it: it may die around every durable step."""
+
+    def __init__(self, store: MemorySite, link: FaultyCloud) -> None:
+        self._store, self._link = store, link
+
+    def __getattr__(self, name: str):
+        return getattr(self._store, name)
+
+    async def record_shipped(self, *given) -> None:
+        self._link.may_crash("before the cursor")
+        await self._store.record_shipped(*given)
+        self._link.may_crash("after the cursor")
+
+    async def record_pulled(self, *given) -> None:
+        self._link.may_crash("before a batch is applied")
+        await self._store.record_pulled(*given)
+        self._link.may_crash("after a batch was applied")
+
+
+class Machine:
+    def __init__(self, world: World, name: str, store: MemorySite | None = None) -> None:
+        self.world, self.name, rng = world, name, world.rng
+        self.clock = SiteClock(world.time, rng)
+        self.store = store or MemorySite(KEYRING, name.encode(), self.clock.wall_ms, rng.randrange(1 << 30))
+        self.store.wall_ms = self.clock.wall_ms
+        self.link = FaultyCloud(world.bucket, rng, world.shape.rates, struck=world.faults)
+        self.settings = ReplicationSettings(limits=rng.choice(LIMITS), uploads_max=2, prefetch_max=rng.randint(1, 3))
+        self.backup: MemorySite | None = None
+        self.shared_identity = False
+        """Whether some other machine is, was or may be told to be this site: only such a one may be fenced for good."""
+        self.start()
+
+    def start(self) -> None:
+        self.link = self.link.restarted()
+        mortal = MortalStore(self.store, self.link)
+        wall_ms = self.clock.wall_ms
+        self.shipper = Shipper(mortal, mortal, self.link, keyring, self.settings, wall_ms=wall_ms, offload=run_at_once)
+        self.puller = Puller(mortal, self.link, keyring, wall_ms=wall_ms, prefetch_max=self.settings.prefetch_max)
+
+    async def replicate(self, verb: str) -> str:
+        """One round, and what came of it; a cloud that does not answer is waited out."""
+        try:
+            done = await (self.shipper.ship_round() if verb == "ship" else self.puller.pull_round())
+        except Crash:
+            return f"{verb}: crash"
+        except CloudError as error:
+            return f"{verb}: {error}"
+        except Fenced as error:
+            return f"{verb}: fenced: {error}"
+        except FrameGone:
+            return f"{verb}: collected meanwhile"
+        return f"{verb}: {done}"
+
+    async def fetch(self, rng: random.Random) -> str:
+        """A client reads something whose bytes may lie in the bucket only."""
+        refs = [ref for ref in self.store.live_refs() if self.store.read(ref.id) is None]
+        if not refs:
+            return ""
+        self.store.fetcher = CloudFetcher(self.link)
+        try:
+            await self.store.bring([rng.choice(refs).id])
+        except (Crash, CloudError, ValueError) as error:
+            return f"fetch: {error}"
+        return "fetch"
+
+    def says_safe(self) -> bool:
+        """The exact answer of ``skerry status``, with a realm that is published and has a recovery key."""
+        report = DaemonReport(self.clock.wall_ms(), fenced=self.shipper.fenced, published=True)
+        store = self.store
+        status = assess(
+            store.backlog(), store.shipped(), report, has_cloud=True, recoverable=True, now_ms=self.clock.wall_ms()
+        )
+        return status.safe_to_lose
