@@ -92,8 +92,11 @@ def encode_tombstone(tombstone: Tombstone) -> bytes:
 
 
 def decode_tombstone(data: bytes) -> Tombstone:
-    """The tombstone in a row."""
+    """The tombstone in a row; ``ChangeInvalid`` if there is none."""
     if data == UNCONDITIONAL:
         return Tombstone(UNCONDITIONAL, None)
-    purge, order, body = _row_decoder.decode(data)
+    try:
+        purge, order, body = _row_decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ChangeInvalid(f"not a tombstone: {error}") from error
     return Tombstone(purge, Hidden(order, body) if order else None)

@@ -142,8 +142,21 @@ FAULTS: Final = (
     ),
     Fault(
         *("drop a tombstone at once", 3, "gateway/store/object_rows.py"),
-        *("        if kept:\n            row =", "        if kept and not change.dead:\n            row ="),
+        *(
+            "        for order, row in shown.rows.items():\n",
+            "        for order, row in [kept for kept in shown.rows.items() if not kept[1].dead]:\n",
+        ),
         (f"{_STORE}/test_replica.py::test_sites_converge_in_any_order_of_delivery", f"{_STORE}/test_replica.py"),
+    ),
+    Fault(
+        *("let a purge win over a lock it never saw", 3, "gateway/store/purge_format.py"),
+        *("or locks <= saw for purge", "or True for purge"),
+        (f"{_STORE}/test_purge.py",),
+    ),
+    Fault(
+        *("look at a purge only when it comes", 3, "gateway/store/apply.py"),
+        *("                self.objects.weigh_purges(uid, vid, key)\n", "                pass\n"),
+        (f"{_STORE}/test_purge.py",),
     ),
     # 4. The cloud learns nothing.
     Fault(
