@@ -175,6 +175,15 @@ class DrillConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ScrubConfig:
+    """[scrub]: everything on the disk is read back and authenticated, in rotation."""
+
+    enabled: bool = True
+    every_days: float = 7.0  # a rotation begins so long after the one before it began
+    bytes_per_s: int = 16 * MIB  # read, at most; 0: as fast as it goes
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """[log]: what is written to standard error."""
 
@@ -194,6 +203,7 @@ SECTIONS: Final[Mapping[str, type]] = {
     "tier": TierSettings,
     "tariff": Tariff,
     "drill": DrillConfig,
+    "scrub": ScrubConfig,
     "log": LogConfig,
 }
 
@@ -253,6 +263,8 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("tier", "pinned"): Rule(check=check_pinned),
     **{("tariff", name): Rule(0.0) for name in _PRICES},
     ("tariff", "currency"): Rule(check=_check_currency),
+    ("scrub", "every_days"): Rule(0.0, 3650),
+    ("scrub", "bytes_per_s"): Rule(0),
     ("drill", "every_days"): Rule(0.0, 3650),
     ("drill", "objects_max"): Rule(0),
     ("notifications", "destinations"): Rule(check=check_destinations),
@@ -282,6 +294,7 @@ class Config:
     tier: TierSettings = field(default_factory=TierSettings)
     tariff: Tariff = field(default_factory=Tariff)
     drill: DrillConfig = field(default_factory=DrillConfig)
+    scrub: ScrubConfig = field(default_factory=ScrubConfig)
 
     @property
     def data(self) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from gateway.cli.drill_runner import read_drill
 from gateway.cli.opening import OpenSite
+from gateway.cli.scrub_runner import describe_scrub
 from gateway.cli.site_status import assess_site
 from gateway.cli.tier_runner import describe_tier
 from gateway.store.conflicts import count_conflicts
@@ -31,7 +32,7 @@ class SiteStatus:
         with self._site.store.view() as view:
             conflicts = count_conflicts(view)
         report, tier = status.daemon, describe_tier(self._site)
-        drill = read_drill(self._site)
+        drill, scrub = read_drill(self._site), describe_scrub(self._site)
         return {
             "backlog_bytes": status.backlog_bytes,
             "backlog_changes": status.backlog_changes,
@@ -47,6 +48,11 @@ class SiteStatus:
             "remote_only_bytes": tier["remote_only_bytes"],
             "evicted_bytes": tier["evicted_bytes"],
             "eviction_short_bytes": tier["short_bytes"],
+            "void_purges": conflicts.void_purges,
+            "renamed_buckets": conflicts.renamed_buckets,
+            "oldest_unverified_age_seconds": scrub["oldest_unverified_age_s"] or 0.0,
+            "scrub_findings": len(scrub["findings"]),
+            "scrub_mended": scrub["mended"],
             "drill_sound": float(drill is not None and drill.sound),
             "drill_time_seconds": drill.at_ms / 1000 if drill is not None else 0.0,
             "remote_logs": len(self._site.replica.pulled()),

@@ -21,6 +21,7 @@ from gateway.cli.lifecycle_runner import run_lifecycle_forever
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import OpenSite, opened_site
 from gateway.cli.replicator import replicate_forever
+from gateway.cli.scrub_runner import run_scrub_forever
 from gateway.cli.tier_runner import run_tier_forever
 from gateway.store.errors import StoreError
 
@@ -46,15 +47,18 @@ async def _work(orders: Orders) -> None:
         expiring = asyncio.create_task(run_lifecycle_forever(site, stop))
         evicting = asyncio.create_task(run_tier_forever(site, stop))
         drilling = asyncio.create_task(run_drills_forever(site, stop))
+        scrubbing = asyncio.create_task(run_scrub_forever(site, stop))
         try:
             # Replication comes to its own end at a stop. A lifecycle pass may be cut short, and its failures are told.
             done, _ = await asyncio.wait({collecting, replicating}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (collecting, replicating, expiring, evicting, drilling):
+            for task in (collecting, replicating, expiring, evicting, drilling, scrubbing):
                 task.cancel()
-            await asyncio.gather(collecting, replicating, expiring, evicting, drilling, return_exceptions=True)
+            await asyncio.gather(
+                collecting, replicating, expiring, evicting, drilling, scrubbing, return_exceptions=True
+            )
 
 
 async def _replicate(site: OpenSite, stop: asyncio.Event) -> None:

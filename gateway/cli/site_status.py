@@ -16,6 +16,7 @@ import msgspec
 from gateway.cli.drill_runner import read_drill
 from gateway.cli.opening import OpenSite
 from gateway.cli.replication_turn import is_replicating
+from gateway.cli.scrub_runner import describe_scrub, read_scrub
 from gateway.cli.tier_runner import describe_tier
 from gateway.store.conflicts import count_conflicts
 from replication.status import DaemonReport, ReplicationStatus, ReportInvalid, assess, decode_report, encode_report
@@ -68,6 +69,8 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
     warnings = list(status.warnings)
     if drill is not None and not drill.sound:
         warnings.append(f"the last drill did not get everything back: {drill.findings[0]}; run `skerry drill` again")
+    if scrub := read_scrub(site).findings:
+        warnings.append(f"the scrub found damage: {scrub[0]}; see `skerry verify --mend`")
     if site.store.shared.read_only:
         warnings.append("the site takes no writes: a sync of the disk failed")
     return {
@@ -86,6 +89,7 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         "warnings": warnings,
         "read_only": site.store.shared.read_only,
         "tier": describe_tier(site),
+        "scrub": describe_scrub(site),
         "replication": None if report is None else _describe_report(report),
         "drill": None if drill is None else {"sound": drill.sound, **msgspec.to_builtins(drill)},
         "sites": _describe_remotes(site, report),

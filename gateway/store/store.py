@@ -39,6 +39,7 @@ from gateway.store.rebuild import Progress, Rebuilt, is_rebuild_needed, rebuild_
 from gateway.store.recover import recover_tail
 from gateway.store.replica import Replica
 from gateway.store.reserve import Reserve
+from gateway.store.scrub import Scrubber, ScrubState
 from gateway.store.segment_format import KIND_DATA, KIND_LOG
 from gateway.store.segments import Appender, SegmentReader
 from gateway.store.shared import Shared, hold_lock
@@ -206,11 +207,17 @@ class SiteStore:
 
     async def verify(self, *, mend: bool = False, progress: VerifyProgress | None = None) -> VerifyReport:
         """Read everything back; with ``mend``, fetch what is bad from the cloud. ``progress`` is told on a thread."""
-        setup = VerifySetup(
+        return await verify(self._verify_setup(), self._housekeeping, self.hydrator if mend else None, progress)
+
+    def scrubber(self, state: ScrubState) -> Scrubber:
+        """Verification in small steps, going on where ``state`` says; whatever is bad is fetched from the cloud."""
+        return Scrubber(self._verify_setup(), self._housekeeping, self.hydrator, state)
+
+    def _verify_setup(self) -> VerifySetup:
+        return VerifySetup(
             *(self.directory, self.shared, self.segments, self.frames, self.log),
             *(LocalFrames(self.segments, self.frames, self.find_chunk, ChunkCache(0)), self.view),
         )
-        return await verify(setup, self._housekeeping, self.hydrator if mend else None, progress)
 
     def close(self) -> None:
         """Finish what waits to be committed and give everything back. No request may be under way."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.store.chunk_rows import locate_chunk
 from gateway.store.codec import join_bases
@@ -113,8 +113,17 @@ Progress = Callable[[str, int, int], None]
 """Told (what, done, of how many), on the verifying thread."""
 
 
+class LogPlace(NamedTuple):
+    """A batch that was checked, and its hash, which the next must name; (0, None): before the first."""
+
+    number: int
+    hash: bytes | None
+
+
 @dataclass
-class _Findings:
+class Findings:
+    """What a verifier found so far; ``bad_frames``: chunk id, where its frame lies, and why."""
+
     batches: int = 0
     chunks: int = 0
     frame_bytes: int = 0
@@ -130,11 +139,11 @@ async def verify(
     setup: VerifySetup, executor: Executor, hydrator: Hydrator | None = None, progress: Progress | None = None
 ) -> VerifyReport:
     """Verify everything on a thread; then, with a ``hydrator``, mend what the cloud has."""
-    verifier = _Verifier(setup, progress or (lambda what, done, total: None))
+    verifier = Verifier(setup, progress or (lambda what, done, total: None))
     loop = asyncio.get_running_loop()
     found = await loop.run_in_executor(executor, verifier.run)
     bad = [
-        BadFrame(chunk_id.hex(), place.number, place.offset, reason, await _mend(hydrator, chunk_id, reason))
+        BadFrame(chunk_id.hex(), place.number, place.offset, reason, await mend(hydrator, chunk_id, reason))
         for chunk_id, place, reason in found.bad_frames
     ]
     return VerifyReport(
@@ -144,7 +153,7 @@ async def verify(
     )
 
 
-async def _mend(hydrator: Hydrator | None, chunk_id: bytes, reason: str) -> bool:
+async def mend(hydrator: Hydrator | None, chunk_id: bytes, reason: str) -> bool:
     """Fetch a bad chunk back; whether its local frame is good now."""
     if hydrator is None or hydrator.fetcher is None:
         return False
@@ -155,43 +164,49 @@ async def _mend(hydrator: Hydrator | None, chunk_id: bytes, reason: str) -> bool
     return hydrator.is_whole(chunk_id)
 
 
-class _Verifier:
-    """One verification, on one thread."""
+class Verifier:
+    """One verification, on one thread; ``found`` adds up."""
 
     def __init__(self, setup: VerifySetup, progress: Progress) -> None:
         self._setup, self._progress = setup, progress
-        self._found = _Findings()
+        self.found = Findings()
 
-    def run(self) -> _Findings:
+    def run(self) -> Findings:
         """All passes."""
         self._check_log()
         self._find_broken_stretches()
         self._check_chunks()
         self._count_references()
-        return self._found
+        return self.found
 
     def _check_log(self) -> None:
         """Every batch the index knows is where it says, authentic, and names the one before it."""
         with self._setup.view() as view:
             state = view.state()
-        previous: bytes | None = None
-        number = 0
-        while number < state.batch:
-            with self._setup.view() as view:
-                rows = list(islice(scan_batches(view.transaction, number + 1), ROWS_AT_ONCE))
-            if not rows:
-                self._found.bad_batches.append(
-                    f"the index knows no batch after {number}, but {state.batch} were committed"
+        place = LogPlace(0, None)
+        while place.number < state.batch:
+            following = self.check_batches(place, ROWS_AT_ONCE)
+            if following == place:
+                self.found.bad_batches.append(
+                    f"the index knows no batch after {place.number}, but {state.batch} were committed"
                 )
                 return
-            for at, row in rows:
-                if at != number + 1 and number:
-                    self._found.bad_batches.append(f"batches {number + 1} to {at - 1} are missing")
-                    previous = None
-                number = at
-                previous = self._check_batch(at, row.segment, row.offset, previous)
-                self._found.batches += 1
-            self._progress("batches", number, state.batch)
+            place = following
+            self._progress("batches", place.number, state.batch)
+
+    def check_batches(self, place: LogPlace, count_max: int) -> LogPlace:
+        """Check the batches behind a place: the place of the last one looked at; the same again at the log's end."""
+        number, previous = place
+        with self._setup.view() as view:
+            rows = list(islice(scan_batches(view.transaction, number + 1), count_max))
+        for at, row in rows:
+            if at != number + 1 and number:
+                self.found.bad_batches.append(f"batches {number + 1} to {at - 1} are missing")
+                previous = None
+            number = at
+            previous = self._check_batch(at, row.segment, row.offset, previous)
+            self.found.batches += 1
+        return LogPlace(number, previous)
 
     def _check_batch(self, number: int, segment: int, offset: int, previous: bytes | None) -> bytes | None:
         """Check one batch: its hash, which the next must name; None if it could not be read."""
@@ -203,10 +218,10 @@ class _Verifier:
             envelope = reader.read(segment, KIND_LOG, offset + BATCH_HEADER_SIZE, header.sealed_size)
             self._setup.log.records(segment, offset)
         except (Damaged, BatchInvalid, SealBroken) as error:
-            self._found.bad_batches.append(f"{where}: {error}")
+            self.found.bad_batches.append(f"{where}: {error}")
             return None
         if header.number != number or (previous is not None and header.previous != previous):
-            self._found.bad_batches.append(f"{where}: does not follow the batch before it")
+            self.found.bad_batches.append(f"{where}: does not follow the batch before it")
         return batch_hash(encoded, envelope)
 
     def _find_broken_stretches(self) -> None:
@@ -216,7 +231,7 @@ class _Verifier:
             self._progress("segments", done, len(numbers))
             token = self._setup.shared.enter()
             try:
-                for _ in scan_frames(self._setup.segments, number, self._found.broken):
+                for _ in scan_frames(self._setup.segments, number, self.found.broken):
                     pass
             except Damaged:
                 continue  # collected meanwhile; a live frame in it would be found below
@@ -225,32 +240,34 @@ class _Verifier:
 
     def _check_chunks(self) -> None:
         """Every live frame is read and opened; every chunk that is needed is somewhere."""
-        after = b""
         with self._setup.view() as view:
             total = view.transaction.raw.stat(view.transaction.tables.chunks)["entries"]
-        while True:
-            token = self._setup.shared.enter()
-            try:
-                with self._setup.view() as view:
-                    tables = view.transaction.tables
-                    rows = [
-                        (key, decode_chunk(data))
-                        for key, data in islice(view.transaction.scan(tables.chunks, after), ROWS_AT_ONCE)
-                    ]
-                    located = {
-                        key for key, row in rows if not row.local and locate_chunk(view.transaction, key) is not None
-                    }
-                if not rows:
-                    return
-                after = rows[-1][0] + b"\0"
-                for chunk_id, row in sorted(rows, key=lambda pair: (pair[1].number, pair[1].offset)):
-                    self._check_chunk(chunk_id, row, chunk_id in located)
-            finally:
-                self._setup.shared.leave(token)
-            self._progress("chunks", self._found.chunks, total)
+        after = self.check_chunks(b"", ROWS_AT_ONCE)
+        while after is not None:
+            self._progress("chunks", self.found.chunks, total)
+            after = self.check_chunks(after, ROWS_AT_ONCE)
+
+    def check_chunks(self, after: bytes, count_max: int) -> bytes | None:
+        """Check the chunks from an id on: where to go on; None behind the last one."""
+        token = self._setup.shared.enter()
+        try:
+            with self._setup.view() as view:
+                tables = view.transaction.tables
+                rows = [
+                    (key, decode_chunk(data))
+                    for key, data in islice(view.transaction.scan(tables.chunks, after), count_max)
+                ]
+                located = {
+                    key for key, row in rows if not row.local and locate_chunk(view.transaction, key) is not None
+                }
+            for chunk_id, row in sorted(rows, key=lambda pair: (pair[1].number, pair[1].offset)):
+                self._check_chunk(chunk_id, row, chunk_id in located)
+        finally:
+            self._setup.shared.leave(token)
+        return rows[-1][0] + b"\0" if rows else None
 
     def _check_chunk(self, chunk_id: bytes, row: ChunkPlace, in_cloud: bool) -> None:
-        found = self._found
+        found = self.found
         found.chunks += 1
         if not row.local:
             found.only_in_cloud += in_cloud
@@ -291,7 +308,7 @@ class _Verifier:
         for chunk_id in recorded.keys() | counted.keys():
             if recorded.get(chunk_id, 0) != counted[chunk_id]:
                 wrong = WrongCount(chunk_id.hex(), recorded.get(chunk_id, 0), counted[chunk_id])
-                self._found.wrong_counts.append(wrong)
+                self.found.wrong_counts.append(wrong)
 
     def _references(self, transaction: Transaction) -> Iterator[bytes]:
         """Every reference that something holds: versions, parts, pages and patches."""

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.clouds import TestCloud
 from tests.support.fault_proxy import BLACK_HOLE, PASS, FaultProxy
+from tests.support.net import wait_until
 from tests.support.site import CloudSettings, Site
 
 pytestmark = pytest.mark.e2e
@@ -56,6 +57,9 @@ def test_safe_only_when_everything_is_over_there(site: Site, proxy: FaultProxy) 
     assert (code, answer["safe_to_lose"], answer["backlog_changes"]) == (1, False, 1)
     proxy.set(PASS)
     assert ask(site, "safe", "--wait", "90")[0] == 0
+    wait_until(lambda: site.status()["scrub"]["whole_rotation_ended_ms"], "everything was read back once", 60)
+    assert site.status()["scrub"]["findings"] == []
+    assert 0 < site.status()["scrub"]["oldest_unverified_age_s"] < 600
 
 
 def test_what_the_cloud_lost_is_named(site: Site, cloud: TestCloud, settings: CloudSettings) -> None:

@@ -1,0 +1,105 @@
+"""The scrub: a rotation reads everything, goes on where it was, names what is bad and mends what the cloud has."""
+
+import random
+
+import pytest
+
+from gateway.store.log_rows import read_batch_row
+from gateway.store.scrub import ScrubState
+from gateway.store.segment_format import KIND_LOG
+from tests.gateway.store.store_site import StoreSite
+from tests.gateway.store.test_evict import HeldFrames
+
+MIB = 1 << 20
+
+
+def noise(seed, size):
+    return random.Random(seed).randbytes(size)
+
+
+@pytest.fixture
+def cloud():
+    return HeldFrames()
+
+
+@pytest.fixture
+async def site(tmp_path, cloud):
+    async with StoreSite(tmp_path / "d", fetcher=cloud) as site:
+        for number in range(80):
+            await site.put(b"%d" % number, noise(number, 20_000))
+        await site.put(b"large", noise(1000, 6 * MIB))
+        yield site
+
+
+async def rotate(site, state=None, now_ms=1000):
+    scrubber = site.store.scrubber(state or ScrubState())
+    await scrubber.step(now_ms)
+    while scrubber.state.is_under_way:
+        await scrubber.step(now_ms + 5)
+    return scrubber.state
+
+
+def flip(site, key):
+    """Damage the first frame of an object on the disk."""
+    place = site.store.find_chunk(site.content(key)[0].id)
+    path = site.store.directory.segment_path(place.number, place.kind)
+    data = bytearray(path.read_bytes())
+    data[place.offset + place.header_size + 3] ^= 1
+    path.write_bytes(data)
+    site.store.parts.cache._chunks.clear()
+
+
+async def test_a_rotation_reads_everything(site):
+    state = await rotate(site)
+    report = await site.store.verify()
+    assert (state.batches, state.chunks, state.bytes) == (report.batches, report.chunks, report.frame_bytes)
+    assert state.findings == ()
+    assert (state.begun_ms, state.whole_begun_ms, state.whole_ended_ms) == (1000, 1000, 1005)
+    assert state.oldest_ms() == 1000
+
+
+async def test_it_goes_on_where_it_was_and_ages_by_whole_rotations(site):
+    scrubber = site.store.scrubber(ScrubState())
+    for _ in range(4):
+        await scrubber.step(7)
+    assert scrubber.state.is_under_way
+    assert scrubber.state.oldest_ms() == 7
+    whole = await rotate(site, scrubber.state)
+    assert whole.chunks == (await site.store.verify()).chunks, "nothing is read twice"
+    scrubber = site.store.scrubber(whole)
+    await scrubber.step(5_000_000)
+    assert scrubber.state.is_under_way
+    assert scrubber.state.oldest_ms() == 7, "until this rotation is whole"
+    assert (await rotate(site, scrubber.state)).oldest_ms() == 5_000_000
+
+
+async def test_damage_is_named_and_stays_named_until_a_rotation_finds_none(site):
+    flip(site, b"5")
+    state = await rotate(site)
+    chunk = site.content(b"5")[0].id.hex()
+    assert len(state.findings) == 1
+    assert chunk in state.findings[0]
+    assert state.mended == 0
+    flip(site, b"5")  # back
+    assert (await rotate(site, state, 2000)).findings == ()
+
+
+async def test_what_the_cloud_has_is_mended(site, cloud):
+    await cloud.ship(site)
+    flip(site, b"5")
+    flip(site, b"large")
+    state = await rotate(site)
+    assert (state.findings, state.mended) == ((), 2)
+    assert (await site.store.verify()).sound
+    assert await site.get(b"large") == noise(1000, 6 * MIB)
+
+
+async def test_a_damaged_log_batch_is_named(site):
+    with site.store.view() as view:
+        row = read_batch_row(view.transaction, 3)
+    path = site.store.directory.segment_path(row.segment, KIND_LOG)
+    data = bytearray(path.read_bytes())
+    data[row.offset + 110] ^= 1
+    path.write_bytes(data)
+    state = await rotate(site)
+    assert any(finding.startswith("log: ") and "batch 3" in finding for finding in state.findings)
