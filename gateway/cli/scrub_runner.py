@@ -45,7 +45,7 @@ def describe_scrub(site: OpenSite) -> dict[str, Any]:
         "is_under_way": state.is_under_way,
         "batches": state.batches,
         "chunks": state.chunks,
-        "bytes": state.bytes,
+        "bytes": state.frame_bytes,
         "mended": state.mended,
         "findings": list(state.findings),
     }

@@ -40,7 +40,7 @@ class ScrubState(msgspec.Struct, frozen=True):
     chunks_after: bytes = b""
     batches: int = 0
     chunks: int = 0
-    bytes: int = 0
+    frame_bytes: int = 0
     mended: int = 0
     findings: tuple[str, ...] = ()
 
@@ -96,7 +96,7 @@ class Scrubber:
         state, found = self.state, verifier.found
         after = verifier.check_chunks(state.chunks_after, CHUNKS_AT_ONCE)
         state = msgspec.structs.replace(
-            state, chunks_after=after or b"", chunks=state.chunks + found.chunks, bytes=state.bytes + found.frame_bytes
+            state, chunks_after=after or b"", chunks=state.chunks + found.chunks, frame_bytes=state.frame_bytes + found.frame_bytes
         )
         if after is None:
             state = msgspec.structs.replace(state, whole_begun_ms=state.begun_ms, whole_ended_ms=now_ms)

@@ -2,6 +2,7 @@
 
 import random
 
+import msgspec
 import pytest
 
 from gateway.store.log_rows import read_batch_row
@@ -52,10 +53,11 @@ def flip(site, key):
 async def test_a_rotation_reads_everything(site):
     state = await rotate(site)
     report = await site.store.verify()
-    assert (state.batches, state.chunks, state.bytes) == (report.batches, report.chunks, report.frame_bytes)
+    assert (state.batches, state.chunks, state.frame_bytes) == (report.batches, report.chunks, report.frame_bytes)
     assert state.findings == ()
     assert (state.begun_ms, state.whole_begun_ms, state.whole_ended_ms) == (1000, 1000, 1005)
     assert state.oldest_ms() == 1000
+    assert msgspec.json.decode(msgspec.json.encode(state), type=ScrubState) == state
 
 
 async def test_it_goes_on_where_it_was_and_ages_by_whole_rotations(site):
