@@ -253,6 +253,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("store", "chunk_cache_bytes"): Rule(0, 1 << 36),
     ("store", "threads"): Rule(1, 64),
     ("lifecycle", "versions_per_s"): Rule(0, 1 << 30),
+    ("lifecycle", "conflict_days"): Rule(0.0, 36_500),
     ("lifecycle", "debug_day_s"): Rule(0, 86_400),
     ("tier", "evict_above_percent"): Rule(0, 99),
     ("tier", "evict_to_percent"): Rule(0, 98),

@@ -1,6 +1,7 @@
 """``skerry conflicts``: what merging left to people: two writes that collided, conditions that did not hold after all.
 
-Lists, and leaves alone: the losing value is an ordinary version that S3 clients read and delete by its version id.
+Without a verb it lists, and leaves alone: the losing value is an ordinary version that S3 clients read and delete by
+its version id. The verbs are in ``conflict_verbs``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import asyncio
 from typing import Any
 
+from gateway.cli.conflict_verbs import add_verbs
 from gateway.cli.opening import opened_site
 from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
 from gateway.cli.outcomes import EXIT_NO, EXIT_OK, print_json, print_table
@@ -30,6 +32,19 @@ def add_parser(subcommands: Subcommands) -> None:
     parser.add_argument("--bucket", metavar="NAME", help="only of this bucket")
     parser.add_argument("--exit-code", action="store_true", help="exit with 1 if there are any")
     parser.set_defaults(run=_show_conflicts)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="more than a list")
+    listing = new_parser(
+        verbs,
+        "list",
+        "every key that collided (without a verb, too)",
+        "Keys that collided, with the winner and the kept losers.",
+        "skerry conflicts list --data ./data",
+    )
+    add_site_options(listing)
+    listing.add_argument("--bucket", metavar="NAME", help="only of this bucket")
+    listing.add_argument("--exit-code", action="store_true", help="exit with 1 if there are any")
+    listing.set_defaults(run=_show_conflicts)
+    add_verbs(verbs)
 
 
 def _show_conflicts(arguments: argparse.Namespace) -> int:

@@ -14,11 +14,15 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from gateway.cli.opening import OpenSite
+from gateway.operations.conflict_resolution import expire_losers
 from gateway.operations.lifecycle_pass import LifecyclePass, Pace, Summary
 from gateway.s3.lifecycle_rules import DAY_MS
+from gateway.store.conflicts import find_conflict, scan_conflicts
+from gateway.store.decision import Decision
 from gateway.store.errors import StoreError
 from gateway.store.shared import take_lock
 
@@ -52,7 +56,30 @@ async def run_pass(site: OpenSite, at_ms: int | None = None, *, timeout_s: float
             archive=site.cloud is not None,
             pace=_make_pace(settings.versions_per_s),
         )
-        return await made.run()
+        summary = await made.run()
+        if settings.conflict_days:
+            await _expire_losers(site, at - int(settings.conflict_days * settings.calendar.day_ms))
+        return summary
+
+
+async def _expire_losers(site: OpenSite, before_ms: int) -> None:
+    """Drop losers of collisions that were written before a time, a commit a key: they are few."""
+    with site.store.view() as view:
+        due = [
+            (found.bucket, found.key)
+            for found in scan_conflicts(view)
+            if found.bucket and any(loser.record.modified_ms <= before_ms for loser in found.losers)
+        ]
+
+    def decide(view: Decision, name: str, key: bytes) -> int:
+        bucket = view.bucket(name)
+        found = find_conflict(view, bucket.uid, key) if bucket is not None else None
+        return 0 if bucket is None or found is None else expire_losers(view, bucket, found, before_ms)
+
+    for name, key in due:
+        dropped = await site.store.committer.commit(partial(decide, name=name, key=key))
+        if dropped:
+            log.info("dropped %d old losers of a collision in bucket %s", dropped, name)
 
 
 async def run_lifecycle_forever(site: OpenSite, stop: asyncio.Event) -> None:

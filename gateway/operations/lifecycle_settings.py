@@ -13,6 +13,7 @@ class LifecycleSettings:
 
     enabled: bool = True
     versions_per_s: int = 20_000  # looked at, at most; 0: as fast as it goes
+    conflict_days: float = 30.0  # how long losers of collisions are kept; 0: until somebody decides
     debug_day_s: float = 0.0  # a lifecycle day lasts so long, for tests and demos; 0: a day
 
     @property

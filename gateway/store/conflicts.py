@@ -66,6 +66,12 @@ def scan_conflicts(view: View, uid: bytes = b"", after_key: bytes = b"") -> Iter
         yield found._replace(bucket=names.get(found.uid, ""))
 
 
+def find_conflict(view: View, uid: bytes, key: bytes) -> Conflict | None:
+    """The conflict at one key of a bucket; None if there is none (any more)."""
+    data = view.transaction.get(view.transaction.tables.conflicts, uid + key)
+    return None if data is None else _read_conflict(view, uid, key, data)
+
+
 def _read_conflict(view: View, uid: bytes, key: bytes, data: bytes) -> Conflict:
     head = read_head(view.transaction, uid, key)
     assert head is not None, "a conflict names a key that is not there"

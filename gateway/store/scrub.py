@@ -96,7 +96,10 @@ class Scrubber:
         state, found = self.state, verifier.found
         after = verifier.check_chunks(state.chunks_after, CHUNKS_AT_ONCE)
         state = msgspec.structs.replace(
-            state, chunks_after=after or b"", chunks=state.chunks + found.chunks, frame_bytes=state.frame_bytes + found.frame_bytes
+            state,
+            chunks_after=after or b"",
+            chunks=state.chunks + found.chunks,
+            frame_bytes=state.frame_bytes + found.frame_bytes,
         )
         if after is None:
             state = msgspec.structs.replace(state, whole_begun_ms=state.begun_ms, whole_ended_ms=now_ms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -61,35 +62,39 @@ def live_through(client: Any, bucket: str, *, versioned: bool) -> list[tuple[str
     return moments
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with Site(tmp_path_factory.mktemp("alone") / "site", "site") as site:
+        yield site
+
+
 @pytest.mark.parametrize("versioned", [False, True])
-def test_a_bucket_is_listed_and_read_as_it_was(tmp_path: Path, versioned: bool) -> None:
-    with Site(tmp_path / "site", "site") as site:
-        client = site.client()
-        moments = live_through(client, "box", versioned=versioned)
-        for number, (at, shown) in enumerate(moments):
-            restored = restore_at(site, at, "box", "--as", f"then-{number}")
-            assert restored["missing"] == []
-            assert restored["objects"] == len(shown)
-            assert objects(client, f"then-{number}") == shown
-        assert client.head_object(Bucket="then-1", Key="a")["Metadata"] == {"made": "then"}
-        assert objects(client, "box") == moments[-1][1]
-        only = restore_at(site, moments[1][0], "box", "--as", "some", "--prefix", "dir/")
-        assert (only["objects"], objects(client, "some")) == (1, {"dir/c": b""})
-        assert restore_at(site, moments[1][0], "box")["bucket"].startswith("box-at-")
+def test_a_bucket_is_listed_and_read_as_it_was(alone: Site, versioned: bool) -> None:
+    site, client, box = alone, alone.client(), f"box-{versioned}".lower()
+    moments = live_through(client, box, versioned=versioned)
+    for number, (at, shown) in list(enumerate(moments))[:-1]:
+        restored = restore_at(site, at, box, "--as", f"{box}-then-{number}")
+        assert restored["missing"] == []
+        assert restored["objects"] == len(shown)
+        assert objects(client, f"{box}-then-{number}") == shown
+    assert client.head_object(Bucket=f"{box}-then-1", Key="a")["Metadata"] == {"made": "then"}
+    assert objects(client, box) == moments[-1][1]
+    only = restore_at(site, moments[1][0], box, "--prefix", "dir/")
+    assert only["bucket"].startswith(f"{box}-at-")
+    assert (only["objects"], objects(client, only["bucket"])) == (1, {"dir/c": b""})
 
 
-def test_what_cannot_be_is_said(tmp_path: Path) -> None:
-    with Site(tmp_path / "site", "site") as site:
-        site.client().create_bucket(Bucket="box")
-        for words, code in (
-            (("--at", "yesterday", "--bucket", "box"), 2),
-            (("--at", "2026-01-01"), 2),
-            (("--at", "2026-01-01", "--bucket", "box", "--as", "Not_A_Name"), 2),
-            (("--at", "2026-01-01", "--bucket", "none"), 3),
-            (("--at", "2026-01-01", "--bucket", "box", "--as", "box"), 3),
-        ):
-            done = site.run("restore", *words, check=False)
-            assert (done.returncode, bool(done.stderr)) == (code, True), words
+def test_what_cannot_be_is_said(alone: Site) -> None:
+    site = alone
+    site.client().create_bucket(Bucket="box")
+    for words, code in (
+        (("--at", "yesterday", "--bucket", "box"), 2),
+        (("--at", "2026-01-01"), 2),
+        (("--at", "2026-01-01", "--bucket", "none"), 3),
+        (("--at", "2026-01-01", "--bucket", "box", "--as", "box"), 3),
+    ):
+        done = site.run("restore", *words, check=False)
+        assert (done.returncode, bool(done.stderr)) == (code, True), words
 
 
 def test_another_site_gives_the_same_answer_and_fetches_what_it_never_had(cloud: TestCloud, tmp_path: Path) -> None:
