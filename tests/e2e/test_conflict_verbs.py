@@ -19,7 +19,7 @@ NO_DAEMON = {"replication": {"ship_interval_s": 3600.0, "poll_interval_s": 3600.
 
 @pytest.fixture(scope="module")
 def sites(cloud: TestCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Site]]:
-    """Two sites of a realm that replicate only when told; both know the bucket. Every test leaves no conflict behind."""
+    """Two sites of a realm that replicate only when told; both know the bucket. No test leaves a conflict behind."""
     tmp_path = tmp_path_factory.mktemp("sites")
     settings = CloudSettings(cloud.endpoint, cloud.create_bucket(), cloud.access_key, cloud.secret_key)
     with Site(tmp_path / "one", "one", cloud=settings, settings=NO_DAEMON) as one:

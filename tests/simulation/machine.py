@@ -87,7 +87,7 @@ class Machine:
 
     async def fetch(self, rng: random.Random) -> str:
         """A client reads something whose bytes may lie in the bucket only."""
-        refs = [ref for ref in self.store.live_refs() if self.store.read(ref.id) is None]
+        refs = [ref for ref in self.store.live_refs() if self.store.read(ref.id) is None and self.store.locate([ref.id])]
         if not refs:
             return ""
         self.store.fetcher = CloudFetcher(self.link)
