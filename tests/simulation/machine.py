@@ -66,13 +66,18 @@ class Machine:
 
     def start(self) -> None:
         self.link = self.link.restarted()
+        self._running: set[str] = set()
         mortal = MortalStore(self.store, self.link)
         wall_ms = self.clock.wall_ms
         self.shipper = Shipper(mortal, mortal, self.link, keyring, self.settings, wall_ms=wall_ms, offload=run_at_once)
         self.puller = Puller(mortal, self.link, keyring, wall_ms=wall_ms, prefetch_max=self.settings.prefetch_max)
 
     async def replicate(self, verb: str) -> str:
-        """One round, and what came of it; a cloud that does not answer is waited out."""
+        """One round, and what came of it; a cloud that does not answer is waited out. One round of a kind at a time."""
+        if verb in self._running:
+            return f"{verb}: under way already"
+        running = self._running
+        running.add(verb)
         try:
             done = await (self.shipper.ship_round() if verb == "ship" else self.puller.pull_round())
         except Crash:
@@ -83,11 +88,14 @@ class Machine:
             return f"{verb}: fenced: {error}"
         except FrameGone:
             return f"{verb}: collected meanwhile"
+        finally:
+            running.discard(verb)
         return f"{verb}: {done}"
 
     async def fetch(self, rng: random.Random) -> str:
         """A client reads something whose bytes may lie in the bucket only."""
-        refs = [ref for ref in self.store.live_refs() if self.store.read(ref.id) is None and self.store.locate([ref.id])]
+        store = self.store
+        refs = [ref for ref in store.live_refs() if store.read(ref.id) is None and store.locate([ref.id])]
         if not refs:
             return ""
         self.store.fetcher = CloudFetcher(self.link)
