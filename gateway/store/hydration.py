@@ -115,11 +115,11 @@ class Hydrator:
             frames = iter(await self._ask(found)) if found else iter(())
         except (ChunkUnavailable, Damaged) as error:
             return [
-                error if location is not None else _nowhere(id_)
+                error if location is not None else _nowhere(id_, has_cloud=self.fetcher is not None)
                 for location, id_ in zip(located, chunk_ids, strict=True)
             ]
         return [
-            next(frames) if location is not None else _nowhere(chunk_id)
+            next(frames) if location is not None else _nowhere(chunk_id, has_cloud=self.fetcher is not None)
             for location, chunk_id in zip(located, chunk_ids, strict=True)
         ]
 
@@ -243,5 +243,9 @@ def _header_of(frame: Frame, chunk_id: bytes) -> FrameHeader:
     return header
 
 
-def _nowhere(chunk_id: bytes) -> Damaged:
-    return Damaged(f"chunk {chunk_id.hex()} is neither on this site nor known to be in the cloud")
+def _nowhere(chunk_id: bytes, *, has_cloud: bool) -> ChunkUnavailable | Damaged:
+    """Sites deduplicate against each other: that one's log came, which uses a chunk, says nothing yet of the log that
+    brought it into the bucket. So with a cloud it is not known, which is not the same as lost (``verify`` tells).
+    """
+    text = f"chunk {chunk_id.hex()} is neither on this site nor known to be in the cloud"
+    return ChunkUnavailable(f"{text}; another site's log may still tell") if has_cloud else Damaged(text)

@@ -27,7 +27,9 @@ FINDINGS_MAX: Final = 1000
 
 class ScrubState(msgspec.Struct, frozen=True):
     """Where a site's scrub stands. Times in unix ms, 0: never; a rotation is under way while ``begun_ms`` is later than
-    ``whole_begun_ms``. ``findings``: of this rotation or the last, what could not be mended.
+    ``whole_begun_ms``. ``findings``: of this rotation or the last, what could not be mended; ``missing``: ids of
+    chunks that were nowhere when they were looked for; at the end they are looked for again: news may tell where they
+    are.
     """
 
     first_ms: int = 0
@@ -42,6 +44,7 @@ class ScrubState(msgspec.Struct, frozen=True):
     chunks: int = 0
     frame_bytes: int = 0
     mended: int = 0
+    missing: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
 
     @property
@@ -103,12 +106,18 @@ class Scrubber:
         )
         if after is None:
             state = msgspec.structs.replace(state, whole_begun_ms=state.begun_ms, whole_ended_ms=now_ms)
+            for chunk_id in state.missing:  # once more: their own block, and no other
+                verifier.check_chunks(bytes.fromhex(chunk_id), 1)
         return state
 
     async def _add_findings(self, state: ScrubState, verifier: Verifier) -> ScrubState:
         """Mend what the cloud has; name the rest."""
         found, mended = [f"log: {reason}" for reason in verifier.found.bad_batches], 0
-        found += [f"chunk {missing.chunk_id} is neither here nor in the cloud" for missing in verifier.found.missing]
+        missing = tuple(one.chunk_id for one in verifier.found.missing)
+        if state.is_under_way:
+            state = msgspec.structs.replace(state, missing=(*state.missing, *missing)[:FINDINGS_MAX])
+        else:
+            found += [f"chunk {one} is neither here nor in the cloud" for one in missing if one in state.missing]
         for chunk_id, place, reason in verifier.found.bad_frames:
             if await mend(self._hydrator, chunk_id, reason):
                 mended += 1

@@ -96,6 +96,41 @@ async def test_what_the_cloud_has_is_mended(site, cloud):
     assert await site.get(b"large") == noise(1000, 6 * MIB)
 
 
+async def test_a_chunk_that_is_nowhere_is_named_at_the_end_if_nothing_told_of_it_meanwhile(site, cloud):
+    await cloud.ship(site)
+    content = site.content(b"5")
+    assert await site.store.evict(content) > 0
+    for told in (False, True):
+        scrubber = site.store.scrubber(ScrubState())
+        located = forget(site, content[0].id)
+        await scrubber.step(1)
+        while scrubber.state.is_under_way and not scrubber.state.missing:
+            await scrubber.step(1)
+        if told:
+            restore(site, located)
+        while scrubber.state.is_under_way:
+            await scrubber.step(1)
+        assert len(scrubber.state.findings) == (0 if told else 1)
+        restore(site, located)
+
+
+def forget(site, chunk_id):
+    """As if the log that says where a chunk lies had not come yet: what it would say."""
+    transaction = site.store.index.begin_write()
+    located = dict(transaction.scan(transaction.tables.cloud, chunk_id, chunk_id))
+    for key in located:
+        transaction.delete(transaction.tables.cloud, key)
+    transaction.commit()
+    return located
+
+
+def restore(site, located):
+    transaction = site.store.index.begin_write()
+    for key, value in located.items():
+        transaction.put(transaction.tables.cloud, key, value)
+    transaction.commit()
+
+
 async def test_a_damaged_log_batch_is_named(site):
     with site.store.view() as view:
         row = read_batch_row(view.transaction, 3)
