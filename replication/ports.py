@@ -119,7 +119,8 @@ class ChangeLog(Protocol):
 
     def sendable(self, changes: Sequence[bytes]) -> list[bytes]:
         """Own changes as they may be sent now: each verbatim, or, if a later own change replaced it and its bytes were
-        collected before they were ever sent, as a dead one of the same dot, clock, item and ``replaces`` without refs.
+        collected before they were ever sent, as a dead one of the same dot, clock and item, without refs, that replaces
+        itself besides what it replaced.
         """
 
     async def record_shipped(self, position: LogPosition, located: Sequence[FrameLocation]) -> None:

@@ -262,5 +262,5 @@ def is_same_change(own: bytes, sent: bytes) -> bool:
     ours, theirs = decode_change(own), decode_change(sent)
     if not theirs.dead or theirs.refs or ours.dead:
         return False
-    bare = msgspec.structs.replace(ours, dead=True, refs=(), body=theirs.body)
-    return bare == theirs
+    itself = (*ours.replaces, ours.dot)
+    return msgspec.structs.replace(ours, dead=True, refs=(), body=theirs.body, replaces=itself) == theirs

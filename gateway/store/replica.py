@@ -270,11 +270,13 @@ class Replica:
         return False
 
     def _without_value(self, data: bytes) -> bytes:
+        """The change without its value. It replaces itself, which no other change does: nothing is kept of it but what
+        it replaced, and a copy of this machine that deleted with the same dot cannot pass for it.
+        """
         change = decode_change(data)
-        if change.family == FAMILY_NULL_SLOT:
-            return encode_change(msgspec.structs.replace(change, dead=True, refs=(), body=DROP_BODY))
-        itself = (*change.replaces, change.dot)  # nothing is kept of it: its purge says all there is
-        return encode_change(msgspec.structs.replace(change, dead=True, refs=(), body=b"", replaces=itself))
+        body = DROP_BODY if change.family == FAMILY_NULL_SLOT else b""
+        itself = (*change.replaces, change.dot)
+        return encode_change(msgspec.structs.replace(change, dead=True, refs=(), body=body, replaces=itself))
 
     def _is_shipped(self, transaction: Transaction, name: FrameName, *, exactly: bool) -> bool:
         if exactly:  # a patch's base: no other frame of the chunk will do

@@ -236,7 +236,8 @@ class MemorySite:
     def _bare(self, data: bytes) -> bytes:
         """The change without its value; the head of its body stays, for tests to know it by."""
         change = decode_change(data)
-        return encode_change(msgspec.structs.replace(change, dead=True, refs=(), body=change.body[:8]))
+        itself = (*change.replaces, change.dot)
+        return encode_change(msgspec.structs.replace(change, dead=True, refs=(), body=change.body[:8], replaces=itself))
 
     def _apply(self, change: Change) -> None:
         if change.dot in self.applied:

@@ -291,3 +291,17 @@ async def test_cancelled_round_resumes():
     await ship_all(shipper)
     assert site.shipped().seq == 4
     assert_in_cloud(site, inner)
+
+
+async def test_a_clones_delete_of_the_same_moment_does_not_pass_for_ours():
+    """Found by simulated world 9219: same dot, same clock, same item, same ``replaces``, and yet another change."""
+    site, cloud = new_site(), MemoryCloud()
+    site.put(b"k", b"1")
+    clone = site.fork()
+    site.put(b"k", b"2")
+    clone.remove(b"k")
+    assert decode_change(site.own[-1]).replaces == decode_change(clone.own[-1]).replaces
+    await new_shipper(clone, cloud).ship_round()
+    with pytest.raises(Fenced, match="another machine"):
+        await new_shipper(site, cloud).ship_round()
+    assert site.backlog().changes == 2
