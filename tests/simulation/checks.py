@@ -115,8 +115,8 @@ async def check_world(world: World) -> None:
             raise Broken(f"{machine.name}: its log in the bucket is longer than it knows")
         if machine.shipper.fenced and machine.says_safe():
             raise Broken(f"{machine.name} is fenced and says it is safe to lose")
-    survivors = await collect_survivors(world)
-    standing = world.ledger.standing(survivors)
+    survivors, bare = await collect_survivors(world)
+    standing = world.ledger.standing(survivors, bare)
     _check_acknowledged(world, survivors)
     states = [machine.store.visible() for machine in sound]
     for machine, state in zip(sound, states, strict=True):
@@ -140,16 +140,20 @@ def is_overtaken(store: MemorySite, heads: dict[Origin, int]) -> bool:
     return heads.get((identity.site, identity.incarnation), 0) > store.shipped().n
 
 
-async def collect_survivors(world: World) -> set[bytes]:
-    """Tokens of every change in any log of the bucket."""
+async def collect_survivors(world: World) -> tuple[set[bytes], set[bytes]]:
+    """Tokens of every change in any log of the bucket, and of those among them that went without their value."""
     found: set[bytes] = set()
+    bare: set[bytes] = set()
     for origin, head_n in (await list_heads(world.bucket)).items():
         for n in range(1, head_n + 1):
             batch = world.witness.batch(origin, n)
             if batch is None:
                 raise Broken(f"a head says batch {n} is there, and it is not")
-            found.update(token_of(decode_change(data).body) for data in batch)
-    return found
+            for change in map(decode_change, batch):
+                found.add(token_of(change.body))
+                if change.dot in change.replaces:
+                    bare.add(token_of(change.body))
+    return found, bare
 
 
 async def rebuild(world: World) -> MemorySite:

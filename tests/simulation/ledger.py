@@ -42,9 +42,12 @@ class Ledger:
         """A disk died that said it was not safe to lose: what it alone had may be gone."""
         self.forfeited.update(tokens)
 
-    def standing(self, survivors: set[bytes]) -> dict[tuple[int, bytes], set[bytes]]:
-        """For each item the tokens that nothing replaced, of those that reached the bucket."""
-        replaced = {token for survivor in survivors for token in self.written[survivor].saw}
+    def standing(self, survivors: set[bytes], bare: set[bytes]) -> dict[tuple[int, bytes], set[bytes]]:
+        """For each item the tokens that nothing replaced, of those that reached the bucket, and did so with a value.
+
+        What goes without (``bare``) was replaced by a write of its own site that comes behind it, or went with its disk.
+        """
+        replaced = bare | {token for survivor in survivors for token in self.written[survivor].saw}
         found: dict[tuple[int, bytes], set[bytes]] = {}
         for token in survivors - replaced:
             written = self.written[token]
