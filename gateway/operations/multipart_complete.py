@@ -90,8 +90,11 @@ async def _complete_once(context: Context, request: CompleteRequest) -> Written:
             return repeated
         check_target(context, view, name.bucket, name.key, request.conditions, "CompleteMultipartUpload")
         parts = _match_parts(context, view, upload, request.parts)
+        current = view.current(bucket.uid, name.key)
     plan = _Plan(bucket, upload, parts, _describe(context, request, upload, parts))
-    content = await context.store.splice([ref for part in parts for ref in part.content])
+    content = await context.store.splice(
+        [ref for part in parts for ref in part.content], replaces=current.record.content if current else ()
+    )
     # One chunk whatever the count of parts: 10,000 entries stay far below a fixed chunk's 4 MiB.
     async with context.store.writer(fixed=True) as writer:
         await writer.write(encode_parts(_part_table(upload, parts)))

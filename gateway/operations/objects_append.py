@@ -147,7 +147,7 @@ async def _append_once(
 ) -> Written | None:
     """One try on what one snapshot has; None if that is not what the commit finds."""
     put = request.put
-    content = await context.store.splice([*seen.record.content, *tail.refs])
+    content = await context.store.splice([*seen.record.content, *tail.refs], replaces=seen.record.content)
     appended = _appended_record(context, seen.record, received, content)
     # What it was appended to travels with it, so that a merge can tell when another write came between.
     conditions = put.conditions._replace(if_match=put.conditions.if_match or f'"{seen.record.etag}"')

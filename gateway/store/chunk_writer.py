@@ -109,6 +109,11 @@ class ChunkWriter:
         """Take over a ref of a content that is already written: a chunk (level 0) or a page (its height)."""
         while (page := self._tree.close_below(level)) is not None:
             self._write_page(*page)
+        if self._predecessor is not None:  # so that pages find those they resemble
+            if level:
+                self._predecessor.pass_by(ref.size)
+            else:
+                self._predecessor.match(ref.id, ref.size)
         self._add(ref, level)
 
     def close(self, *, inline_pages: bool = False) -> tuple[Ref, ...]:

@@ -240,8 +240,9 @@ class Store(Protocol):
         that cannot be had; never returns wrong or fewer bytes.
         """
 
-    async def splice(self, refs: Sequence[Ref]) -> Content:
+    async def splice(self, refs: Sequence[Ref], *, replaces: Sequence[Ref] = ()) -> Content:
         """One content out of the refs of several (multipart Complete), paged when they are many. Durable as a writer's.
+        ``replaces``: the refs of the version it will replace, whose pages the new ones are patched against.
 
         The refs must stay referenced by something visible until the commit that uses the result.
         """

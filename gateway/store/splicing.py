@@ -2,8 +2,9 @@
 
 Stands between the operations and ``chunk_writer``. Refs are strung together; small pages among them are opened and
 their refs taken over, large ones kept at their height, so that splicing spliced contents again and again never
-deepens the tree. Pages that fit ride with the commit. What was made stays protected from collection as long as the
-returned ``Content`` is kept by someone; the caller keeps it until its commit is done.
+deepens the tree. Pages that fit ride with the commit, unless they are patches against pages of what is replaced. What
+was made stays protected from collection as long as the returned ``Content`` is kept by someone; the caller keeps it
+until its commit is done.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from gateway.store.chunk_writer import ChunkWriter
 from gateway.store.content import WriterSetup
 from gateway.store.page_format import PAGE_REFS_MIN
 from gateway.store.ports import Content
+from gateway.store.predecessor import LoadPage, Predecessor
 from gateway.store.reading import Reader
 from replication.change_format import REF_DATA, Ref
 
@@ -40,13 +42,14 @@ class _Hold:
 class Splicer:
     """Splices for one process."""
 
-    def __init__(self, setup: WriterSetup, reader: Reader) -> None:
-        self._setup, self._reader = setup, reader
+    def __init__(self, setup: WriterSetup, reader: Reader, load_page: LoadPage) -> None:
+        self._setup, self._reader, self._load_page = setup, reader, load_page
 
-    async def splice(self, refs: Sequence[Ref]) -> Content:
+    async def splice(self, refs: Sequence[Ref], replaces: Sequence[Ref] = ()) -> Content:
         """See ``ports.Store.splice``."""
         hold = _Hold(self._setup)
-        writer = ChunkWriter(self._setup.tools, id(hold))
+        predecessor = Predecessor(replaces, self._load_page) if replaces else None
+        writer = ChunkWriter(self._setup.tools, id(hold), predecessor)
         flat: list[tuple[Ref, int]] = []
         for ref in refs:
             await self._flatten(ref, flat)

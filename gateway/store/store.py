@@ -122,7 +122,7 @@ class SiteStore:
         self.reader = Reader(
             *(self.local, self.find_chunk, parts.cache, shared, self._readers, self.hydrator, self.touches)
         )
-        self._splicer = Splicer(self._setup, self.reader)
+        self._splicer = Splicer(self._setup, self.reader, self._load_local_page)
         self.evictor = Evictor(
             EvictSetup(
                 *(self.find_chunk, self.local, self.reader, self.hydrator, shared, self.reserve, self._readers),
@@ -170,9 +170,9 @@ class SiteStore:
         """Plaintext of a range; see ``ports.Store.read``."""
         return self.reader.read(refs, start, length)
 
-    async def splice(self, refs: Sequence[Ref]) -> Content:
+    async def splice(self, refs: Sequence[Ref], *, replaces: Sequence[Ref] = ()) -> Content:
         """One content out of the refs of several; see ``ports.Store.splice``."""
-        return await self._splicer.splice(refs)
+        return await self._splicer.splice(refs, replaces)
 
     async def evict(self, refs: Sequence[Ref]) -> int:
         """Give up the local copy of what only these refs need; see ``ports.Store.evict``."""

@@ -45,7 +45,7 @@ class Ledger:
     def standing(self, survivors: set[bytes], bare: set[bytes]) -> dict[tuple[int, bytes], set[bytes]]:
         """For each item the tokens that nothing replaced, of those that reached the bucket, and did so with a value.
 
-        What goes without (``bare``) was replaced by a write of its own site that comes behind it, or went with the disk.
+        What goes without (``bare``) was replaced by a write of its site that comes behind it, or went with the disk.
         """
         replaced = bare | {token for survivor in survivors for token in self.written[survivor].saw}
         found: dict[tuple[int, bytes], set[bytes]] = {}

@@ -454,5 +454,5 @@ class MemoryStore:
         self.evicted.difference_update(absent)
         return sum(absent.values())
 
-    async def splice(self, refs: Sequence[Ref]) -> Content:
+    async def splice(self, refs: Sequence[Ref], *, replaces: Sequence[Ref] = ()) -> Content:
         return Content(self.page(refs), sum(ref.size for ref in refs))

@@ -65,10 +65,10 @@ async def test_what_is_replaced_at_the_last_moment_is_looked_at_again(context, m
     await put_object(context, PutRequest("bucket", b"k"), Bytes(b"old"))
     splice = context.store.splice
 
-    async def splice_late(refs):
+    async def splice_late(refs, **more):
         monkeypatch.undo()
         await put_object(context, PutRequest("bucket", b"k"), Bytes(b"new"))
-        return await splice(refs)
+        return await splice(refs, **more)
 
     monkeypatch.setattr(context.store, "splice", splice_late)
     await append_object(context, append(3), Bytes(b"!"))

@@ -154,10 +154,10 @@ async def test_a_part_replaced_during_complete_is_seen(context):
     name, parts = await begin(context, b"one", b"two")
     splice = context.store.splice
 
-    async def splice_late(refs):
+    async def splice_late(refs, **more):
         context.store.splice = splice
         await upload_part(context, name, 2, Bytes(b"other"))
-        return await splice(refs)
+        return await splice(refs, **more)
 
     context.store.splice = splice_late
     with pytest.raises(errors.InvalidPart):
@@ -169,9 +169,9 @@ async def test_an_upload_aborted_during_complete_makes_nothing(context):
     name, parts = await begin(context, b"one")
     splice = context.store.splice
 
-    async def splice_late(refs):
+    async def splice_late(refs, **more):
         await context.store.commit(lambda view: view.close_upload(name.upload_id))
-        return await splice(refs)
+        return await splice(refs, **more)
 
     context.store.splice = splice_late
     with pytest.raises(errors.NoSuchUpload):
