@@ -18,6 +18,7 @@ The envelope's body is a MessagePack array (version 1; fields may only ever be a
     7 frames     array   headers of the inline frames in the tail's order
     8 tail       bin32   BLAKE3 of the tail; zeros if there is none
     9 closed     bool    the log ends here: nothing will follow, whoever still wants to write it is fenced
+   10 status     bin     what the writer tells of itself (``site_status_format``); empty: nothing
 
 Inline ciphertexts lie outside the envelope because they are sealed already: so they can be fetched by range later.
 A batch without changes may carry frames or an index: the bytes of a huge object go ahead of its change.
@@ -66,6 +67,7 @@ class Batch:
     index: bytes = b""
     frames: tuple[Frame, ...] = ()
     closed: bool = False
+    status: bytes = b""
 
     @property
     def last_seq(self) -> int:
@@ -84,6 +86,7 @@ class _Wire(msgspec.Struct, array_like=True, frozen=True, gc=False):
     frames: tuple[bytes, ...]
     tail: bytes
     closed: bool = False
+    status: bytes = b""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -110,6 +113,7 @@ def encode_batch(keyring: Keyring, origin: Origin, batch: Batch) -> bytes:
         tuple(frame.header for frame in batch.frames),
         hash_object(tail) if tail else bytes(HASH_SIZE),
         batch.closed,
+        batch.status,
     )
     body = encode_padded(_BODY_MAGIC, BATCH_VERSION, _encoder.encode(wire))
     envelope = seal_envelope(keyring, PURPOSE_CLOUD_LOG, _context(origin, batch.n), body)
@@ -129,7 +133,10 @@ def decode_batch(keyring: Keyring, origin: Origin, n: int, data: bytes) -> Batch
     _check(wire, n)
     acks = {(site, incarnation): seq for site, incarnation, seq in wire.acks}
     frames = _read_tail(wire, data, begin)
-    return Batch(wire.n, wire.chain, wire.first_seq, wire.changes, acks, wire.sent_ms, wire.index, frames, wire.closed)
+    return Batch(
+        *(wire.n, wire.chain, wire.first_seq, wire.changes, acks, wire.sent_ms, wire.index, frames),
+        *(wire.closed, wire.status),
+    )
 
 
 def locate_inline(origin: Origin, batch: Batch, data: bytes) -> list[FrameLocation]:

@@ -83,9 +83,9 @@ class PulledBatch:
 
     ``changes`` are encoded changes, dense in ``seq``, the last being ``position.seq``; ``frames`` came inline and
     should be kept locally; ``located`` says where the other new frames lie; ``acks`` is the writer's own vector: what
-    it had applied of each origin when it wrote the batch; ``sent_ms`` its wall clock then. ``changes`` may be empty
-    (the bytes of a huge object come in batches before its change; an ended log has a last batch): ``position.seq`` then
-    stays what it was.
+    it had applied of each origin when it wrote the batch; ``sent_ms`` its wall clock then; ``closed``: its log ends
+    here; ``status`` what it tells of itself, encoded. ``changes`` may be empty (the bytes of a huge object come in
+    batches before its change; an ended log has a last batch): ``position.seq`` then stays what it was.
     """
 
     origin: Origin
@@ -95,6 +95,23 @@ class PulledBatch:
     located: Sequence[FrameLocation] = ()
     acks: Mapping[Origin, int] = field(default_factory=dict)
     sent_ms: int = 0
+    closed: bool = False
+    status: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteLog:
+    """What is known here of another log: how far it was taken in, and what its newest batches said.
+
+    ``acks``: what its writer had applied of each other log, the greatest it ever said; ``sent_ms``: its wall clock
+    when it wrote the newest batch; ``closed``: nothing will follow; ``status``: what it told of itself last, encoded.
+    """
+
+    position: LogPosition
+    acks: Mapping[Origin, int] = field(default_factory=dict)
+    sent_ms: int = 0
+    closed: bool = False
+    status: bytes = b""
 
 
 class ChangeLog(Protocol):
@@ -131,6 +148,12 @@ class ChangeLog(Protocol):
 
     def pulled(self) -> Mapping[Origin, LogPosition]:
         """Every remote log and how far it was taken in."""
+
+    def remote_logs(self) -> Mapping[Origin, RemoteLog]:
+        """Every remote log with what its writer said of itself in what was taken in."""
+
+    def acks(self) -> Mapping[Origin, Mapping[Origin, int]]:
+        """What each remote log's writer had applied of each origin, as its batches taken in here say."""
 
     async def record_pulled(self, batch: PulledBatch) -> None:
         """Merge a remote batch: changes, frames, locations and position become durable together, or not at all.

@@ -140,7 +140,10 @@ class Puller:
                 batch, following, located = await self._read_batch(origin, position, fetches.popleft())
                 if batch.index:
                     located = [*await self._read_index(origin, batch), *located]
-                pulled = PulledBatch(origin, following, batch.changes, batch.frames, located, batch.acks, batch.sent_ms)
+                pulled = PulledBatch(
+                    *(origin, following, batch.changes, batch.frames, located, batch.acks, batch.sent_ms, batch.closed),
+                    status=batch.status,
+                )
                 await self._apply(pulled)
                 self._on_batch(pulled)
                 position = following

@@ -39,7 +39,7 @@ from gateway.store.log_format import (
     UploadClosed,
     UploadOpened,
 )
-from gateway.store.log_rows import is_applied, put_batch, put_incarnation, put_origin, read_origin
+from gateway.store.log_rows import is_applied, join_acks, put_batch, put_incarnation, put_origin, read_origin
 from gateway.store.object_format import ObjectRecord, decode_object
 from gateway.store.object_rows import ObjectRows
 from gateway.store.purge_format import UNCONDITIONAL
@@ -175,8 +175,12 @@ class Applier:
     def _apply_pulled(self, record: Pulled) -> None:
         for located in record.located:
             self.chunks.locate(located.header, located.object_name, located.offset)
-        row = OriginRow(record.n, record.seq, record.chain, record.sent_ms, record.acks)
-        put_origin(self.transaction, (record.site, record.incarnation), row)
+        origin = (record.site, record.incarnation)
+        known = read_origin(self.transaction, origin)
+        status = record.status or known.status  # written by a site that does not tell any, or that had no time to
+        acks = join_acks(known.acks, record.acks)
+        row = OriginRow(record.n, record.seq, record.chain, record.sent_ms, acks, record.closed, status)
+        put_origin(self.transaction, origin, row)
 
     def _apply_shipped(self, record: Shipped) -> None:
         for located in record.located:

@@ -300,13 +300,17 @@ class SegmentRow(NamedTuple):
 
 
 class OriginRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What was taken in of a remote log, and the newest acks its writer sent: [site, incarnation, seq]."""
+    """What was taken in of a remote log, and what its writer said: acks ([site, incarnation, seq], the greatest it
+    ever sent), whether the log ended, and its newest status (encoded; opaque here).
+    """
 
     n: int = 0
     seq: int = 0
     chain: bytes = bytes(32)
     sent_ms: int = 0
     acks: tuple[tuple[bytes, bytes, int], ...] = ()
+    closed: bool = False
+    status: bytes = b""
 
 
 def encode_batch_row(row: BatchRow) -> bytes:

@@ -20,7 +20,7 @@ defaults; tags are never reused. A tag this reader does not know is ``FormatTooN
 
     1 Own            change, ship_bytes                        a local change, with its place in the backlog
     2 Imported       site, incarnation, changes                remote changes as received
-    3 Pulled         site, incarnation, n, seq, chain, acks, sent_ms, located
+    3 Pulled         site, incarnation, n, seq, chain, acks, sent_ms, located, closed, status
     4 Shipped        n, seq, chain, located, ship_total
     5 UploadOpened   record        6 PartStored  upload id, record        7 UploadClosed  upload id
     8 Incarnation    site, incarnation
@@ -93,6 +93,8 @@ class Pulled(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):
     acks: tuple[tuple[bytes, bytes, int], ...] = ()
     sent_ms: int = 0
     located: tuple[Located, ...] = ()
+    closed: bool = False
+    status: bytes = b""
 
 
 class Shipped(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4):

@@ -24,6 +24,8 @@ from gateway.store.index_format import (
 from replication.crdt import INCARNATION_SIZE, SITE_SIZE, Dot
 from replication.ports import Backlog, Origin
 
+Acks = tuple[tuple[bytes, bytes, int], ...]
+
 _encoder = msgspec.msgpack.Encoder()
 _origin_decoder = msgspec.msgpack.Decoder(OriginRow)
 
@@ -73,6 +75,14 @@ def read_origin(transaction: Transaction, origin: Origin) -> OriginRow:
     """How far a remote log was taken in; zeros if it is not known."""
     data = transaction.get(transaction.tables.origins, origin[0] + origin[1])
     return OriginRow() if data is None else _origin_decoder.decode(data)
+
+
+def join_acks(known: Acks, told: Acks) -> Acks:
+    """The greatest of each: acknowledged once is acknowledged, also where a batch does not say it again."""
+    joined: dict[Origin, int] = {}
+    for site, incarnation, seq in (*known, *told):
+        joined[site, incarnation] = max(seq, joined.get((site, incarnation), 0))
+    return tuple([(*origin, seq) for origin, seq in sorted(joined.items())])
 
 
 def put_origin(transaction: Transaction, origin: Origin, row: OriginRow) -> None:

@@ -33,7 +33,7 @@ from gateway.store.views import View, ViewContext
 from gateway.store.written_sums import HeldSums, Progress, WrittenSums, sum_held, sum_written
 from replication.change_format import ChangeInvalid, decode_change, encode_change
 from replication.frame_format import FrameName, decode_header
-from replication.ports import Backlog, Frame, FrameLocation, Identity, LogPosition, Origin, PulledBatch
+from replication.ports import Backlog, Frame, FrameLocation, Identity, LogPosition, Origin, PulledBatch, RemoteLog
 from replication.sealing import SealBroken, open_frame
 
 
@@ -146,19 +146,27 @@ class Replica:
             view.stage_record(
                 Pulled(
                     *(site, incarnation, position.n, position.seq, position.chain),
-                    *(acks, batch.sent_ms, _located(batch.located)),
+                    *(acks, batch.sent_ms, _located(batch.located), batch.closed, batch.status),
                 )
             )
 
         await self._committer.commit(decide)
 
-    def acks(self) -> dict[Origin, dict[Origin, int]]:
-        """What each remote log's writer had applied of each origin when it wrote its newest batch taken in here."""
+    def remote_logs(self) -> dict[Origin, RemoteLog]:
+        """Every remote log with what its writer said of itself."""
         with self._open_view() as view:
             return {
-                origin: {(site, incarnation): seq for site, incarnation, seq in row.acks}
+                origin: RemoteLog(
+                    LogPosition(row.n, row.seq, row.chain),
+                    {(site, incarnation): seq for site, incarnation, seq in row.acks},
+                    *(row.sent_ms, row.closed, row.status),
+                )
                 for origin, row in scan_origins(view.transaction)
             }
+
+    def acks(self) -> dict[Origin, Mapping[Origin, int]]:
+        """What each remote log's writer had applied of each origin, as its batches taken in here say."""
+        return {origin: log.acks for origin, log in self.remote_logs().items()}
 
     # FrameStore
 

@@ -9,7 +9,7 @@ from replication.change_format import ChangeInvalid, decode_change
 from replication.cloud_memory import MemoryCloud
 from replication.frame_format import decode_header
 from replication.hydrate import CloudFetcher
-from replication.ports import FrameLocation, LogPosition, PulledBatch
+from replication.ports import FrameLocation, LogPosition, PulledBatch, RemoteLog
 from replication.puller import Puller
 from replication.restore import restore_site
 from replication.sealing import open_frame
@@ -334,3 +334,14 @@ async def test_restore_brings_everything_with_its_bytes(make_site, settings):
     fresh.restart()
     for key, content in contents.items():
         assert await fresh.read(key) == (content if key != b"k1" else await a.read(key))
+
+
+async def test_what_a_log_said_of_itself_is_kept(make_site):
+    a, other, third = make_site(b"a"), (b"o" * 16, b"i" * 8), (b"t" * 16, b"i" * 8)
+    first = PulledBatch(other, LogPosition(1, 0, b"1" * 32), (), acks={third: 4}, sent_ms=7, status=b"well")
+    await a.replica.record_pulled(first)
+    await a.replica.record_pulled(PulledBatch(other, LogPosition(2, 0, b"2" * 32), (), acks={}, sent_ms=8, closed=True))
+    a.restart()
+    log = a.replica.remote_logs()[other]
+    assert log == RemoteLog(LogPosition(2, 0, b"2" * 32), {third: 4}, 8, closed=True, status=b"well")
+    assert a.replica.acks() == {other: {third: 4}}  # acknowledged once is acknowledged

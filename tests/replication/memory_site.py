@@ -18,7 +18,17 @@ from replication.change_format import REF_DATA, Change, Ref, decode_change, enco
 from replication.clock import tick
 from replication.crdt import EMPTY, Dot, Entry, Write, merge, winner
 from replication.frame_format import CODEC_STORED, KIND_DATA, FrameHeader, FrameName, decode_header
-from replication.ports import Backlog, ChunkFetcher, Frame, FrameLocation, Identity, LogPosition, Origin, PulledBatch
+from replication.ports import (
+    Backlog,
+    ChunkFetcher,
+    Frame,
+    FrameLocation,
+    Identity,
+    LogPosition,
+    Origin,
+    PulledBatch,
+    RemoteLog,
+)
 from replication.sealing import Keyring, chunk_id, open_frame, seal_frame
 
 Item = tuple[int, bytes]
@@ -44,8 +54,7 @@ class MemorySite:
         self.frames: dict[FrameName, Frame] = {}
         self.located: dict[FrameName, FrameLocation] = {}
         self.cursor = LogPosition()
-        self.remote: dict[Origin, LogPosition] = {}
-        self.acks: dict[Origin, Mapping[Origin, int]] = {}
+        self.remotes: dict[Origin, RemoteLog] = {}
         self.fetcher: ChunkFetcher | None = None
         self._segment = self._identity.site[:12] + self._identity.incarnation + b"seg0"
         self._slot = 0
@@ -170,22 +179,30 @@ class MemorySite:
         self.located |= {decode_header(place.header).name: place for place in located}
 
     def pulled(self) -> Mapping[Origin, LogPosition]:
-        return dict(self.remote)
+        return {origin: log.position for origin, log in self.remotes.items()}
+
+    def remote_logs(self) -> Mapping[Origin, RemoteLog]:
+        return dict(self.remotes)
+
+    def acks(self) -> Mapping[Origin, Mapping[Origin, int]]:
+        return {origin: dict(log.acks) for origin, log in self.remotes.items()}
 
     async def record_pulled(self, batch: PulledBatch) -> None:
         await asyncio.sleep(0)
-        known = self.remote.get(batch.origin, LogPosition())
-        if batch.position.n <= known.n:
+        known = self.remotes.get(batch.origin, RemoteLog(LogPosition()))
+        if batch.position.n <= known.position.n:
             return
-        if batch.position.n != known.n + 1:
+        if batch.position.n != known.position.n + 1:
             raise ValueError("a gap in a remote log")
         changes = [decode_change(data) for data in batch.changes]
         self.frames |= {decode_header(frame.header).name: frame for frame in batch.frames}
         self.located |= {decode_header(place.header).name: place for place in batch.located}
         for change in changes:
             self._apply(change)
-        self.remote[batch.origin] = batch.position
-        self.acks[batch.origin] = dict(batch.acks)
+        acks = {origin: max(seq, batch.acks.get(origin, 0)) for origin, seq in known.acks.items()}
+        self.remotes[batch.origin] = RemoteLog(
+            *(batch.position, {**batch.acks, **acks}, batch.sent_ms, batch.closed, batch.status or known.status)
+        )
 
     # FrameStore
 

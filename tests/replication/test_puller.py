@@ -73,7 +73,7 @@ async def test_acks_are_carried(world):
     a.put(b"more", b"more")
     await ship(a, cloud)
     await new_puller(c, cloud).pull_round()
-    assert c.acks[origin_of(a)] == {origin_of(b): 2}
+    assert c.acks()[origin_of(a)] == {origin_of(b): 2}
 
 
 async def stopped_by(world, origin):

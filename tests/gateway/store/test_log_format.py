@@ -21,6 +21,7 @@ from gateway.store.log_format import (
     PartStored,
     Placed,
     Pulled,
+    Record,
     Shipped,
     UploadClosed,
     UploadOpened,
@@ -50,6 +51,7 @@ RECORDS = [
 ]
 
 
+CLOSED = Pulled(b"S" * 16, b"I" * 8, 4, 9, b"h" * 32, sent_ms=1_700_000_000_000, closed=True, status=b"status")
 EVICTED = Evicted(((b"c" * 32, b"s" * 24, 7, 1 << 20),))
 
 
@@ -59,9 +61,10 @@ def seal(number=7, frames=(b"head", b"cipher")):
 
 def test_golden_records_and_header(monkeypatch):
     golden = dict(line.split() for line in (GOLDEN / "log_batch_1.hex").read_text().splitlines())
-    assert encode_records(RECORDS).hex() == golden["records"]
+    assert msgspec.msgpack.decode(bytes.fromhex(golden["records"]), type=list[Record]) == RECORDS
+    assert encode_records(RECORDS).hex() == golden["records_2"]  # Pulled has two fields more
     monkeypatch.setattr(os, "urandom", lambda size: b"u" * size)
-    assert b"".join(seal().buffers).hex() == golden["batch"]
+    assert b"".join(seal().buffers).hex() == golden["batch_2"]
 
 
 def test_a_golden_batch_opens():
@@ -78,6 +81,8 @@ def test_records_added_since_have_golden_bytes_too():
     golden = dict(line.split() for line in (GOLDEN / "log_batch_1.hex").read_text().splitlines())
     assert encode_records([EVICTED]).hex() == golden["evicted"]
     assert msgspec.msgpack.decode(bytes.fromhex(golden["evicted"]), type=list[Evicted]) == [EVICTED]
+    assert encode_records([CLOSED]).hex() == golden["closed"]
+    assert msgspec.msgpack.decode(bytes.fromhex(golden["closed"]), type=list[Pulled]) == [CLOSED]
 
 
 def test_the_hash_covers_header_and_envelope_but_not_the_frames():
