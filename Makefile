@@ -79,7 +79,7 @@ PROVE = $(BIN)/python -m pytest -s -p no:cacheprovider
 
 crash: $(VENV)/.developed
 	SKERRY_CRASH_STATES=$(or $(STATES),1000) $(PROVE) --timeout 0 tests/crash/test_crash_states.py \
-	  tests/crash/test_store_crashes.py tests/crash/test_torn_batches.py
+	  tests/crash/test_store_crashes.py tests/crash/test_torn_batches.py tests/crash/test_traced_crashes.py
 
 faults: $(VENV)/.developed
 	SKERRY_FAULTS=all $(PROVE) --timeout 0 tests/crash/test_failing_calls.py

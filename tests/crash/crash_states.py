@@ -7,6 +7,7 @@ come back in order (a journal), so a state keeps a prefix of the pending ones; d
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.crash.recording_files import (
     MakeDirectory,
     Note,
     Operation,
+    Punch,
     Rename,
     Sync,
     SyncDirectory,
@@ -27,7 +29,8 @@ from tests.crash.recording_files import (
 SECTOR = 512
 PAGE = 4096
 
-Keep = Callable[[Write | Truncate], Write | Truncate | None]
+Change = Write | Truncate | Punch
+Keep = Callable[[Change], Change | None]
 """What becomes of an unsynced operation: itself, a part of it, or None."""
 
 Lost = Callable[["Inode", int], bool]
@@ -36,10 +39,11 @@ Lost = Callable[["Inode", int], bool]
 
 @dataclass
 class Inode:
-    """A file's bytes: durable, and what was done since."""
+    """A file's bytes: durable, and what was done since. ``name``: what it was made as."""
 
+    name: str
     durable: bytes = b""
-    pending: list[Write | Truncate] = field(default_factory=list)
+    pending: list[Change] = field(default_factory=list)
 
     def content(self, keep: Keep, lost: Lost | None = None) -> bytes:
         """The bytes when ``keep`` decides about each pending operation, and then ``lost`` about each dirty sector."""
@@ -48,6 +52,8 @@ class Inode:
             kept = keep(operation)
             if isinstance(kept, Truncate):
                 data[kept.size :] = bytes(max(0, kept.size - len(data)))
+            elif isinstance(kept, Punch):
+                data[kept.offset : kept.offset + kept.size] = bytes(len(data[kept.offset : kept.offset + kept.size]))
             elif kept is not None:
                 data.extend(bytes(max(0, kept.offset - len(data))))
                 data[kept.offset : kept.offset + len(kept.data)] = kept.data
@@ -112,13 +118,13 @@ class Disk:
         """Take in one operation."""
         match operation:
             case Create(path, inode):
-                self.inodes[inode] = Inode()
+                self.inodes[inode] = Inode(path.name)
                 self._of(path).pending.append(("link", path.name, inode))
             case MakeDirectory(path):
                 self.directories[path] = Directory()
                 if path != self.root:
                     self._of(path).pending.append(("link", path.name, None))
-            case Write(inode, _, _) | Truncate(inode, _):
+            case Write(inode, _, _) | Truncate(inode, _) | Punch(inode, _, _):
                 self.inodes[inode].pending.append(operation)
             case Sync(inode, later):
                 node = self.inodes[inode]
@@ -129,8 +135,12 @@ class Disk:
                 directory = self.directories.setdefault(path, Directory())
                 directory.durable, directory.pending = directory.names(len(directory.pending)), []
             case Rename(source, target):
-                assert source.parent == target.parent, "a rename across directories is not modelled"
-                self._of(source).pending.append(("rename", f"{source.name}\0{target.name}", None))
+                if source.parent == target.parent:
+                    self._of(source).pending.append(("rename", f"{source.name}\0{target.name}", None))
+                else:  # worse than any file system in use: either name may be durable without the other
+                    names = self._of(source).names(len(self._of(source).pending))
+                    self._of(source).pending.append(("unlink", source.name, None))
+                    self._of(target).pending.append(("link", target.name, names[source.name]))
             case Unlink(path):
                 self._of(path).pending.append(("unlink", path.name, None))
             case _:
@@ -172,18 +182,18 @@ def _no_names(_: Directory) -> int:
     return 0
 
 
-def _keep_all(operation: Write | Truncate) -> Write | Truncate | None:
+def _keep_all(operation: Change) -> Change | None:
     return operation
 
 
-def _drop_all(_: Write | Truncate) -> Write | Truncate | None:
+def _drop_all(_: Change) -> Change | None:
     return None
 
 
 def _tear(last: Operation, size: int, *, zeros: bool = False) -> Keep:
     """Keep everything, but of the write ``last`` only its first ``size`` bytes (the rest as zeros if ``zeros``)."""
 
-    def keep(operation: Write | Truncate) -> Write | Truncate | None:
+    def keep(operation: Change) -> Change | None:
         if operation is not last or not isinstance(operation, Write):
             return operation
         rest = bytes(len(operation.data) - size) if zeros else b""
@@ -201,6 +211,39 @@ def _outside(last: Write) -> Lost:
 def _every_other(parity: int) -> Lost:
     """Dirty pages are written back in no order: of each file, every other one is lost."""
     return lambda inode, sector: bool(inode.pending) and sector // PAGE % 2 == parity
+
+
+INDEX = "data.mdb"
+_META_PAGES = 2
+
+
+def _of_index(lose: Callable[[int], bool], *, others: bool = False) -> Lost:
+    """Of the index file, the dirty sectors that ``lose`` names by offset; of other files all (``others``) or none."""
+
+    def lost(inode: Inode, sector: int) -> bool:
+        return bool(inode.pending) and (lose(sector) if inode.name == INDEX else others)
+
+    return lost
+
+
+def _by_chance(seed: int, size: int) -> Callable[[int], bool]:
+    """Half of the pages (or sectors: ``size``), another half for each seed."""
+    return lambda offset: zlib.crc32(b"%d %d" % (seed, offset // size)) & 1 == 1
+
+
+def _index_variants(at: int) -> list[tuple[str, Keep, Callable[[Directory], int], Lost | None]]:
+    """What may become of the index' unsynced pages beside the log's and the segments' unsynced bytes."""
+    losses: list[tuple[str, Lost]] = [
+        ("index lost, the rest kept", _of_index(lambda _: True)),
+        ("index kept, the rest lost", _of_index(lambda _: False, others=True)),
+        ("of the index only the meta pages kept", _of_index(lambda offset: offset >= _META_PAGES * PAGE)),
+        ("of the index only the meta pages lost", _of_index(lambda offset: offset < _META_PAGES * PAGE)),
+        ("index pages lost by chance", _of_index(_by_chance(at, PAGE))),
+        ("index pages lost by chance, the rest lost", _of_index(_by_chance(at + 1, PAGE), others=True)),
+        ("index sectors lost by chance", _of_index(_by_chance(at, SECTOR))),
+        ("every other index sector lost", _of_index(lambda offset: offset // SECTOR % 2 == 1)),
+    ]
+    return [(what, _keep_all, _all_names, lost) for what, lost in losses]
 
 
 def crash_states(operations: Sequence[Operation], root: Path) -> Iterator[State]:
@@ -226,6 +269,8 @@ def crash_states(operations: Sequence[Operation], root: Path) -> Iterator[State]
             variants.append(("last write zeros", _tear(operation, 0, zeros=True), _all_names, None))
             variants.append(("last write half zeros", _tear(operation, size // 2, zeros=True), _all_names, None))
             variants.append(("only the last write kept", _keep_all, _all_names, _outside(operation)))
+        if any(node.name == INDEX and node.pending for node in disk.inodes.values()):
+            variants += _index_variants(at)
         for what, keep, names_kept, lost in variants:
             state = disk.state(at, what, keep, names_kept, lost)
             mark = hash((notes, tuple(sorted(state.files.items())), state.directories))

@@ -35,6 +35,15 @@ class Truncate:
 
 
 @dataclass(frozen=True)
+class Punch:
+    """A hole: reads as zeros, the size stays."""
+
+    inode: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
 class Sync:
     """``later``: how many writes were recorded while it ran, which it may not cover."""
 
@@ -71,7 +80,7 @@ class Note:
     value: object
 
 
-Operation = Create | Write | Truncate | Sync | SyncDirectory | Rename | Unlink | MakeDirectory | Note
+Operation = Create | Write | Truncate | Punch | Sync | SyncDirectory | Rename | Unlink | MakeDirectory | Note
 
 
 class RecordingFiles(Files):
@@ -136,7 +145,9 @@ class RecordingFiles(Files):
         really_sync(fd)
         if inode is not None:
             with self._lock:
-                later = [op for op in self.operations[at:] if isinstance(op, Write | Truncate) and op.inode == inode]
+                later = [
+                    op for op in self.operations[at:] if isinstance(op, Write | Truncate | Punch) and op.inode == inode
+                ]
                 self.operations.append(Sync(inode, len(later)))
 
     def sync_directory(self, path: Path) -> None:
@@ -161,6 +172,19 @@ class RecordingFiles(Files):
         with self._lock:
             super().make_directory(path)
             self.operations.append(MakeDirectory(path))
+
+    def open_write(self, path: Path) -> int:
+        with self._lock:
+            fd = super().open_write(path)
+            if path in self._by_path:
+                self._by_fd[fd] = self._by_path[path]
+            return fd
+
+    def punch_hole(self, fd: int, offset: int, size: int) -> None:
+        with self._lock:
+            super().punch_hole(fd, offset, size)
+            if fd in self._by_fd:
+                self.operations.append(Punch(self._by_fd[fd], offset, size))
 
     def close(self, fd: int) -> None:
         with self._lock:

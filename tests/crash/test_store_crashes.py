@@ -22,10 +22,11 @@ import pytest
 from gateway.store.index import Transaction
 from gateway.store.index_format import State as StateRow
 from gateway.store.logical_dump import Row
+from replication.keys import read_key_directory
 from tests.crash.crash_states import State, crash_states
 from tests.crash.open_store import dump_store, open_store
 from tests.crash.recording_files import Note, Operation, RecordingFiles, Unlink
-from tests.crash.workloads import WORKLOADS, Step, Value, Writer, current_documents, current_records, digest
+from tests.crash.workloads import KEY_OBJECT, WORKLOADS, Step, Value, Writer, current_documents, current_records, digest
 from tests.gateway.store.held_frames import HeldFrames
 
 STATES_MAX = int(os.environ.get("SKERRY_CRASH_STATES", "20"))
@@ -108,10 +109,14 @@ def list_cases(record: Record) -> list[tuple[State, bytes | None]]:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a store holds: key → digest of every current object, and the logical content of its index."""
+    """What a store holds: key → digest of every current object, and the logical content of its index.
+
+    ``rebuilt``: whether opening had to make the index anew.
+    """
 
     values: dict[str, Value]
     rows: list[Row]
+    rebuilt: bool
 
 
 async def read_store(root: Path, cloud: HeldFrames | None = None) -> Contents:
@@ -124,9 +129,10 @@ async def read_store(root: Path, cloud: HeldFrames | None = None) -> Contents:
             data = b"".join([piece async for piece in store.read(record.content)])
             assert len(data) == record.size
             found[key] = digest(data)
+        found |= {KEY_OBJECT + name: digest(data) for name, data in read_key_directory(root / "keys").items()}
         report = await store.verify()
         assert report.sound, report
-        return Contents(found, dump_store(store))
+        return Contents(found, dump_store(store), store.rebuilt is not None)
 
 
 def check_promises(found: dict[str, Value], allowed: dict[str, set[Value]], where: str) -> None:
@@ -176,12 +182,18 @@ async def check_state(
         (root / "index" / INDEX_NAME).write_bytes(index)
     shutil.rmtree(root / "run", ignore_errors=True)
     what = f"after operation {state.at}, {state.what}, index {'deleted' if index is None else 'kept'}"
+    await live_on(root, allowed, what, cloud)
+    shutil.rmtree(root)
+
+
+async def live_on(root: Path, allowed: dict[str, set[Value]], what: str, cloud: HeldFrames) -> bool:
+    """Open what is there: promises, rebuilt index, second life, rebuilt index. Whether opening rebuilt the index."""
     first = await read_store(root, cloud)
     check_promises(first.values, allowed, what)
     remove_index(root)
     check_rebuilt(first, await read_store(root, cloud), what)
     async with open_store(root, cloud=cloud) as store:
-        writer = Writer(store, RecordingFiles(), state.at)
+        writer = Writer(store, RecordingFiles(), len(first.values))
         await writer.make_bucket()
         await writer.put("second life", 50_000)
         await writer.put("second life, small", 50)
@@ -190,7 +202,7 @@ async def check_state(
     assert kept == first.values, f"{what}: lost in its second life"
     remove_index(root)
     check_rebuilt(second, await read_store(root, cloud), f"{what}, in its second life")
-    shutil.rmtree(root)
+    return first.rebuilt
 
 
 @pytest.mark.slow

@@ -11,20 +11,29 @@ import hashlib
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Protocol
 
 from gateway.store.document_format import BucketRecord, PartRecord, UploadRecord
 from gateway.store.object_format import ObjectRecord
 from gateway.store.ports import Content, ReadView, Store, Version, WriteView
 from gateway.store.store import SiteStore
 from gateway.store.version_ids import NULL
-from tests.crash.recording_files import RecordingFiles
+from replication.keys import write_key_directory
 from tests.gateway.store.held_frames import HeldFrames
 
 BUCKET = "crash"
-DOCUMENT, TAGS = "document: ", "tags: "
-"""What names of documents begin with, where objects' keys stand."""
+DOCUMENT, TAGS, KEY_OBJECT = "document: ", "tags: ", "key object: "
+"""What names of documents and of key objects begin with, where objects' keys stand."""
 Value = str | None
+
+
+class Noting(Protocol):
+    """Whoever keeps notes between the file calls it records, or has recorded."""
+
+    def note(self, what: str, value: object) -> None:
+        """Keep a note."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ def digest(data: bytes) -> str:
 class Writer:
     """Writes to one bucket of a store and notes what was promised."""
 
-    def __init__(self, store: Store, files: RecordingFiles, seed: int, cloud: HeldFrames | None = None) -> None:
+    def __init__(self, store: Store, files: Noting, seed: int, cloud: HeldFrames | None = None) -> None:
         self.store, self.files, self.random, self.cloud = store, files, random.Random(seed), cloud
         self.uid = b""
 
@@ -94,6 +103,15 @@ class Writer:
             await self.store.commit(tag)
 
         await self._step(TAGS + key, value, run)
+
+    async def store_keys(self, directory: Path, objects: dict[str, bytes]) -> None:
+        """Keep key objects beside the data, all of them a promise once it returned."""
+        steps = [Step(KEY_OBJECT + name, digest(data)) for name, data in objects.items()]
+        for step in steps:
+            self.files.note("begin", step)
+        write_key_directory(directory, objects)
+        for step in steps:
+            self.files.note("acknowledged", step)
 
     async def ship(self) -> None:
         """Have the cloud hold everything: packs that a crash of this machine leaves alone."""
