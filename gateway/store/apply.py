@@ -15,11 +15,13 @@ import msgspec
 from gateway.store import item_rows, upload_rows
 from gateway.store.chunk_rows import ChunkRows, OpenPages, put_segment, read_segment
 from gateway.store.document_format import PartRecord, UploadRecord, decode_record
+from gateway.store.doom_format import decode_doom
 from gateway.store.errors import Damaged
 from gateway.store.index import Transaction
 from gateway.store.index_format import BatchRow, OriginRow, SegmentRow, State
 from gateway.store.item_format import (
     FAMILY_BUCKET,
+    FAMILY_DOOM,
     FAMILY_NULL_SLOT,
     FAMILY_VERSION,
     FAMILY_VERSION_DOCUMENT,
@@ -27,6 +29,7 @@ from gateway.store.item_format import (
     split_version_document,
 )
 from gateway.store.log_format import (
+    DoomStep,
     Evicted,
     Imported,
     Incarnation,
@@ -36,6 +39,7 @@ from gateway.store.log_format import (
     Pulled,
     Record,
     Shipped,
+    Trusted,
     UploadClosed,
     UploadOpened,
 )
@@ -57,6 +61,7 @@ from replication.change_format import Change, decode_change
 from replication.clock import tick
 from replication.crdt import Dot, winner
 from replication.frame_format import FrameHeader, FrameName, decode_header
+from replication.ports import DoomState
 
 _OBJECT_FAMILIES = frozenset((FAMILY_NULL_SLOT, FAMILY_VERSION))
 
@@ -80,6 +85,7 @@ class Applier:
         self.site = site
         self.state = state
         self.chunks = ChunkRows(transaction, state, open_pages, hold=hold)
+        self.cloud = self.chunks.cloud
         self.objects = ObjectRows(
             *(transaction, state, self.chunks, self.is_applied, self._touch_bucket),
             *(partial(read_locks, transaction), partial(is_acknowledged, transaction)),
@@ -137,6 +143,11 @@ class Applier:
         elif isinstance(record, Evicted):
             for chunk_id, segment, slot, size in record.frames:
                 self.chunks.evict(FrameName(chunk_id, segment, slot), size)
+        elif isinstance(record, DoomStep):
+            self.cloud.step_doom(Dot(record.site, record.incarnation, record.seq), DoomState(record.state))
+        elif isinstance(record, Trusted):
+            for site in record.sites:
+                self.cloud.trust(site)
 
     def place_logged(self, header: FrameHeader, kind: int, number: int, offset: int) -> None:
         """Replay: the log says that the frame became its chunk's local one; ``relocate`` knows where it lies now."""
@@ -174,17 +185,21 @@ class Applier:
 
     def _apply_pulled(self, record: Pulled) -> None:
         for located in record.located:
-            self.chunks.locate(located.header, located.object_name, located.offset)
+            self.cloud.locate(located.header, located.object_name, located.offset)
         origin = (record.site, record.incarnation)
         known = read_origin(self.transaction, origin)
         status = record.status or known.status  # written by a site that does not tell any, or that had no time to
         acks = join_acks(known.acks, record.acks)
         row = OriginRow(record.n, record.seq, record.chain, record.sent_ms, acks, record.closed, status)
         put_origin(self.transaction, origin, row)
+        own = (self.site, self.state.incarnation)
+        self.cloud.meet(record.site)
+        if any((site, incarnation) == own for site, incarnation, _ in record.acks):
+            self.cloud.trust(record.site)
 
     def _apply_shipped(self, record: Shipped) -> None:
         for located in record.located:
-            self.chunks.locate(located.header, located.object_name, located.offset)
+            self.cloud.locate(located.header, located.object_name, located.offset)
         state = self.state
         state.shipped_n, state.shipped_seq, state.shipped_chain = record.n, record.seq, record.chain
         state.shipped_total = record.ship_total
@@ -196,6 +211,7 @@ class Applier:
         if state.incarnation != bytes(8):
             put_incarnation(self.transaction, state.incarnation, state.seq, state.shipped_seq)
         state.incarnation, state.seq = record.incarnation, 0
+        self.cloud.trust_only(self.site)
         state.shipped_n, state.shipped_seq, state.shipped_chain = 0, 0, bytes(32)
         state.shipped_total = state.ship_total
 
@@ -216,8 +232,19 @@ class Applier:
                 self.objects.weigh_conditions(uid, key)
         else:
             item_rows.apply_item(self.transaction, change, self.is_applied)
+            if change.family == FAMILY_DOOM:
+                self._apply_doom(change)
             if change.family in item_rows.CONFIGURATION_FAMILIES:
                 self.state.generation += 1
+
+    def _apply_doom(self, change: Change) -> None:
+        for dot in change.replaces:
+            if change.dead:
+                self.cloud.end_doom(dot)
+            else:
+                self.cloud.supersede_doom(dot)
+        if not change.dead:
+            self.chunks.uncount(self.cloud.doom(change.dot, decode_doom(change.body), self.chunks.now_ms))
 
     def _touch_bucket(self, uid: bytes) -> None:
         """The bucket's last visible row went, or its first one came: that may end or revive a deleted bucket."""

@@ -26,6 +26,8 @@ defaults; tags are never reused. A tag this reader does not know is ``FormatTooN
     8 Incarnation    site, incarnation
     9 Placed         [[segment number, offset, header], …]     frames of data segments referenced from here on
    10 Evicted        [[chunk id, birth segment, slot, size], …]   these frames are given up: the cloud has the chunks
+   20 DoomStep       site, incarnation, seq, state              how far a doom has come here
+   21 Trusted        sites                                      what they have in the cloud may be relied on
 
 A batch is whole if its checksum, its frames' hash and its envelope hold. What lies behind the last whole batch of a
 segment is a torn tail (or was never acknowledged).
@@ -145,7 +147,36 @@ class Evicted(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=10):
     frames: tuple[tuple[bytes, bytes, int, int], ...]
 
 
-Record = Own | Imported | Pulled | Shipped | UploadOpened | PartStored | UploadClosed | Incarnation | Placed | Evicted
+class DoomStep(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=20):
+    """A doom, named by its dot, has come so far on this site: ``replication.ports.DoomState``."""
+
+    site: bytes
+    incarnation: bytes
+    seq: int
+    state: int
+
+
+class Trusted(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=21):
+    """These sites wait for the current own log before they delete anything."""
+
+    sites: tuple[bytes, ...]
+
+
+Record = (
+    Own
+    | Imported
+    | Pulled
+    | Shipped
+    | UploadOpened
+    | PartStored
+    | UploadClosed
+    | Incarnation
+    | Placed
+    | Evicted
+    | DoomStep
+    | Trusted
+)
+_TAGS: Final = frozenset((*range(1, 11), 20, 21))
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Record])
 _tags_decoder = msgspec.msgpack.Decoder(list[list[object]])
@@ -242,7 +273,7 @@ def open_records(keyring: Keyring, segment_id: bytes, number: int, envelope: byt
             tags = {record[0] for record in _tags_decoder.decode(plaintext)}
         except (msgspec.MsgspecError, IndexError):
             raise Damaged(f"log batch {number} holds no records: {error}") from error
-        unknown = [tag for tag in tags if not isinstance(tag, int) or not 1 <= tag <= 10]
+        unknown = [tag for tag in tags if tag not in _TAGS]
         if unknown:
             raise FormatTooNew(f"log batch {number} holds records of kind {unknown[0]}: upgrade this site") from error
         raise Damaged(f"log batch {number} holds a broken record: {error}") from error
