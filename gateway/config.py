@@ -244,6 +244,8 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("replication", "ship_interval_s"): Rule(0.05, 86_400),
     ("replication", "ship_bytes"): Rule(1, 1 << 40),
     ("replication", "poll_interval_s"): Rule(0.05, 86_400),
+    ("replication", "ack_interval_s"): Rule(0.05, 604_800),
+    ("replication", "status_interval_s"): Rule(0.05, 604_800),
     ("replication", "backlog_poll_s"): Rule(0.05, 3600),
     ("replication", "uploads_max"): Rule(1, 64),
     ("replication", "prefetch_max"): Rule(1, 64),
