@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 from gateway.s3.acl import CANONICAL_USER, GRANTS_MAX, GROUP, PERMISSIONS, Acl, Grant
 from gateway.s3.documents import children, fields_of, parse_document, tag_of, text_of
-from gateway.s3.errors import MalformedACLError, MalformedXML, escape_text
+from gateway.s3.errors import MalformedACLError, MalformedXML, MissingRequestBodyError, escape_text
 
 BY_EMAIL = "AmazonCustomerByEmail"
 _XMLNS = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -54,7 +54,7 @@ def parse_acl(body: bytes) -> AclBody:
     """The AccessControlPolicy in ``body``; ``MalformedACLError`` for anything else."""
     try:
         return _parse_acl(parse_document(body, "AccessControlPolicy"))
-    except MalformedXML:
+    except (MalformedXML, MissingRequestBodyError):
         raise MalformedACLError from None
 
 
