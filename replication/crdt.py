@@ -19,6 +19,7 @@ dead sibling beats live ones (remove-wins) or only orders among them (register) 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -72,6 +73,26 @@ def merge(a: Entry, b: Entry) -> Entry:
     marks = a.marks | b.marks
     live = {write.dot: write for write in (*a.live, *b.live) if write.dot not in marks}
     return Entry(tuple(sorted(live.values(), key=_order, reverse=True)), marks)
+
+
+Seen = Callable[[Dot], bool]
+"""Whether the change with this dot is among those that a state was made of."""
+
+
+def join(mine: Entry, theirs: Entry, seen_here: Seen, seen_there: Seen) -> Entry:
+    """Join the states of one item on two sites, each made of the changes that its ``seen`` tells.
+
+    What one has and the other has seen and has no more was replaced there. Law: if ``mine`` is the merge of some
+    changes and ``theirs`` of others, this is the merge of all of them.
+    """
+    marks = mine.marks | theirs.marks
+    here, there = {write.dot: write for write in mine.live}, {write.dot: write for write in theirs.live}
+    live = [
+        write
+        for dot, write in (here | there).items()
+        if dot not in marks and (dot in here or not seen_here(dot)) and (dot in there or not seen_there(dot))
+    ]
+    return Entry(tuple(sorted(live, key=_order, reverse=True)), marks)
 
 
 def winner(entry: Entry) -> Write | None:

@@ -12,10 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Protocol
-
-from replication.crdt import Dot
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,39 +114,6 @@ class RemoteLog:
     status: bytes = b""
 
 
-class DoomState(IntEnum):
-    """How far a doom has come on a site: applied (nothing relies on its objects any more); settled (what this site
-    needs of them is confirmed to be elsewhere: only now it is acknowledged); discarded (their contents are forgotten).
-    """
-
-    APPLIED = 0
-    SETTLED = 1
-    DISCARDED = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Doom:
-    """Objects that their owner is about to delete: the change that said so, when it was applied here (unix ms), the
-    objects' names, and how far it has come here.
-    """
-
-    dot: Dot
-    applied_ms: int
-    names: tuple[str, ...]
-    state: DoomState
-
-
-@dataclass(frozen=True, slots=True)
-class HeldObject:
-    """An object of frames in the bucket: ciphertext bytes in all, and of those that something needs."""
-
-    name: str
-    frames: int
-    bytes: int
-    live_bytes: int
-    doomed: bool
-
-
 class ChangeLog(Protocol):
     """The site's change log as replication sees it. Reads are consistent snapshots; writes are durable on return."""
 
@@ -188,9 +152,6 @@ class ChangeLog(Protocol):
     def remote_logs(self) -> Mapping[Origin, RemoteLog]:
         """Every remote log with what its writer said of itself in what was taken in."""
 
-    def unsettled(self) -> Mapping[Origin, int]:
-        """For each log with a doom that is not settled here the first such change: acks must stay below it."""
-
     def acks(self) -> Mapping[Origin, Mapping[Origin, int]]:
         """What each remote log's writer had applied of each origin, as its batches taken in here say."""
 
@@ -202,46 +163,64 @@ class ChangeLog(Protocol):
         """
 
 
-class Holdings(Protocol):
-    """What the bucket holds as this site knows it, and what of it something needs: for collection in the cloud.
+Vector = Mapping[Origin, RemoteLog]
+"""How far a site had taken in each log, what their writers said; of its own: what is verified to be in the cloud."""
 
-    ``since_ms``: what nothing needs any more counts as needed if it was needed later than this (unix ms).
+
+class StateNotReady(Exception):
+    """The site's state cannot be exported now; says what it waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportStart:
+    """The beginning of an export: the vector, and slices that belong to exactly it."""
+
+    vector: Vector
+    slices: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JoinState:
+    """A join by checkpoint that is not over: whose and which, its vector, slices joined so far, whether those were all,
+    and how far each log must be taken in before it is over.
     """
 
-    def held_objects(self, prefix: str, after: str, count_max: int, since_ms: int) -> list[HeldObject]:
-        """Objects under ``prefix`` that hold frames, by name, greater than ``after``: each with what it holds."""
+    origin: Origin
+    n: int
+    made_ms: int
+    vector: Vector
+    slices: int
+    folded: bool
+    targets: Mapping[Origin, int]
 
-    def closed_pages(self, count_max: int) -> list[bytes]:
-        """Pages that something needs and that were not opened here yet: as long as there are any, what they list is
-        needed and unknown, and nothing may be said to be dead.
+
+class FoldedState(Protocol):
+    """The site's whole state in slices (opaque here), out of it for a checkpoint and into it from one."""
+
+    def begin_export(self) -> ExportStart:
+        """Take the vector. Raises ``StateNotReady``."""
+
+    def export_slice(self, cursor: bytes) -> tuple[bytes, bytes]:
+        """The next slice and the cursor behind it; begins and ends with ``b""``. An empty slice is none.
+
+        Each is a short snapshot of its own, not older than the vector: together they hold every change up to it, and
+        may hold later ones. Own changes are among those although the cloud may not have them yet.
         """
 
-    def leaving_frames(
-        self, names: Sequence[str], since_ms: int, count_max: int, bytes_max: int
-    ) -> list[FrameLocation]:
-        """Frames in these objects that something needs (bases of such patches included) and that lie nowhere else to
-        stay, bases first; at least one if there is any.
-        """
+    def joining(self) -> JoinState | None:
+        """The join that is not over. Until it is folded, ``pulled`` tells nothing of it: nothing is acknowledged."""
 
-    def dooms(self) -> list[Doom]:
-        """Every doom that is not ended, by its dot."""
+    async def begin_join(self, join: JoinState) -> None:
+        """Join a checkpoint from its first slice on, whatever the site has and whatever was joined half before."""
 
-    async def doom(self, names: Sequence[str]) -> None:
-        """Make the own change that dooms these objects. Their owner's business."""
+    async def fold_slice(self, number: int, data: bytes) -> None:
+        """Join slice ``number`` (from 0, each after the one before), durably. ``ChangeInvalid``, ``ChangeTooNew``."""
 
-    async def end_dooms(self, dots: Sequence[Dot]) -> None:
-        """Make the own changes that end these dooms: nothing in the bucket tells of their objects any more."""
+    async def end_join(self) -> None:
+        """All slices are joined: every log counts as taken in at least up to the vector."""
 
-    def untrusted(self) -> list[bytes]:
-        """Sites that may not know of this site's current log yet: until they acknowledge it, or are trusted, nothing
-        that lies only in their objects is relied on.
-        """
-
-    async def trust(self, sites: Sequence[bytes]) -> None:
-        """These sites wait for this site's log before they delete anything, although they did not say so."""
-
-    async def record_doom(self, dot: Dot, state: DoomState) -> None:
-        """A doom has come so far here. Never goes back."""
+    async def finish_join(self) -> None:
+        """Every log is taken in as far as the join's targets say: it is over."""
 
 
 class FrameStore(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from itertools import islice
 from typing import NamedTuple
@@ -20,7 +19,6 @@ from gateway.s3.errors import (
     BucketNotEmpty,
     IllegalLocationConstraintException,
     IllegalVersioningConfigurationException,
-    InvalidLocationConstraint,
     TooManyBuckets,
     not_implemented_header,
 )
@@ -31,7 +29,6 @@ from gateway.store.ports import Bucket, WriteView
 
 _CLASSIC_REGION = "us-east-1"
 _REGION_ALIASES = {"EU": "eu-west-1"}  # LocationConstraint's valid values, CreateBucket, API reference
-_REGION = re.compile(r"[a-z]{2}(-[a-z]{2,16}){1,2}-[1-9]")  # what could be another site's
 _UPLOADS_CLOSED_MAX = 1000
 
 
@@ -58,8 +55,7 @@ async def create_bucket(
 
     ``location`` is the LocationConstraint asked for: empty or this site's region; ``object_lock``: with Object Lock
     (and versioning) from the start; ``ownership``: its object ownership, empty for the site's default; ``acl``: see
-    ``settle_bucket``; ``tags``: its tags. Raises ``InvalidBucketName``, ``InvalidLocationConstraint`` for what is no
-    region and ``IllegalLocationConstraintException`` for another,
+    ``settle_bucket``; ``tags``: its tags. Raises ``InvalidBucketName``, ``IllegalLocationConstraintException``,
     ``BucketAlreadyExists``, ``TooManyBuckets``.
     """
     _authorize_creation(context, name, location, object_lock=object_lock, ownership=ownership, acl=acl)
@@ -69,11 +65,9 @@ async def create_bucket(
     region = context.settings.region
     location = _REGION_ALIASES.get(location, location)
     if location and location != region:
-        if not _REGION.fullmatch(location):
-            raise InvalidLocationConstraint(None, LocationConstraint=location)
         raise IllegalLocationConstraintException(
             f"The {location} location constraint is incompatible for the region specific endpoint this request was "
-            "sent to."
+            f"sent to: this site is {region}."
         )
 
     def decide(view: WriteView) -> Bucket:

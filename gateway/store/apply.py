@@ -15,31 +15,32 @@ import msgspec
 from gateway.store import item_rows, upload_rows
 from gateway.store.chunk_rows import ChunkRows, OpenPages, put_segment, read_segment
 from gateway.store.document_format import PartRecord, UploadRecord, decode_record
-from gateway.store.doom_format import decode_doom
 from gateway.store.errors import Damaged
 from gateway.store.index import Transaction
 from gateway.store.index_format import BatchRow, OriginRow, SegmentRow, State
 from gateway.store.item_format import (
     FAMILY_BUCKET,
-    FAMILY_DOOM,
     FAMILY_NULL_SLOT,
     FAMILY_VERSION,
     FAMILY_VERSION_DOCUMENT,
+    UID_SIZE,
     split_version,
     split_version_document,
 )
 from gateway.store.log_format import (
-    DoomStep,
     Evicted,
+    Folded,
     Imported,
     Incarnation,
+    JoinBegun,
+    JoinDone,
+    JoinOver,
     Own,
     PartStored,
     Placed,
     Pulled,
     Record,
     Shipped,
-    Trusted,
     UploadClosed,
     UploadOpened,
 )
@@ -48,12 +49,15 @@ from gateway.store.object_format import ObjectRecord, decode_object
 from gateway.store.object_rows import ObjectRows
 from gateway.store.purge_format import UNCONDITIONAL
 from gateway.store.segment_format import KIND_DATA, KIND_LOG
+from gateway.store.slice_format import FoldedKey
+from gateway.store.state_fold import StateFold
 from gateway.store.version_documents import (
     ACKNOWLEDGED,
     LOCKS,
     apply_version_document,
     drop_version_documents,
     is_acknowledged,
+    is_removed_for_good,
     read_locks,
 )
 from gateway.store.version_ids import NULL_VID
@@ -61,7 +65,6 @@ from replication.change_format import Change, decode_change
 from replication.clock import tick
 from replication.crdt import Dot, winner
 from replication.frame_format import FrameHeader, FrameName, decode_header
-from replication.ports import DoomState
 
 _OBJECT_FAMILIES = frozenset((FAMILY_NULL_SLOT, FAMILY_VERSION))
 
@@ -85,7 +88,6 @@ class Applier:
         self.site = site
         self.state = state
         self.chunks = ChunkRows(transaction, state, open_pages, hold=hold)
-        self.cloud = self.chunks.cloud
         self.objects = ObjectRows(
             *(transaction, state, self.chunks, self.is_applied, self._touch_bucket),
             *(partial(read_locks, transaction), partial(is_acknowledged, transaction)),
@@ -143,11 +145,8 @@ class Applier:
         elif isinstance(record, Evicted):
             for chunk_id, segment, slot, size in record.frames:
                 self.chunks.evict(FrameName(chunk_id, segment, slot), size)
-        elif isinstance(record, DoomStep):
-            self.cloud.step_doom(Dot(record.site, record.incarnation, record.seq), DoomState(record.state))
-        elif isinstance(record, Trusted):
-            for site in record.sites:
-                self.cloud.trust(site)
+        else:
+            self._apply_join(record)
 
     def place_logged(self, header: FrameHeader, kind: int, number: int, offset: int) -> None:
         """Replay: the log says that the frame became its chunk's local one; ``relocate`` knows where it lies now."""
@@ -185,21 +184,17 @@ class Applier:
 
     def _apply_pulled(self, record: Pulled) -> None:
         for located in record.located:
-            self.cloud.locate(located.header, located.object_name, located.offset)
+            self.chunks.locate(located.header, located.object_name, located.offset)
         origin = (record.site, record.incarnation)
         known = read_origin(self.transaction, origin)
         status = record.status or known.status  # written by a site that does not tell any, or that had no time to
         acks = join_acks(known.acks, record.acks)
         row = OriginRow(record.n, record.seq, record.chain, record.sent_ms, acks, record.closed, status)
         put_origin(self.transaction, origin, row)
-        own = (self.site, self.state.incarnation)
-        self.cloud.meet(record.site)
-        if any((site, incarnation) == own for site, incarnation, _ in record.acks):
-            self.cloud.trust(record.site)
 
     def _apply_shipped(self, record: Shipped) -> None:
         for located in record.located:
-            self.cloud.locate(located.header, located.object_name, located.offset)
+            self.chunks.locate(located.header, located.object_name, located.offset)
         state = self.state
         state.shipped_n, state.shipped_seq, state.shipped_chain = record.n, record.seq, record.chain
         state.shipped_total = record.ship_total
@@ -211,9 +206,49 @@ class Applier:
         if state.incarnation != bytes(8):
             put_incarnation(self.transaction, state.incarnation, state.seq, state.shipped_seq)
         state.incarnation, state.seq = record.incarnation, 0
-        self.cloud.trust_only(self.site)
         state.shipped_n, state.shipped_seq, state.shipped_chain = 0, 0, bytes(32)
         state.shipped_total = state.ship_total
+
+    def _apply_join(self, record: JoinBegun | Folded | JoinDone | JoinOver) -> None:
+        """Join what another site's checkpoint tells."""
+        own = (self.site, self.state.incarnation)
+        fold = StateFold(
+            *(self.transaction, self.objects, self.is_applied, self._item_joined, self._key_joined, self.chunks.locate),
+            lambda origin: origin == own,
+        )
+        if isinstance(record, JoinBegun):
+            fold.begin(record)
+        elif isinstance(record, Folded):
+            fold.fold(record)
+        elif isinstance(record, JoinDone):
+            fold.end()
+        else:
+            fold.finish()
+
+    def _item_joined(self, family: int, item: bytes) -> None:
+        """An item is not as it was: what hangs on it."""
+        if family == FAMILY_VERSION_DOCUMENT:
+            self.state.generation += 1  # views cache which buckets have none
+            uid, vid, key, _ = split_version_document(item)
+            if vid != NULL_VID and is_removed_for_good(self.transaction, uid, vid, key):
+                drop_version_documents(self.transaction, uid, vid, key)
+            self._weigh_document(item)
+        elif family in item_rows.CONFIGURATION_FAMILIES:
+            self.state.generation += 1
+
+    def _key_joined(self, row: FoldedKey) -> None:
+        for version in row.versions:
+            if any(purge == UNCONDITIONAL for _, purge in version.purges):
+                uid, key = row.key[:UID_SIZE], row.key[UID_SIZE:]
+                drop_version_documents(self.transaction, uid, version.vid, key)
+
+    def _weigh_document(self, item: bytes) -> None:
+        """A document of a version was changed that purges or conditions hang on."""
+        uid, vid, key, name = split_version_document(item)
+        if name in LOCKS and vid != NULL_VID:
+            self.objects.weigh_purges(uid, vid, key)
+        elif name == ACKNOWLEDGED:
+            self.objects.weigh_conditions(uid, key)
 
     def _apply_change(self, change: Change, remote: bool, record: ObjectRecord | None) -> None:
         if change.family in _OBJECT_FAMILIES:
@@ -225,26 +260,11 @@ class Applier:
         elif change.family == FAMILY_VERSION_DOCUMENT:
             if apply_version_document(self.transaction, change, self.is_applied):
                 self.state.generation += 1  # views cache which buckets have none
-            uid, vid, key, name = split_version_document(change.item)
-            if name in LOCKS and vid != NULL_VID:
-                self.objects.weigh_purges(uid, vid, key)
-            elif name == ACKNOWLEDGED:
-                self.objects.weigh_conditions(uid, key)
+            self._weigh_document(change.item)
         else:
             item_rows.apply_item(self.transaction, change, self.is_applied)
-            if change.family == FAMILY_DOOM:
-                self._apply_doom(change)
             if change.family in item_rows.CONFIGURATION_FAMILIES:
                 self.state.generation += 1
-
-    def _apply_doom(self, change: Change) -> None:
-        for dot in change.replaces:
-            if change.dead:
-                self.cloud.end_doom(dot)
-            else:
-                self.cloud.supersede_doom(dot)
-        if not change.dead:
-            self.chunks.uncount(self.cloud.doom(change.dot, decode_doom(change.body), self.chunks.now_ms))
 
     def _touch_bucket(self, uid: bytes) -> None:
         """The bucket's last visible row went, or its first one came: that may end or revive a deleted bucket."""

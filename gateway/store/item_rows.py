@@ -20,7 +20,6 @@ from typing import Final, NamedTuple
 import msgspec
 
 from gateway.store.document_format import AccessKeyRecord, BucketRecord, UserRecord, decode_record
-from gateway.store.doom_format import decode_doom
 from gateway.store.identity_format import check_identity_item
 from gateway.store.index import Transaction
 from gateway.store.index_format import encode_dot
@@ -28,7 +27,6 @@ from gateway.store.item_format import (
     FAMILY_ACCESS_KEY,
     FAMILY_BUCKET,
     FAMILY_DOCUMENT,
-    FAMILY_DOOM,
     FAMILY_IDENTITY,
     FAMILY_NULL_SLOT,
     FAMILY_USER,
@@ -48,7 +46,7 @@ from replication.crdt import Dot, Entry, Write, is_removed, merge, winner
 CONFIGURATION_FAMILIES: Final = frozenset(
     (FAMILY_BUCKET, FAMILY_DOCUMENT, FAMILY_USER, FAMILY_ACCESS_KEY, FAMILY_IDENTITY)
 )
-_FAMILIES: Final = CONFIGURATION_FAMILIES | {FAMILY_NULL_SLOT, FAMILY_VERSION, FAMILY_VERSION_DOCUMENT, FAMILY_DOOM}
+_FAMILIES: Final = CONFIGURATION_FAMILIES | {FAMILY_NULL_SLOT, FAMILY_VERSION, FAMILY_VERSION_DOCUMENT}
 VERSIONING: Final = "versioning"
 OBJECT_LOCK: Final = "object-lock"
 PUBLIC_ACCESS_BLOCK: Final = "public-access-block"
@@ -74,15 +72,19 @@ def apply_item(transaction: Transaction, change: Change, is_applied: Callable[[D
     marked = transaction.delete(transaction.tables.marks, encode_dot(change.dot))
     entry = Entry(stored.live, frozenset((change.dot,)) if marked else frozenset())
     merged = merge(entry, change.entry())
-    present = {write.dot for write in stored.live}
     for dot in change.replaces:
-        if dot not in present and not is_applied(dot):
+        if not is_applied(dot):  # also one that a checkpoint brought before its log: it must not come again
             transaction.put(transaction.tables.marks, encode_dot(dot), b"")
-    rows = [(*write.dot, write.hlc, write.dead, write.body) for write in merged.live]
-    transaction.put(transaction.tables.items, bytes((change.family,)) + change.item, _encoder.encode(rows))
-    if change.family == FAMILY_BUCKET and merged.live:
-        name = decode_record(BucketRecord, merged.live[0].body).name
-        transaction.put(transaction.tables.names, name.encode() + b"\0" + change.item, b"")
+    put_entry(transaction, change.family, change.item, merged.live)
+
+
+def put_entry(transaction: Transaction, family: int, item: bytes, live: tuple[Write, ...]) -> None:
+    """Store the unreplaced writes of an item, greatest order first; a bucket is found by its name from then on."""
+    rows = [(*write.dot, write.hlc, write.dead, write.body) for write in live]
+    transaction.put(transaction.tables.items, bytes((family,)) + item, _encoder.encode(rows))
+    if family == FAMILY_BUCKET and live:
+        name = decode_record(BucketRecord, live[0].body).name
+        transaction.put(transaction.tables.names, name.encode() + b"\0" + item, b"")
 
 
 def check_value(change: Change) -> None:
@@ -102,8 +104,6 @@ def check_value(change: Change) -> None:
         decode_purge(change.body)
     elif change.dead:
         return
-    elif change.family == FAMILY_DOOM:
-        decode_doom(change.body)
     elif change.family in (FAMILY_NULL_SLOT, FAMILY_VERSION):
         decode_object(change.body)
     elif change.family == FAMILY_USER:
@@ -115,14 +115,14 @@ def check_value(change: Change) -> None:
 def read_entry(transaction: Transaction, family: int, item: bytes) -> Entry:
     """The entry of an item (its marks apart); the empty one if nobody wrote it."""
     data = transaction.get(transaction.tables.items, bytes((family,)) + item)
-    return Entry() if data is None else _decode_entry(data)
+    return Entry() if data is None else decode_entry(data)
 
 
 def scan_entries(transaction: Transaction, family: int, prefix: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
     """Items of a family whose keys begin with ``prefix``, ascending."""
     start = bytes((family,)) + prefix
     for key, data in transaction.scan(transaction.tables.items, start, start):
-        yield key[1:], _decode_entry(data)
+        yield key[1:], decode_entry(data)
 
 
 def read_bucket(transaction: Transaction, uid: bytes) -> BucketRecord | None:
@@ -272,6 +272,7 @@ def _identity_of(entry: Entry) -> bytes | None:
     return None if not entry.live or is_removed(entry) else entry.live[0].body
 
 
-def _decode_entry(data: bytes) -> Entry:
+def decode_entry(data: bytes) -> Entry:
+    """The entry in a stored value (its marks apart)."""
     rows = _decoder.decode(data)
     return Entry(tuple([Write(Dot(site, inc, seq), hlc, dead, body) for site, inc, seq, hlc, dead, body in rows]))

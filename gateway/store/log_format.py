@@ -26,8 +26,9 @@ defaults; tags are never reused. A tag this reader does not know is ``FormatTooN
     8 Incarnation    site, incarnation
     9 Placed         [[segment number, offset, header], …]     frames of data segments referenced from here on
    10 Evicted        [[chunk id, birth segment, slot, size], …]   these frames are given up: the cloud has the chunks
-   20 DoomStep       site, incarnation, seq, state              how far a doom has come here
-   21 Trusted        sites                                      what they have in the cloud may be relied on
+   11 JoinBegun      site, incarnation, n, made_ms, vector, targets   a checkpoint is joined from here on (state_fold);
+                     vector: [[site, incarnation, n, seq, chain, sent_ms, acks, closed, status], …]
+   12 Folded         number, slice (slice_format)         13 JoinDone        14 JoinOver
 
 A batch is whole if its checksum, its frames' hash and its envelope hold. What lies behind the last whole batch of a
 segment is a torn tail (or was never acknowledged).
@@ -44,6 +45,7 @@ import google_crc32c
 import msgspec
 
 from gateway.store.errors import Damaged, FormatTooNew
+from replication.ports import Origin
 from replication.sealing import PURPOSE_LOCAL_LOG, Keyring, open_envelope, seal_envelope
 
 MAGIC: Final = b"SKB1"
@@ -54,6 +56,7 @@ BATCH_HEADER_SIZE: Final = 100
 _CRC_OFFSET: Final = 96
 assert _HEADER.size == BATCH_HEADER_SIZE
 BATCH_BYTES_MAX: Final = 1 << 30
+TAG_MAX: Final = 14
 BATCH_FRAMES_MAX: Final = 0xFFFF
 
 
@@ -147,19 +150,51 @@ class Evicted(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=10):
     frames: tuple[tuple[bytes, bytes, int, int], ...]
 
 
-class DoomStep(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=20):
-    """A doom, named by its dot, has come so far on this site: ``replication.ports.DoomState``."""
+class VectorRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """How far one log was taken in by who wrote the checkpoint, and what its writer had said: as in ``Pulled``."""
 
     site: bytes
     incarnation: bytes
+    n: int
     seq: int
-    state: int
+    chain: bytes
+    sent_ms: int = 0
+    acks: tuple[tuple[bytes, bytes, int], ...] = ()
+    closed: bool = False
+    status: bytes = b""
+
+    @property
+    def origin(self) -> Origin:
+        """Which log."""
+        return (self.site, self.incarnation)
 
 
-class Trusted(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=21):
-    """These sites wait for the current own log before they delete anything."""
+class JoinBegun(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=11):
+    """A checkpoint (whose, which, made when) is joined from here on; its vector, and ``targets``: how far each log must
+    be taken in besides ([site, incarnation, n]) before this site knows all that the checkpoint may show.
+    """
 
-    sites: tuple[bytes, ...]
+    site: bytes
+    incarnation: bytes
+    n: int
+    made_ms: int
+    vector: tuple[VectorRow, ...]
+    targets: tuple[tuple[bytes, bytes, int], ...] = ()
+
+
+class Folded(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=12):
+    """The next slice of the checkpoint, as it came: its number from 0, its bytes (``slice_format``)."""
+
+    number: int
+    data: bytes
+
+
+class JoinDone(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=13):
+    """Every slice is joined: logs count as taken in up to the checkpoint's vector."""
+
+
+class JoinOver(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=14):
+    """The logs are taken in as far as ``targets`` asked."""
 
 
 Record = (
@@ -173,10 +208,11 @@ Record = (
     | Incarnation
     | Placed
     | Evicted
-    | DoomStep
-    | Trusted
+    | JoinBegun
+    | Folded
+    | JoinDone
+    | JoinOver
 )
-_TAGS: Final = frozenset((*range(1, 11), 20, 21))
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Record])
 _tags_decoder = msgspec.msgpack.Decoder(list[list[object]])
@@ -273,7 +309,7 @@ def open_records(keyring: Keyring, segment_id: bytes, number: int, envelope: byt
             tags = {record[0] for record in _tags_decoder.decode(plaintext)}
         except (msgspec.MsgspecError, IndexError):
             raise Damaged(f"log batch {number} holds no records: {error}") from error
-        unknown = [tag for tag in tags if tag not in _TAGS]
+        unknown = [tag for tag in tags if not isinstance(tag, int) or not 1 <= tag <= TAG_MAX]
         if unknown:
             raise FormatTooNew(f"log batch {number} holds records of kind {unknown[0]}: upgrade this site") from error
         raise Damaged(f"log batch {number} holds a broken record: {error}") from error

@@ -108,6 +108,12 @@ def read_incarnation(transaction: Transaction, incarnation: bytes) -> tuple[int,
     return None if data is None else (unpack_u64(data), unpack_u64(data[8:]))
 
 
+def read_incarnation_rows(transaction: Transaction) -> Iterator[tuple[bytes, int]]:
+    """(incarnation, last shipped seq) of every former incarnation of this site."""
+    for incarnation, data in transaction.scan(transaction.tables.incarnations):
+        yield incarnation, unpack_u64(data[8:])
+
+
 def is_applied(transaction: Transaction, site: bytes, state: State, dot: Dot) -> bool:
     """Whether the change with this dot was applied here already (each is applied exactly once)."""
     if dot.site == site:

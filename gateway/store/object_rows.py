@@ -17,7 +17,7 @@ tombstones go on ordering what arrives later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import NamedTuple
 
 from gateway.store.chunk_rows import ChunkRows
@@ -43,12 +43,13 @@ from gateway.store.index_format import (
     unpack_u64,
     version_key,
 )
-from gateway.store.item_format import FAMILY_NULL_SLOT, split_null_slot, split_version
+from gateway.store.item_format import FAMILY_NULL_SLOT, UID_SIZE, split_null_slot, split_version
 from gateway.store.object_format import Condition, ObjectRecord, decode_object
+from gateway.store.slice_format import FoldedKey, Sibling
 from gateway.store.version_ids import NULL_VID, ORDER_SIZE, decode_order, encode_order, hlc_of_vid
 from gateway.store.version_state import VersionState, read_state, show_state
 from replication.change_format import Change
-from replication.crdt import Dot, Entry, Write, merge
+from replication.crdt import Dot, Entry, Seen, Write, join, merge
 
 DROP_BODY = b"drop"
 _CLOCK_SIZE = 8
@@ -170,9 +171,9 @@ class ObjectRows:
             nulls = tuple([order for order in nulls if order != added])
         gone = tuple([order for order in head.nulls if order not in nulls])
         visible = sum([self._remove_row(head.key_id, order) for order in gone])
-        if added in nulls:
+        if added in nulls and added not in head.nulls:  # a checkpoint may have brought it before its log did
             visible += self._add_row(head.key_id, row._replace(body=b"") if change.dead else row, record)
-        self._settle_marks(change, {dot for _, dot in map(decode_order, head.nulls)})
+        self._settle_marks(change)
         return head._replace(nulls=nulls), _Merged(row if added in nulls else None, gone, visible)
 
     def _merge_version(
@@ -186,7 +187,7 @@ class ObjectRows:
         (state.purges if change.dead else state.values)[added] = change.body
         left = {write.dot for write in entry.live}
         state = state.without(lambda order: decode_order(order)[1] not in left)
-        self._settle_marks(change, {dot for _, dot in map(decode_order, orders)})
+        self._settle_marks(change)
         return self._show(head, uid, vid, key, rows, state)
 
     def _show(
@@ -216,10 +217,12 @@ class ObjectRows:
         marked = remote and self._transaction.delete(self._tables.marks, encode_dot(change.dot))
         return Entry(tuple(writes), frozenset((change.dot,)) if marked else frozenset())
 
-    def _settle_marks(self, change: Change, present: set[Dot]) -> None:
-        """Remember dots the change replaced that have not been seen here yet."""
+    def _settle_marks(self, change: Change) -> None:
+        """Remember dots the change replaced that have not been applied here yet (what a checkpoint brought may be here
+        before its log is).
+        """
         for dot in change.replaces:
-            if dot not in present and not self._is_applied(dot):
+            if not self._is_applied(dot):
                 self._transaction.put(self._tables.marks, encode_dot(dot), b"")
 
     def _add_row(self, key_id: int, row: VersionRow, record: ObjectRecord | None = None) -> int:
@@ -239,6 +242,51 @@ class ObjectRows:
             return 0
         self._chunks.dereference_all(decode_object(row.body).refs())
         return -1
+
+    # joining
+
+    def fold(self, row: FoldedKey, seen_here: Seen, seen_there: Seen, is_marked: Seen) -> None:
+        """Join what another site's checkpoint tells of a key into what is here; ``is_marked``: replaced, by a write
+        that either knows.
+        """
+        uid, key = row.key[:UID_SIZE], row.key[UID_SIZE:]
+        head = read_head(self._transaction, uid, key)
+        is_new = head is None
+        if head is None:
+            head = HeadRow(0, self._state.next_key, 0, 0, 0, NO_ORDER, (), "")
+            self._state.next_key += 1
+        seen = (seen_here, seen_there, is_marked)
+        visible = 0
+        if row.nulls is not None:
+            head, visible = self._fold_nulls(head, row.nulls, *seen)
+        told = {version.vid: VersionState(dict(version.values), dict(version.purges)) for version in row.versions}
+        mine: dict[bytes, list[VersionRow]] = {vid: [] for vid in told}
+        for found in () if is_new else rows_of_key(self._transaction, head.key_id):
+            if found.role & ROLE_VERSION and row.at_least <= hlc_of_vid(found.vid) <= row.at_most:
+                mine.setdefault(found.vid, []).append(found)
+        for vid, rows in mine.items():
+            state = _join_states(read_state(rows), told.get(vid, VersionState({}, {})), *seen)
+            visible += self._show(head, uid, vid, key, rows, state).visible
+        head = self._derive_current(head._replace(top_hlc=max(head.top_hlc, row.top_hlc)))
+        if visible:
+            self._count(uid, visible)
+        if not is_new or len(head.nulls) + len(told) > 1:
+            head = self._derive_conflicts(uid, key, head, _Merged(None, (NO_ORDER,), 0))
+        self._put_head(uid, key, head)
+
+    def _fold_nulls(
+        self, head: HeadRow, told: tuple[Sibling, ...], seen_here: Seen, seen_there: Seen, is_marked: Seen
+    ) -> tuple[HeadRow, int]:
+        """The head with the null slot joined, and by how much the visible rows grew."""
+        theirs = {sibling.order: sibling for sibling in told}
+        nulls = _join_orders(head.nulls, theirs, seen_here, seen_there, is_marked)
+        visible = sum([self._remove_row(head.key_id, order) for order in head.nulls if order not in nulls])
+        for order in nulls:
+            if order not in head.nulls:
+                sibling = theirs[order]
+                role = ROLE_NULL | (ROW_DEAD if sibling.dead else 0)
+                visible += self._add_row(head.key_id, VersionRow(order, role, NULL_VID, sibling.body))
+        return head._replace(nulls=nulls), visible
 
     # deriving
 
@@ -372,6 +420,26 @@ def decode_conflict(data: bytes) -> tuple[int, tuple[bytes, ...]]:
     """(losers, orders of broken conditions) of a conflicts row."""
     orders = tuple(data[at : at + ORDER_SIZE] for at in range(4, len(data), ORDER_SIZE))
     return int.from_bytes(data[:4], "little"), orders
+
+
+def _join_orders(
+    mine: Iterable[bytes], theirs: Iterable[bytes], seen_here: Seen, seen_there: Seen, is_marked: Seen
+) -> tuple[bytes, ...]:
+    """The orders left of both, greatest first: ``crdt.join`` of what they stand for."""
+    here, there = (
+        tuple([Write(dot, hlc, False, b"") for hlc, dot in map(decode_order, orders)]) for orders in (mine, theirs)
+    )
+    marks = frozenset([write.dot for write in (*here, *there) if is_marked(write.dot)])
+    joined = join(Entry(here, marks), Entry(there), seen_here, seen_there)
+    return tuple([encode_order(write.hlc, write.dot) for write in joined.live])
+
+
+def _join_states(
+    mine: VersionState, theirs: VersionState, seen_here: Seen, seen_there: Seen, is_marked: Seen
+) -> VersionState:
+    left = set(_join_orders(mine.orders(), theirs.orders(), seen_here, seen_there, is_marked))
+    both = VersionState(mine.values | theirs.values, mine.purges | theirs.purges)
+    return both.without(lambda order: order not in left)
 
 
 def _breaks(condition: Condition, order: bytes, is_marker: bool) -> bool:

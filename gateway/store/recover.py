@@ -31,7 +31,6 @@ from replication.sealing import SealBroken
 
 def apply_batch(applier: Applier, log: Log, batch: FoundBatch) -> None:
     """Apply one batch from the log: its inline frames, then its records, then its own place."""
-    applier.chunks.now_ms = batch.header.time_ms
     for header, offset in log.inline_frames(batch):
         applier.place_logged(header, KIND_LOG, batch.segment, offset)
     for record in log.records(batch.segment, batch.offset):

@@ -26,7 +26,6 @@ from gateway.store.content import BodyWriter, SyncGate, WriterSetup
 from gateway.store.errors import BadDataDirectory, StoreError
 from gateway.store.evict import Evictor, EvictSetup
 from gateway.store.frames import FrameMaker
-from gateway.store.holdings import StoreHoldings
 from gateway.store.hydration import HydrationSetup, Hydrator
 from gateway.store.index import MAP_SIZE_DEFAULT, Index, IndexUnreadable
 from gateway.store.index_format import ChunkPlace
@@ -46,6 +45,7 @@ from gateway.store.segments import Appender, SegmentReader
 from gateway.store.shared import Shared, hold_lock
 from gateway.store.splicing import Splicer
 from gateway.store.staging import Staging
+from gateway.store.state_replica import StateReplica
 from gateway.store.tier_touches import NAME as TOUCHES_NAME
 from gateway.store.tier_touches import Touches
 from gateway.store.verify import Progress as VerifyProgress
@@ -141,7 +141,7 @@ class SiteStore:
             *(directory.realm, directory.site, self.view, self.committer, log),
             *(parts.segments, shared, parts.open_pages),
         )
-        self.holdings = StoreHoldings(self.view, self.committer)
+        self.folded_state = StateReplica(directory.site, self.view, self.committer)
 
     def realm_key(self, purpose: bytes) -> bytes:
         """A secret of the realm for one purpose; see ``ports.Store.realm_key``."""

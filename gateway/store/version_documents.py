@@ -40,7 +40,7 @@ _FAMILY = bytes((FAMILY_VERSION_DOCUMENT,))
 def apply_version_document(transaction: Transaction, change: Change, is_applied: Callable[[Dot], bool]) -> bool:
     """Merge one change; whether its bucket had none before (so that what was cached about it is void)."""
     uid, vid, key, _ = split_version_document(change.item)
-    if vid != NULL_VID and _is_removed(transaction, uid, vid, key):
+    if vid != NULL_VID and is_removed_for_good(transaction, uid, vid, key):
         transaction.delete(transaction.tables.marks, encode_dot(change.dot))
         return False
     first = not has_version_documents(transaction, uid)
@@ -118,8 +118,8 @@ def _value(write: Write, identity: bytes) -> bytes:
     return b"" if write.dead else write.body[len(identity) :]
 
 
-def _is_removed(transaction: Transaction, uid: bytes, vid: bytes, key: bytes) -> bool:
-    """Whether it is removed unconditionally: nothing brings it back."""
+def is_removed_for_good(transaction: Transaction, uid: bytes, vid: bytes, key: bytes) -> bool:
+    """Whether a version is removed unconditionally: nothing brings it back."""
     head = read_head(transaction, uid, key)
     rows = rows_of_vid(transaction, head.key_id, vid) if head is not None else ()
     return any(row.dead and row.body == UNCONDITIONAL for row in rows)

@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from gateway.store import item_rows, upload_rows
-from gateway.store.chunk_rows import read_chunk
-from gateway.store.cloud_rows import locate_chunk, locate_frame
+from gateway.store.chunk_rows import locate_chunk, locate_frame, read_chunk
 from gateway.store.document_format import AccessKeyRecord, PartRecord, UploadRecord, UserRecord
 from gateway.store.index import Index, Transaction
 from gateway.store.index_format import NO_ORDER, ChunkPlace, State
+from gateway.store.join_rows import JoinRow, read_join
 from gateway.store.log_rows import is_shipped
 from gateway.store.object_rows import count_visible, read_head, read_row, rows_of_vid
 from gateway.store.ports import Bucket, Version
@@ -228,6 +228,10 @@ class View:
     def state(self) -> State:
         """The writer's state, for status and replication."""
         return self.transaction.load_state()
+
+    def join(self) -> JoinRow | None:
+        """The join by checkpoint that is not over, if there is one."""
+        return read_join(self.transaction)
 
     def _read_bucket(self, name: str) -> Bucket | None:
         found = item_rows.resolve_bucket(self.transaction, name)

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replication.crdt import EMPTY, Dot, Entry, Write, entry_of, is_removed, losers, merge, winner
+from replication.crdt import EMPTY, Dot, Entry, Write, entry_of, is_removed, join, losers, merge, winner
 
 SITES = (b"a" * 16, b"b" * 16, b"c" * 16)
 dots = st.builds(Dot, st.sampled_from(SITES), st.just(b"i" * 8), st.integers(1, 6))
@@ -64,6 +64,23 @@ def test_any_order_of_delivery_and_repetition_gives_the_same_state(history, rng:
     shuffled = history + rng.choices(history, k=3)
     rng.shuffle(shuffled)
     assert fold(shuffled) == fold(history)
+
+
+@given(histories(), st.data())
+def test_joining_states_is_merging_what_they_were_made_of(history, data):
+    """Sites hear each log in order, of each as far as they heard: then a state and what it has seen are enough."""
+    picked = [{site: data.draw(st.integers(0, 6)) for site in SITES} for _ in range(2)]
+    seen = [lambda dot, upto=upto: dot.seq <= upto[dot.site] for upto in picked]
+    heard = [[change for change in history if has(change[0].dot)] for has in seen]
+    states = [fold(changes) for changes in heard]
+    unsettled = [
+        Entry(state.live, frozenset(dot for dot in state.marks if not has(dot)))
+        for state, has in zip(states, seen, strict=True)
+    ]
+    joined = join(*unsettled, *seen)
+    assert joined.live == merge(*states).live
+    assert join(unsettled[1], unsettled[0], seen[1], seen[0]) == joined
+    assert join(unsettled[0], unsettled[0], seen[0], seen[0]) == unsettled[0]
 
 
 @given(histories())

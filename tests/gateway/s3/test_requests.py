@@ -13,6 +13,7 @@ from gateway.s3.errors import (
     EntityTooLarge,
     InvalidArgument,
     InvalidRequest,
+    InvalidURI,
     KeyTooLongError,
     MissingContentLength,
     S3Error,
@@ -76,8 +77,8 @@ def test_copy_sources(raw, expected):
         ("//k", InvalidArgument),
         ("b/k?versionId=", InvalidArgument),
         ("b/k?x=1", InvalidArgument),
-        ("b/%ff", InvalidArgument),
-        ("b/%", InvalidArgument),
+        ("b/%ff", InvalidURI),
+        ("b/%", InvalidURI),
         ("b/" + "x" * 1025, KeyTooLongError),
     ],
 )

@@ -14,8 +14,12 @@ from gateway.store.log_format import (
     BATCH_HEADER_SIZE,
     BatchInvalid,
     Evicted,
+    Folded,
     Imported,
     Incarnation,
+    JoinBegun,
+    JoinDone,
+    JoinOver,
     Located,
     Own,
     PartStored,
@@ -25,6 +29,7 @@ from gateway.store.log_format import (
     Shipped,
     UploadClosed,
     UploadOpened,
+    VectorRow,
     batch_hash,
     decode_batch_header,
     encode_records,
@@ -55,6 +60,18 @@ CLOSED = Pulled(b"S" * 16, b"I" * 8, 4, 9, b"h" * 32, sent_ms=1_700_000_000_000,
 EVICTED = Evicted(((b"c" * 32, b"s" * 24, 7, 1 << 20),))
 
 
+JOIN = [
+    JoinBegun(
+        *(b"S" * 16, b"I" * 8, 4, 1_700_000_000_000),
+        (VectorRow(b"T" * 16, b"J" * 8, 3, 9, b"h" * 32, 5, ((b"S" * 16, b"I" * 8, 2),), True, b"status"),),
+        ((b"T" * 16, b"J" * 8, 11),),
+    ),
+    Folded(0, b"slice"),
+    JoinDone(),
+    JoinOver(),
+]
+
+
 def seal(number=7, frames=(b"head", b"cipher")):
     return seal_batch(KEYRING, SEGMENT, number, 1_700_000_000_000, b"p" * 32, encode_records(RECORDS), frames)
 
@@ -81,6 +98,8 @@ def test_records_added_since_have_golden_bytes_too():
     golden = dict(line.split() for line in (GOLDEN / "log_batch_1.hex").read_text().splitlines())
     assert encode_records([EVICTED]).hex() == golden["evicted"]
     assert msgspec.msgpack.decode(bytes.fromhex(golden["evicted"]), type=list[Evicted]) == [EVICTED]
+    assert encode_records(JOIN).hex() == golden["join"]
+    assert msgspec.msgpack.decode(bytes.fromhex(golden["join"]), type=list[Record]) == JOIN
     assert encode_records([CLOSED]).hex() == golden["closed"]
     assert msgspec.msgpack.decode(bytes.fromhex(golden["closed"]), type=list[Pulled]) == [CLOSED]
 

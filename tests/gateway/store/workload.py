@@ -71,11 +71,11 @@ class Workload:
         uid, rng = self.uid(), self.rng
         if uid is None:
             return self.bucket()
+        key, versioned = rng.choice(self.keys), rng.random() < 0.5
         with self.site.view() as view:
-            current = view.current(uid, KEYS[0])
+            current = view.current(uid, key)
         condition = Condition("If-Match", current.order) if current is not None and rng.random() < 0.2 else None
         record = ObjectRecord(size=rng.randrange(99), content=self.content(), marker=False, condition=condition)
-        key, versioned = rng.choice(self.keys), rng.random() < 0.5
         return self.site.commit(lambda view: view.put_object(uid, key, record, versioned=versioned)) and None
 
     def remove(self) -> None:
