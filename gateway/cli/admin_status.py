@@ -42,6 +42,7 @@ class SiteStatus:
             "broken_conditions": conflicts.broken_conditions,
             "safe_to_lose": float(status.safe_to_lose),
             "read_only": float(self._site.store.shared.read_only),
+            "index_damaged": float(self._site.store.is_index_damaged),
             "replication_running": float(report is not None and report.running),
             "cloud_reachable": float(report is not None and report.cloud == "ok"),
             "local_bytes": tier["local_bytes"],

@@ -73,6 +73,8 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         warnings.append(f"the scrub found damage: {scrub[0]}; see `skerry verify --mend`")
     if site.store.shared.read_only:
         warnings.append("the site takes no writes: a sync of the disk failed")
+    if site.store.is_index_damaged:
+        warnings.append("the index is damaged: restart the site, and it is rebuilt from the log")
     return {
         "site": site.config.site_name,
         "site_id": identity.site.hex(),
@@ -88,6 +90,7 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         "reasons": list(status.unsafe_reasons),
         "warnings": warnings,
         "read_only": site.store.shared.read_only,
+        "index_damaged": site.store.is_index_damaged,
         "tier": describe_tier(site),
         "scrub": describe_scrub(site),
         "replication": None if report is None else _describe_report(report),

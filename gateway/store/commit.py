@@ -21,7 +21,7 @@ from gateway.store.apply import Applier
 from gateway.store.chunk_rows import OpenPages
 from gateway.store.decision import Decision
 from gateway.store.errors import DiskFull, Overloaded, ReadOnlyStore, StoreError
-from gateway.store.index import INDEX_ERRORS, KEY_ERRORS, Index, Transaction, translate_error
+from gateway.store.index import INDEX_ERRORS, KEY_ERRORS, Index, Transaction
 from gateway.store.log import Log
 from gateway.store.log_format import Record
 from gateway.store.recover import restore_state, take_in_abandoned
@@ -152,7 +152,7 @@ class Committer:
                 self.room.check()
                 self._fill(transaction, taken, outcomes)
         except INDEX_ERRORS as error:
-            outcomes = self._fail(taken, outcomes, translate_error(error))
+            outcomes = self._fail(taken, outcomes, self._index.translate_error(error))
         except BaseException as error:
             outcomes = self._fail(taken, outcomes, error)
         return outcomes
@@ -212,7 +212,7 @@ class Committer:
             try:
                 transaction.commit()
             except Exception as error:
-                if not isinstance(translate_error(error), DiskFull):
+                if not isinstance(self._index.translate_error(error), DiskFull):
                     self._shared.set_read_only()  # a sync of the index' pages failed, for all one knows
                 raise
             return

@@ -1,4 +1,5 @@
-"""The index: one LMDB environment per process, and transactions whose every value carries a checksum of ours.
+"""The index: one LMDB environment per process, and transactions whose every value carries a checksum of ours, over key
+and value.
 
 Stands below the row modules (``object_rows``, ``chunk_rows``, …), which know what the values mean; this is the only
 module of the store that imports ``lmdb``. Invariants: opened after fork, once per process; never WRITEMAP; the write
@@ -10,7 +11,7 @@ It does not decide anything: no merge, no reference counting, no recovery.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -76,24 +77,34 @@ class Transaction:
     ``raw`` is the innermost LMDB transaction; everything reads and writes through it.
     """
 
-    __slots__ = ("_environment", "_outer", "raw", "tables")
+    __slots__ = ("_index", "_outer", "raw", "tables")
 
-    def __init__(self, environment: Any, tables: Tables, raw: Any) -> None:
-        self._environment = environment
+    def __init__(self, index: Index, raw: Any) -> None:
+        self._index = index
         self._outer: Any = None
-        self.tables = tables
+        self.tables = index.tables
         self.raw = raw
+
+    def check(self, key: bytes, data: bytes) -> bytes:
+        """The value in what the engine holds under a key; ``Damaged`` if it is not what was written under that key."""
+        value = data[:-4]
+        if _crc(key + value) != int.from_bytes(data[-4:], "little"):
+            self._index.on_damage()
+            raise Damaged(
+                f"an index value is damaged (key {key[:40].hex()}): restart the site to have the index rebuilt"
+            )
+        return value
 
     def get(self, table: Any, key: bytes) -> bytes | None:
         """The value of a key; None if there is none; ``Damaged`` if it is not what was written."""
         data: bytes | None = self.raw.get(key, None, table)
         if data is None:
             return None
-        return _checked(key, data)
+        return self.check(key, data)
 
     def put(self, table: Any, key: bytes, value: bytes) -> None:
         """Set the value of a key."""
-        self.raw.put(key, value + _crc(value).to_bytes(4, "little"), True, True, False, table)
+        self.raw.put(key, value + _crc(key + value).to_bytes(4, "little"), True, True, False, table)
 
     def delete(self, table: Any, key: bytes) -> bool:
         """Remove a key; whether it was there."""
@@ -102,7 +113,7 @@ class Transaction:
     def pop(self, table: Any, key: bytes) -> bytes | None:
         """Remove a key and return what it held."""
         data: bytes | None = self.raw.pop(key, table)
-        return None if data is None else _checked(key, data)
+        return None if data is None else self.check(key, data)
 
     def scan(self, table: Any, start: bytes = b"", prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Keys and values from ``start`` on, ascending, while they begin with ``prefix``."""
@@ -112,7 +123,7 @@ class Transaction:
         for key, data in cursor.iternext(True, True):
             if prefix and not key.startswith(prefix):
                 return
-            yield key, _checked(key, data)
+            yield key, self.check(key, data)
 
     def first(self, table: Any, start: bytes) -> tuple[bytes, bytes] | None:
         """The first key >= ``start`` and its value."""
@@ -120,7 +131,7 @@ class Transaction:
         if not cursor.set_range(start):
             return None
         key, data = cursor.item()
-        return key, _checked(key, data)
+        return key, self.check(key, data)
 
     def last_below(self, table: Any, bound: bytes) -> tuple[bytes, bytes] | None:
         """The last key < ``bound`` and its value."""
@@ -129,7 +140,7 @@ class Transaction:
         if not found:
             return None
         key, data = cursor.item()
-        return key, _checked(key, data)
+        return key, self.check(key, data)
 
     def load_state(self) -> State:
         """The writer's state; a fresh one in an empty index."""
@@ -151,7 +162,7 @@ class Transaction:
         """Begin a part that can be taken back alone."""
         assert self._outer is None
         self._outer = self.raw
-        self.raw = self._environment.begin(parent=self.raw, write=True)
+        self.raw = self._index.begin_within(self.raw)
 
     def end_nested(self, keep: bool) -> None:
         """Keep or take back everything since ``begin_nested``."""
@@ -192,11 +203,15 @@ class Transaction:
 class Index:
     """The environment of this process. ``close`` before opening the same directory again."""
 
-    def __init__(self, path: Path, map_size: int = MAP_SIZE_DEFAULT) -> None:
+    def __init__(
+        self, path: Path, map_size: int = MAP_SIZE_DEFAULT, on_damage: Callable[[], None] = lambda: None
+    ) -> None:
         """Open (or create) the index in directory ``path``; ``IndexUnreadable`` if what is there is no usable
         index (rebuild it), ``FormatTooNew``, ``BadDataDirectory`` for anything else.
+
+        ``on_damage`` is called whenever something in it turns out not to be what was written.
         """
-        self.map_size = map_size
+        self.map_size, self.on_damage = map_size, on_damage
         try:
             self._environment = lmdb.open(
                 str(path),
@@ -228,20 +243,32 @@ class Index:
         ``Overloaded`` if too many are open, in all processes together.
         """
         try:
-            return Transaction(self._environment, self.tables, self._environment.begin())
+            return Transaction(self, self._environment.begin())
         except lmdb.ReadersFullError:
             self._environment.reader_check()  # slots of processes that died
         try:
-            return Transaction(self._environment, self.tables, self._environment.begin())
+            return Transaction(self, self._environment.begin())
         except lmdb.ReadersFullError as error:
             raise Overloaded("too many snapshots of the index are open: try again later") from error
 
     def begin_write(self) -> Transaction:
         """The site's write transaction: waits for whoever holds it. ``commit`` or ``abort`` on this same thread."""
         try:
-            return Transaction(self._environment, self.tables, self._environment.begin(write=True))
+            return Transaction(self, self._environment.begin(write=True))
         except lmdb.Error as error:
-            raise translate_error(error) from error
+            raise self.translate_error(error) from error
+
+    def begin_within(self, raw: Any) -> Any:
+        """A transaction of the engine within another."""
+        return self._environment.begin(parent=raw, write=True)
+
+    def translate_error(self, error: Exception) -> Exception:
+        """What an error of the engine means to a request: a full disk or map, or durability in doubt."""
+        if isinstance(error, lmdb.MapFullError) or "No space left" in str(error):
+            return DiskFull(f"the index cannot grow: {error}")
+        if isinstance(error, _BROKEN):
+            self.on_damage()
+        return ReadOnlyStore(f"the index failed: {error}")
 
     def open_scratch(self, name: str) -> Any:
         """A table that is not part of the format, for a rebuild: made if need be; to be dropped again."""
@@ -265,21 +292,7 @@ class Index:
         self._environment.close()
 
 
-def translate_error(error: Exception) -> Exception:
-    """What an LMDB error means to a request: a full disk or map, or durability in doubt."""
-    if isinstance(error, lmdb.MapFullError) or "No space left" in str(error):
-        return DiskFull(f"the index cannot grow: {error}")
-    return ReadOnlyStore(f"the index failed: {error}")
-
-
 INDEX_ERRORS: Final = (lmdb.Error,)
 """What transactions raise when the engine itself fails."""
 KEY_ERRORS: Final = (lmdb.BadValsizeError,)
 """Those of them that only say that a key is too long: nothing was touched."""
-
-
-def _checked(key: bytes, data: bytes) -> bytes:
-    value = data[:-4]
-    if _crc(value) != int.from_bytes(data[-4:], "little"):
-        raise Damaged(f"an index value is damaged (key {key[:40].hex()}): rebuild the index from the log")
-    return value

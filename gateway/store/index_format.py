@@ -42,7 +42,7 @@ from gateway.store.version_ids import ORDER_SIZE
 from replication.crdt import Dot
 from replication.frame_format import BASE_SIZE, FRAME_RAW_MAX, HEADER_SIZE, KIND_PAGE, FrameHeader, FrameName
 
-INDEX_VERSION: Final = 1
+INDEX_VERSION: Final = 2
 TABLES: Final = (
     *("meta", "items", "names", "counts", "heads", "versions", "marks", "conflicts", "chunks", "cloud", "objects"),
     *("segments", "batches", "seqs", "origins", "uploads", "bucket_uploads", "parts", "release", "incarnations"),

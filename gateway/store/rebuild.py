@@ -23,6 +23,7 @@ from gateway.store.decision import Decision
 from gateway.store.errors import Damaged
 from gateway.store.found_frames import BrokenStretch, Findings, find_log, scan_frames
 from gateway.store.index import MAP_SIZE_DEFAULT, Index, IndexUnreadable, Transaction
+from gateway.store.index_doubt import clear_mark
 from gateway.store.index_format import CHUNK_EVICTED, CHUNK_HOLDS, ChunkPlace, SegmentRow, decode_chunk
 from gateway.store.layout import DataDirectory
 from gateway.store.log import FoundBatch, Log
@@ -71,10 +72,14 @@ def rebuild_index(
     *,
     map_size: int = MAP_SIZE_DEFAULT,
     from_disk: bool = False,
+    is_doubtful: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> Rebuilt:
-    """Build a new index and put it in the old one's place. ``Damaged`` if the log is not whole: the old one stays."""
-    known = _committed_batch(directory, map_size)
+    """Build a new index and put it in the old one's place. ``Damaged`` if the log is not whole: the old one stays.
+
+    ``is_doubtful``: the old one must not even be opened to ask how far the log went.
+    """
+    known = 0 if is_doubtful else _committed_batch(directory, map_size)
     scratch = directory.path / _SCRATCH_NAME
     _clear(directory, _SCRATCH_NAME)
     if not directory.files.is_directory(scratch):
@@ -360,6 +365,7 @@ def _swap(directory: DataDirectory) -> None:
     files.sync_directory(directory.index)
     files.rename(directory.path / _SCRATCH_NAME / _INDEX_FILES[0], directory.index / _INDEX_FILES[0])
     files.sync_directory(directory.index)
+    clear_mark(directory)
     _clear(directory, _SCRATCH_NAME)
 
 

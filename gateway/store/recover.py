@@ -31,9 +31,14 @@ from replication.sealing import SealBroken
 
 def apply_batch(applier: Applier, log: Log, batch: FoundBatch) -> None:
     """Apply one batch from the log: its inline frames, then its records, then its own place."""
+    try:
+        records = log.records(batch.segment, batch.offset)
+    except SealBroken as error:
+        where = f"log segment {batch.segment}, offset {batch.offset}, batch {batch.header.number}"
+        raise Damaged(f"{where}: {error}") from error
     for header, offset in log.inline_frames(batch):
         applier.place_logged(header, KIND_LOG, batch.segment, offset)
-    for record in log.records(batch.segment, batch.offset):
+    for record in records:
         applier.apply_record(record, batch.header.time_ms)
     applier.finish_batch(batch.segment, batch.offset, batch.header.size, batch.hash, batch.header.time_ms)
 

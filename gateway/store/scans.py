@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import google_crc32c
-
-from gateway.store.errors import Damaged
 from gateway.store.index import Transaction
 from gateway.store.index_format import (
     HEAD_CURRENT,
@@ -35,10 +32,10 @@ _new_head = tuple.__new__
 class HeadWalk:
     """A ``HeadScan`` over one bucket."""
 
-    __slots__ = ("_cursor", "_items", "_uid")
+    __slots__ = ("_check", "_cursor", "_items", "_uid")
 
     def __init__(self, transaction: Transaction, uid: bytes, start: bytes) -> None:
-        self._uid = uid
+        self._uid, self._check = uid, transaction.check
         self._cursor: Any = transaction.raw.cursor(transaction.tables.heads)
         self.seek(start)
 
@@ -51,14 +48,12 @@ class HeadWalk:
         return self
 
     def __next__(self) -> tuple[bytes, Head]:
-        uid, crc, unpack = self._uid, google_crc32c.value, HEAD_FIXED.unpack_from
+        uid, check, unpack = self._uid, self._check, HEAD_FIXED.unpack_from
         for key, data in self._items:
             if not key.startswith(uid):
                 self._items = iter(())
                 break
-            body = data[:-4]
-            if crc(body) != int.from_bytes(data[-4:], "little"):
-                raise Damaged(f"an index value is damaged (head {key[:40].hex()}): rebuild the index from the log")
+            body = check(key, data)
             flags, nulls, _, _, size, modified, _ = unpack(body)
             if flags & _LISTED == HEAD_CURRENT:
                 texts = body[HEAD_FIXED.size + nulls * ORDER_SIZE :].decode().split("\0", 3)

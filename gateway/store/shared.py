@@ -61,6 +61,8 @@ class Shared:
         self._lock = threading.Lock()
         self._closed = False
         self._fd = self._files.open_shared(self._path)
+        self.after_boot = False
+        """Set if this is the first process since the machine started: what is on the disk is what it came up with."""
         self.must_reverify = False
         """Set if this process found the site read-only, being the first: verify the tail from the disk, then
         ``end_read_only``.
@@ -220,6 +222,7 @@ class Shared:
             words[0] = _MAGIC
             words[_BOOT], words[_BOOT + 1] = boot
             words[_EPOCH] = _FIRST_EPOCH
+            self.after_boot = True
         elif words[_READ_ONLY] and not any(self._is_alive(slot) for slot in range(SLOTS)):
             self.must_reverify = True  # and only who has done that lifts the flag: one that dies before leaves it
 

@@ -23,11 +23,12 @@ from gateway.store.chunking import make_cutter
 from gateway.store.collect import Collector, CollectSetup, collect_forever
 from gateway.store.commit import Committer
 from gateway.store.content import BodyWriter, SyncGate, WriterSetup
-from gateway.store.errors import BadDataDirectory, StoreError
+from gateway.store.errors import BadDataDirectory, Damaged, StoreError
 from gateway.store.evict import Evictor, EvictSetup
 from gateway.store.frames import FrameMaker
 from gateway.store.hydration import HydrationSetup, Hydrator
 from gateway.store.index import MAP_SIZE_DEFAULT, Index, IndexUnreadable
+from gateway.store.index_doubt import damage_marker, find_doubt, is_marked
 from gateway.store.index_format import ChunkPlace
 from gateway.store.layout import DataDirectory
 from gateway.store.local_frames import CACHE_BYTES_DEFAULT, ChunkCache, FindChunk, LocalFrames
@@ -221,6 +222,11 @@ class SiteStore:
             *(LocalFrames(self.segments, self.frames, self.find_chunk, ChunkCache(0)), self.view),
         )
 
+    @property
+    def is_index_damaged(self) -> bool:
+        """Whether something in the index was found damaged: the next start rebuilds it."""
+        return is_marked(self.directory)
+
     def close(self) -> None:
         """Finish what waits to be committed and give everything back. No request may be under way."""
         self._housekeeping.shutdown()
@@ -320,7 +326,8 @@ def rebuild_store_index(
             parts = _make_parts(directory, keyring, settings, shared)
             try:
                 log = Log(directory, parts.log_appender, parts.segments, keyring, shared)
-                return _rebuild(directory, settings, shared, log, parts, progress)
+                doubt = find_doubt(directory, shared) if shared.live_processes() == 1 else None
+                return _rebuild(directory, settings, shared, log, parts, progress, is_doubtful=doubt is not None)
             finally:
                 parts.close()
         finally:
@@ -342,21 +349,36 @@ def _opening(directory: DataDirectory) -> Iterator[Shared]:
 def _open_index(
     directory: DataDirectory, settings: StoreSettings, shared: Shared, log: Log, parts: _Parts, progress: Progress
 ) -> tuple[Index, Rebuilt | None]:
-    """The index, rebuilt if it cannot be used or does not know a log that is there."""
+    """The index, rebuilt if it is in doubt, cannot be used, or does not know a log that is there."""
+    on_damage, alone = damage_marker(directory), shared.live_processes() == 1
+    doubt = find_doubt(directory, shared) if alone else None
+    if doubt is None:
+        try:
+            index = Index(directory.index, settings.map_size_bytes, on_damage)
+            if not is_rebuild_needed(index, log):
+                return index, None
+            index.close()
+        except IndexUnreadable:
+            if not alone:
+                raise
     try:
-        index = Index(directory.index, settings.map_size_bytes)
-        if not is_rebuild_needed(index, log):
-            return index, None
-        index.close()
-    except IndexUnreadable:
-        if shared.live_processes() > 1:
+        rebuilt = _rebuild(directory, settings, shared, log, parts, progress, is_doubtful=doubt is not None)
+    except Damaged as error:
+        if doubt is None:
             raise
-    rebuilt = _rebuild(directory, settings, shared, log, parts, progress)
-    return Index(directory.index, settings.map_size_bytes), rebuilt
+        raise Damaged(f"{doubt}, and it cannot be rebuilt: {error}") from error
+    return Index(directory.index, settings.map_size_bytes, on_damage), rebuilt
 
 
 def _rebuild(
-    directory: DataDirectory, settings: StoreSettings, shared: Shared, log: Log, parts: _Parts, progress: Progress
+    directory: DataDirectory,
+    settings: StoreSettings,
+    shared: Shared,
+    log: Log,
+    parts: _Parts,
+    progress: Progress,
+    *,
+    is_doubtful: bool = False,
 ) -> Rebuilt:
     if shared.live_processes() > 1:
         raise BadDataDirectory(
@@ -366,6 +388,7 @@ def _rebuild(
         *(directory, log, parts.segments, parts.open_pages),
         map_size=settings.map_size_bytes,
         from_disk=shared.must_reverify,
+        is_doubtful=is_doubtful,
         progress=progress,
     )
 

@@ -310,7 +310,7 @@ FAULTS: Final = (
     ),
     Fault(
         *("do not check the index' own values", 8, "gateway/store/index.py"),
-        *('    if _crc(value) != int.from_bytes(data[-4:], "little"):', "    if False:"),
+        *('        if _crc(key + value) != int.from_bytes(data[-4:], "little"):', "        if False:"),
         (f"{_STORE}/test_index.py::test_values_come_back_and_damage_is_seen",),
     ),
     Fault(
@@ -328,5 +328,32 @@ FAULTS: Final = (
         *("do not sync what collection moves", 8, "gateway/store/collect.py"),
         *("            self._setup.appender.sync()", "            pass"),
         (_CRASH_REMOVED,),
+    ),
+    # The index in doubt.
+    Fault(
+        *("open the index without looking at its tree", 8, "gateway/store/index_doubt.py"),
+        *("        check_index_file(fd, files.size(fd))", "        pass"),
+        (f"{_STORE}/test_index_doubt.py::test_a_tree_that_the_machine_came_up_with_broken_is_rebuilt",),
+    ),
+    Fault(
+        *("forget that the index was found damaged", 8, "gateway/store/index.py"),
+        "            self._index.on_damage()\n            raise Damaged(",
+        "            raise Damaged(",
+        (f"{_STORE}/test_index_doubt.py::test_an_index_found_damaged_while_it_is_used_is_rebuilt_at_the_next_start",),
+    ),
+    Fault(
+        *("believe the page cache after a failed sync", 1, "gateway/store/index_doubt.py"),
+        *("        if shared.must_reverify:", "        if False:"),
+        (f"{_STORE}/test_index_doubt.py",),
+    ),
+    Fault(
+        *("do not ask whether free pages are in use", 8, "gateway/store/index_pages.py"),
+        *("            self._check_free()", "            pass"),
+        (f"{_STORE}/test_index_pages.py::test_a_sound_tree_is_known_to_its_last_page",),
+    ),
+    Fault(
+        *("commit to the index without a sync", 1, "gateway/store/index.py"),
+        *("                metasync=False,", "                metasync=False,\n                sync=False,"),
+        ("tests/crash/test_traced_crashes.py",),
     ),
 )

@@ -105,7 +105,7 @@ def test_state_and_generation(index):
 def test_a_newer_index_is_refused(tmp_path):
     index = Index(tmp_path, 1 << 28)
     with index.begin_write() as transaction:
-        transaction.save_state(State(version=2))
+        transaction.save_state(State(version=3))
         transaction.commit()
     index.close()
     with pytest.raises(FormatTooNew):
