@@ -244,6 +244,8 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("replication", "ship_interval_s"): Rule(0.05, 86_400),
     ("replication", "ship_bytes"): Rule(1, 1 << 40),
     ("replication", "poll_interval_s"): Rule(0.05, 86_400),
+    ("replication", "ack_interval_s"): Rule(0.05, 604_800),
+    ("replication", "status_interval_s"): Rule(0.05, 604_800),
     ("replication", "backlog_poll_s"): Rule(0.05, 3600),
     ("replication", "uploads_max"): Rule(1, 64),
     ("replication", "prefetch_max"): Rule(1, 64),
@@ -348,19 +350,16 @@ def load_config(
         raise ConfigError(reader.problems)
     built = {name: schema(**values[name]) for name, schema in SECTIONS.items() if name != "cloud"}
     cloud = CloudSettings(**values["cloud"]) if values["cloud"] else None
-    built["server"] = _tell_operations(built["server"], built["encryption"], built["lifecycle"], cloud)
+    built["server"] = _tell_operations(built["server"], built["encryption"], built["lifecycle"])
     built["server"] = _tell_destinations(built["server"], built["notifications"])
     return Config(path, cloud=cloud, **built)
 
 
-def _tell_operations(
-    server: ServerConfig, encryption: EncryptionConfig, lifecycle: LifecycleSettings, cloud: CloudSettings | None
-) -> ServerConfig:
+def _tell_operations(server: ServerConfig, encryption: EncryptionConfig, lifecycle: LifecycleSettings) -> ServerConfig:
     """The listener's settings with what its operations are told by other sections."""
     operations = server.operations._replace(
         kms_create_keys=encryption.kms_create_keys,
         customer_keys=encryption.customer_keys_over_http or server.tls_certificate_file is not None,
-        archive=cloud is not None,
         lifecycle_day_ms=lifecycle.calendar.day_ms,
     )
     return dataclasses.replace(server, operations=operations)

@@ -2,7 +2,7 @@
 
 MessagePack array, in this order (version 1; fields may only ever be added at the end, with defaults):
 
-    0  version    int    1; 2 for a change that a reader of version 1 would apply wrongly (a purge that may be void)
+    0  version    int    1; 2 for a purge that may be void, 3 for a doom: readers of less would apply them wrongly
     1  site       bin16  origin site
     2  incarnation bin8  origin incarnation
     3  seq        int    dense per (site, incarnation), from 1
@@ -28,7 +28,7 @@ import msgspec
 
 from replication.crdt import INCARNATION_SIZE, SITE_SIZE, Dot, Entry, Write, entry_of
 
-READER_VERSION: Final = 2
+READER_VERSION: Final = 3
 CHUNK_ID_SIZE: Final = 32
 REF_DATA: Final = 0
 REF_PAGE: Final = 1

@@ -12,7 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Protocol
+
+from replication.crdt import Dot
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,39 @@ class RemoteLog:
     status: bytes = b""
 
 
+class DoomState(IntEnum):
+    """How far a doom has come on a site: applied (nothing relies on its objects any more); settled (what this site
+    needs of them is confirmed to be elsewhere: only now it is acknowledged); discarded (their contents are forgotten).
+    """
+
+    APPLIED = 0
+    SETTLED = 1
+    DISCARDED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Doom:
+    """Objects that their owner is about to delete: the change that said so, when it was applied here (unix ms), the
+    objects' names, and how far it has come here.
+    """
+
+    dot: Dot
+    applied_ms: int
+    names: tuple[str, ...]
+    state: DoomState
+
+
+@dataclass(frozen=True, slots=True)
+class HeldObject:
+    """An object of frames in the bucket: ciphertext bytes in all, and of those that something needs."""
+
+    name: str
+    frames: int
+    bytes: int
+    live_bytes: int
+    doomed: bool
+
+
 class ChangeLog(Protocol):
     """The site's change log as replication sees it. Reads are consistent snapshots; writes are durable on return."""
 
@@ -151,6 +187,9 @@ class ChangeLog(Protocol):
 
     def remote_logs(self) -> Mapping[Origin, RemoteLog]:
         """Every remote log with what its writer said of itself in what was taken in."""
+
+    def unsettled(self) -> Mapping[Origin, int]:
+        """For each log with a doom that is not settled here the first such change: acks must stay below it."""
 
     def acks(self) -> Mapping[Origin, Mapping[Origin, int]]:
         """What each remote log's writer had applied of each origin, as its batches taken in here say."""
@@ -221,6 +260,48 @@ class FoldedState(Protocol):
 
     async def finish_join(self) -> None:
         """Every log is taken in as far as the join's targets say: it is over."""
+
+
+class Holdings(Protocol):
+    """What the bucket holds as this site knows it, and what of it something needs: for collection in the cloud.
+
+    ``since_ms``: what nothing needs any more counts as needed if it was needed later than this (unix ms).
+    """
+
+    def held_objects(self, prefix: str, after: str, count_max: int, since_ms: int) -> list[HeldObject]:
+        """Objects under ``prefix`` that hold frames, by name, greater than ``after``: each with what it holds."""
+
+    def closed_pages(self, count_max: int) -> list[bytes]:
+        """Pages that something needs and that were not opened here yet: as long as there are any, what they list is
+        needed and unknown, and nothing may be said to be dead.
+        """
+
+    def leaving_frames(
+        self, names: Sequence[str], since_ms: int, count_max: int, bytes_max: int
+    ) -> list[FrameLocation]:
+        """Frames in these objects that something needs (bases of such patches included) and that lie nowhere else to
+        stay, bases first; at least one if there is any.
+        """
+
+    def dooms(self) -> list[Doom]:
+        """Every doom that is not ended, by its dot."""
+
+    async def doom(self, names: Sequence[str]) -> None:
+        """Make the own change that dooms these objects. Their owner's business."""
+
+    async def end_dooms(self, dots: Sequence[Dot]) -> None:
+        """Make the own changes that end these dooms: nothing in the bucket tells of their objects any more."""
+
+    def untrusted(self) -> list[bytes]:
+        """Sites that may not know of this site's current log yet: until they acknowledge it, or are trusted, nothing
+        that lies only in their objects is relied on.
+        """
+
+    async def trust(self, sites: Sequence[bytes]) -> None:
+        """These sites wait for this site's log before they delete anything, although they did not say so."""
+
+    async def record_doom(self, dot: Dot, state: DoomState) -> None:
+        """A doom has come so far here. Never goes back."""
 
 
 class FrameStore(Protocol):

@@ -6,7 +6,10 @@ side by side, so that a slow upload keeps nobody's news waiting. Whatever fails 
 the durable cursors alone say what is done, so stopping anywhere is safe.
 
 Cadence: an unsent change is shipped after ``ship_interval_s`` (so that what comes together goes together) or at once
-when ``ship_bytes`` wait; news is looked for every ``poll_interval_s``. ``wake`` ends every wait.
+when ``ship_bytes`` wait; news is looked for every ``poll_interval_s``. A site without changes of its own speaks when it
+has taken in what it did not acknowledge yet (``ack_interval_s``, or at once if told to ``hurry``), else once in
+``status_interval_s``. ``wake`` ends every wait. A new log is announced, by an empty batch if need be, before anything
+is read: from then on everybody waits for this site's acks.
 
 Not here: locking out a second daemon, writing the report to a file (``publish_report``): the composition root's.
 """
@@ -19,6 +22,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from replication.acknowledging import AckLimits, no_limits
 from replication.cancellation import is_stopping
 from replication.conditional import CreateOnce, probe_create_once
 from replication.keys import RealmError
@@ -28,7 +32,7 @@ from replication.puller import Puller
 from replication.realm_access import RealmAccess
 from replication.retry import Reachability, RetryingCloud
 from replication.settings import ReplicationSettings
-from replication.shipper import Fenced, Shipper
+from replication.shipper import Fenced, Shipper, TellStatus
 from replication.status import DaemonReport, RemoteReport
 
 logger = logging.getLogger(__name__)
@@ -63,6 +67,8 @@ class ReplicationService:
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         offload: Offload = run_in_thread,
         publish_report: Callable[[DaemonReport], None] = lambda report: None,
+        ack_limits: AckLimits = no_limits,
+        tell_status: TellStatus = lambda unsent: b"",
     ) -> None:
         self._log = log
         self._cloud = cloud
@@ -72,13 +78,21 @@ class ReplicationService:
         self._wall_ms = wall_ms
         self._publish_report = publish_report
         self._woken = asyncio.Event()
+        self._announced = asyncio.Event()
+        self._hurried = False
         self._entered = False
         self._running = False
         self._create_once = ""
         self._stopped = ""
         self._errors: dict[str, str] = {}
         self._cloud_state: tuple[Reachability, int] = (Reachability.UNKNOWN, 0)
-        self.shipper = Shipper(log, frames, cloud, realm.keyring, settings, wall_ms=wall_ms, offload=offload)
+        self.shipper = Shipper(
+            *(log, frames, cloud, realm.keyring, settings),
+            wall_ms=wall_ms,
+            offload=offload,
+            ack_limits=ack_limits,
+            tell_status=tell_status,
+        )
         self.puller = Puller(
             log,
             cloud,
@@ -126,6 +140,11 @@ class ReplicationService:
         self._cloud.wake()
         self._woken.set()
         self._woken = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Something waits for this site's acks: tell them now, if there are any to tell."""
+        self._hurried = True
+        self.wake()
 
     def report(self) -> DaemonReport:
         """The account as of now."""
@@ -206,20 +225,22 @@ class ReplicationService:
         """Ship and pull in turn until both find nothing. A fenced site still takes in news, then raises ``Fenced``."""
         shipped_changes = shipped_bytes = pulled_changes = 0
         fence: Fenced | None = None
-        quiet = False
+        quiet, speak = False, self._log.shipped().n == 0
         while not quiet:
             quiet = True
             try:
-                while shipped := await self.shipper.ship_round():
+                while shipped := await self.shipper.ship_round(speak=speak):
                     shipped_changes += shipped.changes
                     shipped_bytes += shipped.bytes
-                    quiet = False
+                    quiet = speak = False
             except Fenced as error:
                 fence = error
             if self._settings.pull:
                 pulled = await self.puller.pull_round()
                 pulled_changes += pulled.changes
                 quiet = quiet and pulled.batches == 0
+            if quiet and not fence and self.shipper.owes_acks:
+                quiet, speak = False, True
         if fence:
             raise fence
         self._errors.clear()
@@ -229,9 +250,11 @@ class ReplicationService:
     async def _ship_forever(self) -> None:
         while True:
             try:
-                shipped = await asyncio.create_task(self.shipper.ship_round())  # see ``cancellation``
+                speak, self._hurried = self._is_to_speak(), False
+                shipped = await asyncio.create_task(self.shipper.ship_round(speak=speak))  # see ``cancellation``
             except Fenced as error:
                 logger.error("shipping stopped: %s", error)
+                self._announced.set()
                 self._report()
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
@@ -242,15 +265,30 @@ class ReplicationService:
                 await self._rest("ship", error)
             else:
                 self._errors.pop("ship", None)
+                if self._log.shipped().n:
+                    self._announced.set()
                 if shipped is None:
                     await self._await_backlog()
                 else:
                     self._report()
 
+    def _is_to_speak(self) -> bool:
+        """Whether a batch is due, though there be no change for it."""
+        if not self._log.shipped().n:
+            return True
+        waited_ms = self._wall_ms() - self.shipper.spoken_ms
+        longest_s = self._settings.ack_interval_s if self.shipper.owes_acks else self._settings.status_interval_s
+        hurried = self._hurried and self.shipper.owes_acks
+        return hurried or not 0 <= waited_ms < longest_s * 1000  # a clock that was set back may not silence us
+
     async def _await_backlog(self) -> None:
-        """Wait for an unsent change, then until enough of them wait or the first has waited long enough."""
+        """Wait for an unsent change, then until enough of them wait or the first has waited long enough; or until it is
+        time to speak.
+        """
         settings = self._settings
         while self._log.last_seq() <= self._log.shipped().seq:
+            if self._is_to_speak():
+                return
             if await self._pause(settings.backlog_poll_s):
                 break
         waited_s = 0.0
@@ -261,6 +299,7 @@ class ReplicationService:
             waited_s += step_s
 
     async def _pull_forever(self) -> None:
+        await self._announced.wait()
         while True:
             try:
                 await asyncio.create_task(self.puller.pull_round())

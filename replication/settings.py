@@ -2,7 +2,11 @@
 here.
 
 Costs in requests, told where they arise: an idle site does one LIST per ``poll_interval_s``; a busy one one PUT for a
-small round (three and more with packs), one for its head and one DELETE per ``ship_interval_s``.
+small round (three and more with packs), one for its head and one DELETE per ``ship_interval_s``. A site that writes
+nothing but takes in what others write acknowledges that every ``ack_interval_s``: two PUTs and a DELETE, at most 144
+times a day by default, and one GET for each other site; one that does not even do that still speaks once in
+``status_interval_s``, so that others know it lives. ``pull = False`` acknowledges nothing, and so holds back, on all
+sites, whatever waits for everybody (``membership``).
 """
 
 from __future__ import annotations
@@ -70,6 +74,8 @@ class ReplicationSettings:
     ship_interval_s: float = 1.0
     ship_bytes: int = 8 << 20
     poll_interval_s: float = 5.0
+    ack_interval_s: float = 600.0
+    status_interval_s: float = 3600.0
     backlog_poll_s: float = 0.5
     uploads_max: int = 3
     prefetch_max: int = 4

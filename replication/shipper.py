@@ -14,12 +14,13 @@ round (plan), when rounds happen and how failures are waited out (service, retry
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
 
+from replication.acknowledging import AckLimits, Acknowledging, Settle, no_limits, settle_nothing
 from replication.batch_format import Batch, decode_batch, encode_batch, hash_object, locate_inline
 from replication.change_format import decode_change
 from replication.cloud_index_format import PackedFrames, decode_index, encode_index, locate_packed, packed_frames
@@ -51,6 +52,10 @@ they have, some lines flip bits. What opens under the realm's keys and is not ou
 """
 
 
+TellStatus = Callable[[int], bytes]
+"""What the site tells of itself with a batch (``site_status_format``), given how many of its changes stay unsent."""
+
+
 class Fenced(Exception):
     """The site's log in the bucket is not this machine's any more. Shipping stops; nothing is lost, nothing
     overwritten.
@@ -80,7 +85,11 @@ class _Attempt:
 
 
 class Shipper:
-    """Ships for one site. One per site and process; ``keyring`` is asked anew for each round."""
+    """Ships for one site. One per site and process; ``keyring`` is asked anew for each round.
+
+    ``ack_limits`` and ``settle``: see ``acknowledging``. ``told`` is what the newest confirmed batch acknowledged,
+    ``spoken_ms`` when it was written, by this site's clock (0: not known yet).
+    """
 
     def __init__(
         self,
@@ -92,8 +101,13 @@ class Shipper:
         *,
         wall_ms: Callable[[], int],
         offload: Offload = run_in_thread,
+        ack_limits: AckLimits = no_limits,
+        settle: Settle = settle_nothing,
+        tell_status: TellStatus = lambda unsent: b"",
     ) -> None:
         self._log = log
+        self._acknowledging = Acknowledging(log, ack_limits, settle)
+        self._tell_status = tell_status
         self._frames = frames
         self._cloud = cloud
         self._keyring = keyring
@@ -104,10 +118,18 @@ class Shipper:
         self._attempt: _Attempt | None = None
         self._doubts = 0
         self.fenced = ""
+        self.told: Mapping[Origin, int] = {}
+        self.spoken_ms = 0
 
-    async def ship_round(self) -> ShippedRound | None:
+    @property
+    def owes_acks(self) -> bool:
+        """Whether this site has taken in more than it told."""
+        return self._acknowledging.owes(self.told)
+
+    async def ship_round(self, *, speak: bool = False) -> ShippedRound | None:
         """Ship the next round; None if there is nothing to ship. Raises ``Fenced``, ``CloudError``, the store's errors.
 
+        ``speak``: a batch goes even if there is no change for it, with what is to be acknowledged and the status.
         After any error the next call takes up where this one was.
         """
         if self.fenced:
@@ -117,11 +139,12 @@ class Shipper:
         if self._opened != origin:
             await self._open(origin, before)
         if self._attempt is None or (self._attempt.origin, self._attempt.before) != (origin, before):
-            self._attempt = await self._prepare(origin, before)
+            self._attempt = await self._prepare(origin, before, speak=speak)
         return await self._commit(self._attempt) if self._attempt else None
 
     async def _open(self, origin: Origin, before: LogPosition) -> None:
         """Compare chains with the cloud, and adopt a batch that we put before an interruption."""
+        self.told, self.spoken_ms = {}, 0
         if before.n:
             try:
                 newest = await self._cloud.get(log_name(origin, before.n))
@@ -129,6 +152,10 @@ class Shipper:
                 raise self._doubt(f"the bucket no longer holds batch {before.n}, which it had confirmed") from None
             if hash_object(newest) != before.chain:
                 await self._tell_apart(origin, before.n, newest)
+            with suppress(ValueError):  # our own, and whole; should its key be missing, it is told again
+                batch = decode_batch(self._keyring(), origin, before.n, newest)
+                self.told, self.spoken_ms = batch.acks, batch.sent_ms
+        self._acknowledging.begin(self.told)
         with suppress(CloudMissing):
             self._attempt = await self._recognise(origin, before)
         for name in await list_all(self._cloud, head_prefix(origin)):
@@ -145,12 +172,13 @@ class Shipper:
             raise self._doubt(f"{reason}: {error}") from None
         raise self._fence(reason)
 
-    async def _prepare(self, origin: Origin, before: LogPosition) -> _Attempt | None:
+    async def _prepare(self, origin: Origin, before: LogPosition, *, speak: bool) -> _Attempt | None:
         limits = self._settings.limits
+        await self._acknowledging.look()
         changes = await self._offload(
             lambda: self._log.sendable(self._log.read_changes(before.seq, limits.changes_max, limits.change_bytes_max))
         )
-        if not changes:
+        if not changes and not speak:
             return None
         plan = await self._offload(lambda: plan_round(self._needs(changes), limits))
         keyring, n = self._keyring(), before.n + 1
@@ -161,9 +189,10 @@ class Shipper:
             await self._cloud.put(index.name, index.data)
             digest = index.digest
         inline = await self._offload(lambda: tuple(self._frames.read_frame(header) for header in plan.inline))
-        acks = {remote: position.seq for remote, position in self._log.pulled().items()}
         sent = tuple(changes[: plan.changes])
-        batch = Batch(n, before.chain, before.seq + 1, sent, acks, self._wall_ms(), digest, inline)
+        last_seq = before.seq + len(sent)
+        acks, status = self._acknowledging.tell(last_seq), self._tell_status(self._log.last_seq() - last_seq)
+        batch = Batch(n, before.chain, before.seq + 1, sent, acks, self._wall_ms(), digest, inline, status=status)
         data = encode_batch(keyring, origin, batch)
         packed = tuple(locate_packed(origin, packs))
         return _Attempt(origin, before, batch, data, packed, tuple(locate_inline(origin, batch, data)))
@@ -241,6 +270,7 @@ class Shipper:
         position = LogPosition(batch.n, batch.last_seq, hash_object(attempt.data))
         await self._log.record_shipped(position, (*attempt.packed, *attempt.inline))
         self._attempt, self._doubts = None, 0
+        self.told, self.spoken_ms = batch.acks, batch.sent_ms
         with suppress(CloudError):  # an old head left behind says nothing wrong, and goes at the next start
             await self._cloud.delete(head_name(origin, batch.n - 1))
         size = len(attempt.data) + sum(decode_header(place.header).stored_size for place in attempt.packed)

@@ -361,10 +361,15 @@ def _principal_type(principal: Principal) -> str:
     return "Account" if principal.is_account else "User"
 
 
-def _user_id(principal: Principal) -> str:
+def _user_id(principal: Principal) -> str | Values:
+    """aws:userid ("Principal key values", IAM User Guide); an account's own user's is its account."""
     if principal.is_anonymous:
         return "anonymous"
-    return f"{principal.user.id}:{principal.session_name}" if principal.session_name else principal.user.id
+    if principal.session_name:
+        return f"{principal.user.id}:{principal.session_name}"
+    if principal.federated:
+        return f"{account_id(principal.id)}:{principal.federated}"
+    return (account_id(principal.id), principal.user.id) if principal.is_account else principal.user.id
 
 
 _OF_PRINCIPAL: Final[Mapping[str, Callable[[Principal], str | Values | None]]] = {

@@ -39,7 +39,7 @@ class Verdict(NamedTuple):
 
 NOTHING: Final = Verdict()
 _ALIASED: Final = frozenset(
-    {"aws:principalaccount", "aws:resourceaccount", "s3:resourceaccount", "s3:x-amz-copy-source"}
+    {"aws:principalaccount", "aws:resourceaccount", "aws:userid", "s3:resourceaccount", "s3:x-amz-copy-source"}
 )
 """Keys whose values all say the same thing: conditions may name any, a variable stands for the first."""
 

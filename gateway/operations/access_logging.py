@@ -10,17 +10,22 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from gateway.identity.arns import account_id
+from gateway.identity.bucket_access import has_acls
 from gateway.identity.principals import Principal
+from gateway.operations.acl_grantees import resolve_grants
 from gateway.operations.bodies import Received
 from gateway.operations.bucket_documents import LOGGING
-from gateway.operations.configurations import get_document, put_document
-from gateway.operations.context import Context, check_access
+from gateway.operations.configurations import get_document
+from gateway.operations.context import Context, check_access, find_bucket
 from gateway.operations.digests import Digester
 from gateway.operations.objects_put import PutRequest, put_object
-from gateway.s3.errors import InvalidTargetBucketForLogging
+from gateway.s3.acl import CANONICAL_USER, FULL_CONTROL, Grant
+from gateway.s3.acl_headers import AclRequest
+from gateway.s3.attributes import NO_ATTRIBUTES, Attributes
+from gateway.s3.errors import AccessControlListNotSupported, InvalidTargetBucketForLogging
 from gateway.s3.logging_format import LogSource, LogTarget, decode_logging, render_logging
 from gateway.store.document_format import AccessKeyRecord
-from gateway.store.ports import Bucket, ContentWriter, ReadView
+from gateway.store.ports import Bucket, ContentWriter, ReadView, WriteView
 
 _ALGORITHM: Final = "CRC64NVME"
 
@@ -35,11 +40,11 @@ class LoggedBucket(NamedTuple):
 
 
 async def put_logging(context: Context, name: str, target: LogTarget | None) -> None:
-    """Set or end a bucket's logging. ``InvalidTargetBucketForLogging`` unless the target is there and the owner's."""
+    """Set or end a bucket's logging. ``InvalidTargetBucketForLogging`` unless the target is there and the owner's;
+    ``AccessControlListNotSupported`` for grants where the target has no ACLs.
+    """
 
-    def check(view: ReadView, bucket: Bucket) -> None:
-        if target is None:
-            return
+    def check(view: ReadView, bucket: Bucket, target: LogTarget) -> LogTarget:
         found = view.bucket(target.bucket)
         if found is None:
             raise InvalidTargetBucketForLogging(None, TargetBucket=target.bucket)
@@ -50,9 +55,17 @@ async def put_logging(context: Context, name: str, target: LogTarget | None) -> 
             )
         # The log is put in the owner's name: a user of the account must be allowed to put there, too.
         check_access(context, view, found, "PutObject", f"{target.prefix}log".encode())
+        if target.grants and not has_acls(view, found):
+            raise AccessControlListNotSupported
+        return target._replace(grants=resolve_grants(view, target.grants))
 
-    body = None if target is None else render_logging(target)
-    await put_document(context, name, "PutBucketLogging", LOGGING, body, check)
+    def decide(view: WriteView) -> None:
+        bucket = find_bucket(context, view, name, "PutBucketLogging")
+        body = None if target is None else render_logging(check(view, bucket, target))
+        if body != view.document(bucket.uid, LOGGING):
+            view.put_document(bucket.uid, LOGGING, body)
+
+    await context.store.commit(decide)
 
 
 def get_logging(context: Context, name: str) -> LogTarget | None:
@@ -96,8 +109,11 @@ async def deliver_log(context: Context, logged: LoggedBucket, key: str, lines: b
     with context.store.view() as view:
         owner = view.user(logged.owner)
         target = view.bucket(logged.target.bucket)
+        granted = bool(logged.target.grants) and target is not None and has_acls(view, target)
     if owner is None or target is None or target.record.owner != logged.owner:
         raise InvalidTargetBucketForLogging(None, TargetBucket=logged.target.bucket)
     writer = context._replace(principal=Principal(owner, AccessKeyRecord()))
-    request = PutRequest(logged.target.bucket, key.encode(), {"content-type": "text/plain"})
+    acl = AclRequest("", (Grant(CANONICAL_USER, logged.owner, FULL_CONTROL), *logged.target.grants))
+    attributes = Attributes(acl=acl) if granted else NO_ATTRIBUTES
+    request = PutRequest(logged.target.bucket, key.encode(), {"content-type": "text/plain"}, attributes=attributes)
     await put_object(writer, request, _Lines(lines))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gateway.identity.arns import account_id, account_of
@@ -47,7 +47,12 @@ def resolve_acl(view: ReadView, asked: AclRequest | AclBody, owner: str, bucket_
             raise AccessDenied
     elif asked.canned:
         return canned_acl(asked.canned, owner, bucket_owner)
-    return Acl(owner, tuple([_resolve_grant(view, grant) for grant in asked.grants]))
+    return Acl(owner, resolve_grants(view, asked.grants))
+
+
+def resolve_grants(view: ReadView, grants: Sequence[Grant]) -> tuple[Grant, ...]:
+    """``grants`` with accounts for whom they name; errors as ``resolve_acl``."""
+    return tuple([_resolve_grant(view, grant) for grant in grants])
 
 
 def _resolve_grant(view: ReadView, grant: Grant) -> Grant:

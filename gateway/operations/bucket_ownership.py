@@ -20,7 +20,7 @@ from gateway.s3.errors import (
     OwnershipControlsNotFoundError,
     S3Error,
 )
-from gateway.s3.ownership import ENFORCED
+from gateway.s3.ownership import ENFORCED, OBJECT_WRITER
 from gateway.s3.public_access import (
     ALL_BLOCKED,
     PublicAccessBlock,
@@ -37,12 +37,15 @@ def _refuse_acl() -> S3Error:
 def settle_bucket(context: Context, view: WriteView, bucket: Bucket, ownership: str, asked: AclRequest | None) -> None:
     """Give a bucket just made its ownership (empty: the site's default), public access block and ACL.
 
+    Where ``ObjectWriter`` is the default, a bucket has no ownership controls until somebody sets them, as AWS's
+    buckets of that time had none.
+
     Raises ``InvalidBucketAclWithObjectOwnership`` for an ACL where none count, ``AccessDenied`` for a public one where
     those are blocked.
     """
     settings = context.settings
-    chosen = ownership or settings.object_ownership_default
-    view.put_document(bucket.uid, OWNERSHIP, chosen.encode())
+    default = settings.object_ownership_default
+    view.put_document(bucket.uid, OWNERSHIP, (ownership or ("" if default == OBJECT_WRITER else default)).encode())
     if settings.public_access_block_default:
         view.put_document(bucket.uid, PUBLIC_ACCESS_BLOCK, encode_public_access_block(ALL_BLOCKED))
     set_first_acl(view, bucket, asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import islice
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from gateway.s3.errors import (
     BucketNotEmpty,
     IllegalLocationConstraintException,
     IllegalVersioningConfigurationException,
+    InvalidLocationConstraint,
     TooManyBuckets,
     not_implemented_header,
 )
@@ -29,6 +31,7 @@ from gateway.store.ports import Bucket, WriteView
 
 _CLASSIC_REGION = "us-east-1"
 _REGION_ALIASES = {"EU": "eu-west-1"}  # LocationConstraint's valid values, CreateBucket, API reference
+_REGION = re.compile(r"[a-z]{2}(-[a-z]{2,16}){1,2}-[1-9]")  # what could be another site's
 _UPLOADS_CLOSED_MAX = 1000
 
 
@@ -55,7 +58,8 @@ async def create_bucket(
 
     ``location`` is the LocationConstraint asked for: empty or this site's region; ``object_lock``: with Object Lock
     (and versioning) from the start; ``ownership``: its object ownership, empty for the site's default; ``acl``: see
-    ``settle_bucket``; ``tags``: its tags. Raises ``InvalidBucketName``, ``IllegalLocationConstraintException``,
+    ``settle_bucket``; ``tags``: its tags. Raises ``InvalidBucketName``, ``InvalidLocationConstraint`` for what is no
+    region and ``IllegalLocationConstraintException`` for another,
     ``BucketAlreadyExists``, ``TooManyBuckets``.
     """
     _authorize_creation(context, name, location, object_lock=object_lock, ownership=ownership, acl=acl)
@@ -65,9 +69,11 @@ async def create_bucket(
     region = context.settings.region
     location = _REGION_ALIASES.get(location, location)
     if location and location != region:
+        if not _REGION.fullmatch(location):
+            raise InvalidLocationConstraint(None, LocationConstraint=location)
         raise IllegalLocationConstraintException(
             f"The {location} location constraint is incompatible for the region specific endpoint this request was "
-            f"sent to: this site is {region}."
+            "sent to."
         )
 
     def decide(view: WriteView) -> Bucket:

@@ -37,7 +37,6 @@ class OperationSettings(NamedTuple):
     public_access_block_default: bool = True  # new buckets block public access
     customer_keys: bool = True  # SSE-C is taken on this listener
     destinations: tuple[str, ...] = ()  # of events, by name
-    archive: bool = False  # there is a cloud, so that objects can be in it only
     lifecycle_day_ms: int = 86_400_000  # shorter in tests
 
 

@@ -170,7 +170,7 @@ class LifecyclePass:
         return due, newer
 
     def _decide(self, lifecycle: Lifecycle, facts: Facts) -> Action | None:
-        return decide(lifecycle, facts, self._now_ms, self._calendar, archive=self._archive)
+        return decide(lifecycle, facts, self._now_ms, self._calendar)
 
     async def _act(self, bucket: Bucket, due: Sequence[_Candidate]) -> None:
         """Decide again in one commit, do it, and then give up what was archived."""
@@ -214,16 +214,16 @@ class LifecyclePass:
             names = {Kind.EXPIRE: "expired", Kind.REMOVE: "removed", Kind.REMOVE_MARKER: "markers_removed"}
             outcome.count(names[action.kind])
 
-    @staticmethod
-    def _move(view: WriteView, bucket: Bucket, version: Version, storage_class: str, outcome: _Outcome) -> None:
-        """Give a version a colder class; into an archive only what the cloud has."""
-        if storage_class in ARCHIVES and not view.is_replicated(version):
+    def _move(self, view: WriteView, bucket: Bucket, version: Version, storage_class: str, outcome: _Outcome) -> None:
+        """Give a version a colder class; into an archive only what the cloud has, where there is one."""
+        archived = storage_class in ARCHIVES
+        if archived and self._archive and not view.is_replicated(version):
             outcome.count("waiting")
             return
         mark_cold(view, bucket)
         view.put_version_document(bucket.uid, version, STORAGE, storage_class.encode())
         outcome.count("transitioned")
-        if storage_class in ARCHIVES:
+        if archived and self._archive:
             outcome.evict += version.record.content
 
     # archives

@@ -5,21 +5,14 @@ from __future__ import annotations
 from gateway.operations.bucket_documents import LIFECYCLE
 from gateway.operations.context import Context, find_bucket
 from gateway.operations.lifecycle_facts import find_lifecycle
-from gateway.s3.errors import InvalidStorageClass, NoSuchLifecycleConfiguration
+from gateway.s3.errors import NoSuchLifecycleConfiguration
 from gateway.s3.lifecycle_document import encode_lifecycle
-from gateway.s3.lifecycle_rules import ARCHIVES, Lifecycle
+from gateway.s3.lifecycle_rules import Lifecycle
 from gateway.store.ports import WriteView
 
 
 async def put_lifecycle(context: Context, name: str, lifecycle: Lifecycle) -> None:
-    """Set a bucket's rules. ``InvalidStorageClass`` for a transition to an archive where there is no cloud for it."""
-    moves = [move for rule in lifecycle.rules for move in (*rule.transitions, *rule.noncurrent_transitions)]
-    for move in moves:
-        if move.storage_class in ARCHIVES and not context.settings.archive:
-            raise InvalidStorageClass(
-                f"This site has no cloud to archive to, so nothing can become {move.storage_class}",
-                StorageClassRequested=move.storage_class,
-            )
+    """Set a bucket's rules."""
     body = encode_lifecycle(lifecycle)
 
     def decide(view: WriteView) -> None:

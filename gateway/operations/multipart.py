@@ -121,7 +121,7 @@ async def create_upload(context: Context, request: CreateRequest) -> UploadRecor
 
     def decide(view: WriteView) -> UploadRecord:
         bucket = find_bucket(context, view, request.bucket, "CreateMultipartUpload", request.key)
-        place_class(context, view, bucket, request.storage_class)
+        place_class(view, bucket, request.storage_class)
         upload = UploadRecord(
             id=f"{view.now_ms:012x}{secrets.token_hex(18)}",  # listed in the order of their begin
             uid=bucket.uid,

@@ -47,7 +47,7 @@ from gateway.s3.encryption import (
 )
 from gateway.s3.encryption_documents import BucketEncryption, decode_bucket_encryption
 from gateway.s3.errors import AccessDenied, InvalidArgument, InvalidRequest
-from gateway.s3.resource_arns import kms_key_arn
+from gateway.s3.resource_arns import is_alias, kms_key_arn
 from gateway.s3.sse_customer import CustomerKey
 from gateway.store.document_format import UploadRecord
 from gateway.store.object_format import ObjectRecord
@@ -74,6 +74,7 @@ class Wanted(NamedTuple):
     key_name: str = ""
     context: str = ""
     bucket_key: bool = False
+    named: str = ""
 
 
 class Opening(NamedTuple):
@@ -165,15 +166,16 @@ def find_wanted(context: Context, view: ReadView, bucket: Bucket, asked: SseRequ
     if bucket_key is None:
         bucket_key = default is not None and default.bucket_key
     name = read_key_name(key_id)
-    return Wanted(method, None, name, asked.context if asked is not None else "", bucket_key and method == KMS)
+    described = asked.context if asked is not None else ""
+    return Wanted(method, None, name, described, bucket_key and method == KMS, "" if is_alias(key_id) else key_id)
 
 
 def keeps_layer(seal: SealRecord, wanted: Wanted | None) -> bool:
     """Whether a copy may keep the layer of its source: both under the same KMS key, in the same way."""
     if wanted is None or wanted.customer is not None:
         return False
-    asked = (wanted.method, wanted.key_name, wanted.context, wanted.bucket_key)
-    return (seal.method, seal.key_name, seal.context, seal.bucket_key) == asked
+    asked = (wanted.method, wanted.key_name, wanted.context, wanted.bucket_key, wanted.named)
+    return (seal.method, seal.key_name, seal.context, seal.bucket_key, seal.named) == asked
 
 
 def _check_signed(context: Context) -> None:
@@ -208,6 +210,7 @@ async def make_sealing(context: Context, wanted: Wanted | None) -> Sealing | Non
         material=key.record.material,
         context=wanted.context,
         bucket_key=wanted.bucket_key,
+        named=wanted.named,
     )
     return Sealing(seal, keys)
 
@@ -296,4 +299,4 @@ def shown_encryption(
     if data is None:
         return _SSE_S3
     seal = decode_seal(data)
-    return seal_headers(seal, key_md5, kms_key_arn(region, seal.key_name), written=written)
+    return seal_headers(seal, key_md5, seal.named or kms_key_arn(region, seal.key_name), written=written)

@@ -157,7 +157,8 @@ async def copy_object(context: Context, request: CopyRequest) -> Copied:
 
         try:
             copied = await context.store.commit(decide)
-        except ChunkGone:
+        except ChunkGone:  # it changed meanwhile; or its bytes are elsewhere only, on their way out for all one knows
+            await context.store.fetch_local(source.version.record.refs())
             continue
         if copied is not None:
             return copied

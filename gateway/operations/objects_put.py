@@ -76,7 +76,7 @@ def place_record(
     now = find_bucket(context, view, request.bucket, operation, request.key)
     if now.uid != bucket.uid:
         raise NoSuchBucket(None, BucketName=request.bucket)
-    place_class(context, view, now, record.storage_class)
+    place_class(view, now, record.storage_class)
     condition = None
     if request.conditions is not NO_CONDITIONS:  # spares the lookup where there is nothing to evaluate
         condition = check_write(request.conditions, view.current(bucket.uid, request.key))

@@ -2,8 +2,8 @@
 
 A version is written with a class (its record's); a transition gives it another as an attribute, since records do not
 change. Classes but the archives are recorded and told, nothing else: the bytes stay. An object in an archive (GLACIER,
-DEEP_ARCHIVE) lies in the cloud only, once the cloud verifiably has it, and is not read before it was restored. A site
-without a cloud cannot archive, and says so.
+DEEP_ARCHIVE) is not read before it was restored, and lies in the cloud only, once the cloud verifiably has it. A site
+without a cloud keeps the bytes: there is nowhere else for them to be.
 
 Attributes: ``storage`` the class, ASCII; ``restore`` unix ms until which a restored copy may be read, u64 big endian.
 Bucket document ``cold``: whether any version there got a class later, or was written into an archive: who lists or
@@ -16,8 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.operations.context import Context
-from gateway.s3.errors import InvalidObjectState, InvalidStorageClass, S3Error
+from gateway.s3.errors import InvalidObjectState, S3Error
 from gateway.s3.lifecycle_rules import ARCHIVES
 from gateway.store.object_format import ObjectRecord
 from gateway.store.ports import Bucket, ReadView, Version, WriteView
@@ -66,16 +65,10 @@ def check_active(view: ReadView, bucket: Bucket, version: Version, error: type[S
     check_readable(version.record, view.version_documents(bucket.uid, version), error)
 
 
-def place_class(context: Context, view: WriteView, bucket: Bucket, storage_class: str) -> None:
-    """Inside the commit of a write: ``InvalidStorageClass`` for an archive that this site does not have."""
-    if storage_class not in ARCHIVES:
-        return
-    if not context.settings.archive:
-        raise InvalidStorageClass(
-            f"This site has no cloud to archive to, so nothing can be stored as {storage_class}",
-            StorageClassRequested=storage_class,
-        )
-    mark_cold(view, bucket)
+def place_class(view: WriteView, bucket: Bucket, storage_class: str) -> None:
+    """Inside the commit of a write: remember where archives are."""
+    if storage_class in ARCHIVES:
+        mark_cold(view, bucket)
 
 
 def mark_cold(view: WriteView, bucket: Bucket) -> None:

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 from gateway.s3.acl import CANONICAL_USER, GRANTS_MAX, GROUP, PERMISSIONS, Acl, Grant
 from gateway.s3.documents import children, fields_of, parse_document, tag_of, text_of
-from gateway.s3.errors import MalformedACLError, MalformedXML, escape_text
+from gateway.s3.errors import MalformedACLError, MalformedXML, MissingRequestBodyError, escape_text
 
 BY_EMAIL = "AmazonCustomerByEmail"
 _XMLNS = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -34,23 +34,27 @@ def render_acl(acl: Acl, name_of: Callable[[str], str]) -> bytes:
         shown = f"<DisplayName>{escape_text(name)}</DisplayName>" if name else ""
         return f"<ID>{escape_text(canonical_id)}</ID>{shown}"
 
-    grants = "".join(
-        f'<Grant><Grantee xmlns:xsi="{_XSI}" xsi:type="{grant.kind}">'
-        + (f"<URI>{escape_text(grant.grantee)}</URI>" if grant.kind == GROUP else who(grant.grantee))
-        + f"</Grantee><Permission>{grant.permission}</Permission></Grant>"
-        for grant in acl.grants
-    )
+    grants = "".join([render_grant(grant, who) for grant in acl.grants])
     return (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<AccessControlPolicy {_XMLNS}><Owner>{who(acl.owner)}</Owner>'
         f"<AccessControlList>{grants}</AccessControlList></AccessControlPolicy>"
     ).encode()
 
 
+def render_grant(grant: Grant, who: Callable[[str], str]) -> str:
+    """One Grant; ``who``: the elements that name a canonical id."""
+    named = f"<URI>{escape_text(grant.grantee)}</URI>" if grant.kind == GROUP else who(grant.grantee)
+    return (
+        f'<Grant><Grantee xmlns:xsi="{_XSI}" xsi:type="{grant.kind}">{named}</Grantee>'
+        f"<Permission>{grant.permission}</Permission></Grant>"
+    )
+
+
 def parse_acl(body: bytes) -> AclBody:
     """The AccessControlPolicy in ``body``; ``MalformedACLError`` for anything else."""
     try:
         return _parse_acl(parse_document(body, "AccessControlPolicy"))
-    except MalformedXML:
+    except (MalformedXML, MissingRequestBodyError):
         raise MalformedACLError from None
 
 
@@ -63,13 +67,14 @@ def _parse_acl(document: Element) -> AclBody:
         elif grants is not None:
             raise MalformedXML
         else:
-            grants = [_parse_grant(grant) for _, grant in children(child, "Grant")]
+            grants = [parse_grant(grant) for _, grant in children(child, "Grant")]
     if grants is None or len(grants) > GRANTS_MAX:
         raise MalformedXML
     return AclBody(owner, tuple(grants))
 
 
-def _parse_grant(element: Element) -> Grant:
+def parse_grant(element: Element) -> Grant:
+    """One Grant; ``MalformedXML`` for anything else."""
     found = dict(children(element, "Grantee", "Permission"))
     if len(found) != 2 or len(element) != 2:
         raise MalformedXML

@@ -16,8 +16,8 @@ from gateway.s3.errors import (
     InvalidPartOrder,
     InvalidRequest,
     MalformedXML,
-    S3Error,
     S3NotImplemented,
+    invalid_argument,
 )
 from gateway.s3.requests import PART_NUMBER_MAX
 from gateway.s3.tagging import BUCKET_TAGS_MAX, check_tags, read_tag_list
@@ -140,11 +140,9 @@ def parse_complete_upload(body: bytes) -> list[CompletedPart]:
 
 def _parse_part(element: Element) -> CompletedPart:
     fields = fields_of(element, "PartNumber", "ETag", *_CHECKSUM_ELEMENTS)
-    number = parse_number(fields.get("PartNumber", "").strip())
-    if not 1 <= number <= PART_NUMBER_MAX:
-        raise _bad_part_number()
-    if "ETag" not in fields:
+    if "ETag" not in fields or "PartNumber" not in fields:
         raise MalformedXML
+    number = _parse_part_number(fields["PartNumber"].strip())
     checksums = {}
     for name, algorithm in _CHECKSUM_ELEMENTS.items():
         text = fields.get(name, "").strip()
@@ -155,5 +153,12 @@ def _parse_part(element: Element) -> CompletedPart:
     return CompletedPart(number, fields["ETag"].strip().strip('"').lower(), checksums)
 
 
-def _bad_part_number() -> S3Error:
-    return InvalidRequest(f"Part number must be an integer between 1 and {PART_NUMBER_MAX}, inclusive")
+def _parse_part_number(text: str) -> int:
+    """1 to 10,000; ``InvalidArgument`` for other integers, ``MalformedXML`` for what is none."""
+    number = parse_number(text.removeprefix("-"))
+    if number < 1 or text.startswith("-"):
+        raise invalid_argument("PartNumber must be >= 1", "PartNumber", text)
+    if number > PART_NUMBER_MAX:
+        message = f"Part number must be an integer between 1 and {PART_NUMBER_MAX}, inclusive"
+        raise invalid_argument(message, "PartNumber", text)
+    return number

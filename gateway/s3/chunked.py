@@ -24,7 +24,6 @@ from typing import Any, Final
 from gateway.s3.errors import (
     IncompleteBody,
     InvalidChunkSizeError,
-    InvalidRequest,
     MalformedTrailerError,
     S3Error,
     SignatureDoesNotMatch,
@@ -154,7 +153,7 @@ class ChunkedDecoder:
     def _take_line(self, view: memoryview, at: int) -> int:
         """Collect one line; act on it when it is whole; return where to go on."""
         if self._state is _State.DONE:
-            raise InvalidRequest("The request body goes on after its last chunk")
+            raise IncompleteBody("The request body goes on after its last chunk")
         window = bytes(view[at : at + LINE_BYTES_MAX - len(self._line)])
         newline = window.find(b"\n")
         if newline < 0:
@@ -244,7 +243,7 @@ class ChunkedDecoder:
 
 
 def _malformed(state: _State) -> S3Error:
-    return MalformedTrailerError() if state is _State.TRAILER else InvalidRequest("The chunked body is malformed")
+    return MalformedTrailerError() if state is _State.TRAILER else IncompleteBody("The chunked body is malformed")
 
 
 def encode_chunked(

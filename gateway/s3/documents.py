@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from gateway.s3.errors import MalformedXML
+from gateway.s3.errors import MalformedXML, MissingRequestBodyError
 from gateway.s3.times import parse_http_date, parse_iso_ms
 
 _KIB: Final = 1024
@@ -58,7 +58,11 @@ def tag_of(element: Element) -> str:
 
 
 def parse_document(body: bytes, root: str) -> Element:
-    """The root element of ``body`` if it is a well-formed, harmless document named ``root``; else ``MalformedXML``."""
+    """The root element of ``body`` if it is a well-formed, harmless document named ``root``; ``MalformedXML`` if it is
+    anything else, ``MissingRequestBodyError`` if it is nothing.
+    """
+    if not body:
+        raise MissingRequestBodyError
     if len(body) > body_bytes_max(root) or body.count(b"<") > _TAGS_MAX.get(root, _TAGS_DEFAULT_MAX):
         raise MalformedXML
     try:

@@ -7,6 +7,7 @@ apart, is ``SealRecord``, kept as ``extra["sse"]``:
 
     MessagePack array: version 1 | kind 0 SSE-C, 1 aws:kms, 2 aws:kms:dsse | salt 32 | check 32
                        | key name | key material id | encryption context (JSON text) | bucket key enabled
+                       | the key as the writer named it, empty: by its ARN
 
 Source: API reference, PutObject, CopyObject, CreateMultipartUpload; User Guide, "Specifying server-side encryption".
 """
@@ -69,6 +70,7 @@ class SealRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
     material: str = ""
     context: str = ""
     bucket_key: bool = False
+    named: str = ""
 
     @property
     def method(self) -> str:

@@ -154,9 +154,6 @@ AmbiguousGrantByEmailAddress = _define(
 )
 AccessControlListNotSupported = _define("AccessControlListNotSupported", 400, "The bucket does not allow ACLs")
 BadRequest = _define("BadRequest", 400, "Bad Request")
-IncorrectNumberOfFilesInPostRequest = _define(
-    "IncorrectNumberOfFilesInPostRequest", 400, "POST requires exactly one file upload per request."
-)
 InvalidArgument = _define("InvalidArgument", 400, "Invalid Argument")
 InvalidConfigurationId = _define("InvalidConfigurationId", 400, "The specified configuration id is invalid.")
 InvalidBucketAclWithObjectOwnership = _define(
@@ -172,6 +169,11 @@ InvalidRequest = _define("InvalidRequest", 400, "Invalid Request")
 InvalidRetentionPeriod = _define("InvalidRetentionPeriod", 400, "The retention period is not valid.")
 InvalidStorageClass = _define("InvalidStorageClass", 400, "The storage class you specified is not valid")
 InvalidTag = _define("InvalidTag", 400, "The tag provided was not a valid tag.")
+InvalidRedirectLocation = _define(
+    "InvalidRedirectLocation",
+    400,
+    "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+)
 InvalidTargetBucketForLogging = _define(
     "InvalidTargetBucketForLogging", 400, "The target bucket for logging does not exist"
 )
@@ -212,11 +214,6 @@ RequestHeaderSectionTooLarge = _define(
 UnexpectedContent = _define("UnexpectedContent", 400, "This request does not support content")
 UnresolvableGrantByEmailAddress = _define(
     "UnresolvableGrantByEmailAddress", 400, "The email address you provided does not match any account on record."
-)
-UserKeyMustBeSpecified = _define(
-    "UserKeyMustBeSpecified",
-    400,
-    "The bucket POST must contain the specified field name. If it is specified, check the order of the fields.",
 )
 
 # --- bodies

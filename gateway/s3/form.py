@@ -19,7 +19,6 @@ from enum import Enum
 from typing import Final
 
 from gateway.s3.errors import (
-    IncorrectNumberOfFilesInPostRequest,
     MalformedPOSTRequest,
     MaxPostPreDataLengthExceeded,
     invalid_argument,
@@ -124,7 +123,7 @@ class FormParser:
         """What follows a delimiter: ``--`` ends the form, else only blanks may stand before the line's end."""
         if self._head.startswith(b"--"):
             if not self.has_file:
-                raise IncorrectNumberOfFilesInPostRequest(None, ArgumentName="file", ArgumentValue=0)
+                raise invalid_argument("POST requires exactly one file upload per request.", "file", 0)
             self._state = _State.EPILOGUE
             return False
         newline = self._head.find(b"\n", 0, _PADDING_MAX)

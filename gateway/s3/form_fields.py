@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 from gateway.s3.errors import (
     InvalidRequest,
     SignatureDoesNotMatch,
-    UserKeyMustBeSpecified,
     escape_text,
     invalid_argument,
     not_implemented_header,
@@ -173,11 +172,8 @@ def verify_form(claim: FormClaim, secret: str, *, version_2: bool = True) -> Non
 
 
 def parse_form_key(fields: Mapping[str, str]) -> str:
-    """The key an (expanded) form names; ``UserKeyMustBeSpecified`` without one, and the errors of keys."""
-    key = fields.get("key", "")
-    if not key:
-        raise UserKeyMustBeSpecified(None, ArgumentName="key", ArgumentValue="")
-    return check_key(key)
+    """The key an (expanded) form names; ``InvalidArgument`` without one, and the errors of keys."""
+    return check_key(_demand(fields, "key"))
 
 
 def parse_form(fields: Mapping[str, str]) -> FormUpload:

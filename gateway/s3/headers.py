@@ -15,7 +15,7 @@ from typing import Final
 from gateway.s3.acl_headers import ACL_HEADERS
 from gateway.s3.checksums import BY_HEADER
 from gateway.s3.encryption import COPY_HEADERS, READ_HEADERS, SSE, WRITE_HEADERS, refuse_on_reads
-from gateway.s3.errors import invalid_argument, not_implemented_header
+from gateway.s3.errors import InvalidRequest, invalid_argument, not_implemented_header
 from gateway.s3.routing import Operation as Op
 from gateway.s3.sse_customer import SOURCE_HEADERS
 from gateway.s3.uri import Query
@@ -37,6 +37,7 @@ _SIGNING_PARAMETERS: Final = frozenset(
 
 # What a body's checksum is said by.
 _CHECKSUMS: Final = frozenset(BY_HEADER)
+_UPLOAD_CHECKSUMS: Final = frozenset({"x-amz-checksum-algorithm", "x-amz-checksum-type", "x-amz-checksum-mode"})
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110: a token
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NOT_MERGED: Final = _SIGNING_PARAMETERS | _CHECKSUMS | {"x-amz-sdk-checksum-algorithm"}
@@ -196,6 +197,8 @@ def refuse_unknown(operation: Op, headers: Mapping[str, str]) -> None:
             raise not_implemented_header(name, headers[name])
         if name.startswith(METADATA_PREFIX) and operation in _METADATA:
             continue
+        if name.startswith(CHECKSUM_PREFIX) and known >= _CHECKSUMS and name not in _UPLOAD_CHECKSUMS:
+            raise InvalidRequest("The algorithm type you specified in x-amz-checksum- header is invalid.")
         if name.startswith(SSE):
             raise refuse_on_reads(name, headers[name])
         raise not_implemented_header(name)

@@ -28,6 +28,7 @@ from gateway.s3.lifecycle_rules import (
     Rule,
     Transition,
 )
+from gateway.s3.names import KEY_BYTES_MAX
 from gateway.s3.stored import stored
 from gateway.s3.times import format_iso, parse_iso_ms
 
@@ -111,7 +112,9 @@ def _parse_rule(element: Element) -> Rule:
     return Rule(
         id=identity,
         enabled=status == "Enabled",
-        filter=_parse_filter(found["Filter"][0]) if "Filter" in found else Filter("", text_of(found["Prefix"][0])),
+        filter=_parse_filter(found["Filter"][0])
+        if "Filter" in found
+        else _filter_of("", [("Prefix", found["Prefix"][0])]),
         expire_days=days,
         expire_date_ms=date_ms,
         expire_markers=markers,
@@ -156,6 +159,8 @@ def _filter_of(shape: str, parts: list[tuple[str, Element]]) -> Filter:
             prefix = text_of(child)
         else:
             sizes[name] = _parse_size(text_of(child), name)
+    if len(prefix.encode("utf-8", "replace")) > KEY_BYTES_MAX:
+        raise InvalidRequest(f"The maximum size of a prefix is {KEY_BYTES_MAX}.")
     if len({key for key, _ in tags}) != len(tags):
         raise InvalidRequest("Duplicate Tag Keys are not allowed.")
     above, below = sizes.get("ObjectSizeGreaterThan"), sizes.get("ObjectSizeLessThan")

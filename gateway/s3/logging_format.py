@@ -11,9 +11,11 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from gateway.s3.document_shapes import XMLNS, Shape, Text, check_shape, find_all, find_text, maybe, one
+from gateway.s3.acl import GRANTS_MAX, Grant
+from gateway.s3.acl_xml import parse_grant, render_grant
+from gateway.s3.document_shapes import XMLNS, Shape, Text, check_shape, find_all, find_text, many, maybe, one
 from gateway.s3.documents import parse_document
-from gateway.s3.errors import InvalidArgument, S3NotImplemented, escape_text
+from gateway.s3.errors import InvalidArgument, MalformedXML, escape_text
 from gateway.s3.operations_table import Scope
 from gateway.s3.routing import Operation
 
@@ -29,6 +31,12 @@ _FORMAT: Final = Shape(
     one_of=("SimplePrefix", "PartitionedPrefix"),
     some_of=("SimplePrefix", "PartitionedPrefix"),
 )
+_GRANT: Final = Shape(
+    {
+        "Grantee": one(Shape(dict.fromkeys(("ID", "DisplayName", "EmailAddress", "URI"), maybe(Text())))),
+        "Permission": one(Text(("FULL_CONTROL", "READ", "WRITE"))),
+    }
+)
 _SHAPE: Final = Shape(
     {
         "LoggingEnabled": maybe(
@@ -36,7 +44,7 @@ _SHAPE: Final = Shape(
                 {
                     "TargetBucket": one(Text(low=1, high=255)),
                     "TargetPrefix": one(Text(high=800)),
-                    "TargetGrants": maybe(Shape({})),
+                    "TargetGrants": maybe(Shape({"Grant": many(_GRANT)})),
                     "TargetObjectKeyFormat": maybe(_FORMAT),
                 }
             )
@@ -46,11 +54,15 @@ _SHAPE: Final = Shape(
 
 
 class LogTarget(NamedTuple):
-    """Where a bucket's log goes. ``key_format``: empty (not said), simple, EventTime or DeliveryTime."""
+    """Where a bucket's log goes. ``key_format``: empty (not said), simple, EventTime or DeliveryTime.
+
+    ``grants``: who may what with the log objects, besides their owner.
+    """
 
     bucket: str
     prefix: str
     key_format: str = ""
+    grants: tuple[Grant, ...] = ()
 
 
 class LogSource(NamedTuple):
@@ -93,10 +105,6 @@ class LogRecord(NamedTuple):
 def parse_logging(body: bytes) -> LogTarget | None:
     """Where the log is to go; None: nowhere."""
     document = parse_document(body, ROOT)
-    for enabled in find_all(document, "LoggingEnabled"):
-        for grants in find_all(enabled, "TargetGrants"):
-            if len(grants):
-                raise S3NotImplemented("TargetGrants of access logs are not implemented: use the target's policy")
     check_shape(document, _SHAPE)
     enabled_elements = find_all(document, "LoggingEnabled")
     if not enabled_elements:
@@ -111,7 +119,10 @@ def parse_logging(body: bytes) -> LogTarget | None:
             if not key_format:
                 raise InvalidArgument("PartitionDateSource must be specified for a partitioned prefix")
     prefix = next(element.text or "" for element in find_all(enabled, "TargetPrefix"))
-    return LogTarget(find_text(enabled, "TargetBucket"), prefix, key_format)
+    grants = [parse_grant(grant) for listed in find_all(enabled, "TargetGrants") for grant in listed]
+    if len(grants) > GRANTS_MAX:
+        raise MalformedXML
+    return LogTarget(find_text(enabled, "TargetBucket"), prefix, key_format, tuple(grants))
 
 
 @lru_cache(maxsize=1024)
@@ -126,6 +137,9 @@ def render_logging(target: LogTarget | None) -> bytes:
     if target is not None:
         named = f"<TargetBucket>{escape_text(target.bucket)}</TargetBucket>"
         named += f"<TargetPrefix>{escape_text(target.prefix)}</TargetPrefix>"
+        if target.grants:
+            grants = "".join([render_grant(grant, _render_id) for grant in target.grants])
+            named += f"<TargetGrants>{grants}</TargetGrants>"
         if target.key_format == SIMPLE:
             named += "<TargetObjectKeyFormat><SimplePrefix/></TargetObjectKeyFormat>"
         elif target.key_format:
@@ -133,6 +147,10 @@ def render_logging(target: LogTarget | None) -> bytes:
             named += f"<TargetObjectKeyFormat><PartitionedPrefix>{source}</PartitionedPrefix></TargetObjectKeyFormat>"
         inner = f"<LoggingEnabled>{named}</LoggingEnabled>"
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<{ROOT} xmlns="{XMLNS}">{inner}</{ROOT}>'.encode()
+
+
+def _render_id(canonical_id: str) -> str:
+    return f"<ID>{escape_text(canonical_id)}</ID>"
 
 
 def _at(unix_s: int) -> datetime:

@@ -14,7 +14,8 @@ from gateway.s3.errors import InvalidBucketName, InvalidURI, KeyTooLongError
 from gateway.s3.uri import decode_percent
 
 KEY_BYTES_MAX: Final = 1024
-_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_LABEL: Final = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"  # as DNS has it; S3 refuses hyphens beside periods, too
+_BUCKET: Final = re.compile(rf"(?=.{{3,63}}$){_LABEL}(?:\.{_LABEL})*")
 _IP_ADDRESS: Final = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
 _PORT: Final = re.compile(r":\d*$")
 _LOCAL: Final = "localhost"  # *.localhost is this machine (RFC 6761): virtual hosts without a name server
@@ -48,7 +49,6 @@ def is_valid_bucket_name(name: str) -> bool:
     """Whether AWS's rules for general purpose buckets allow ``name`` (User Guide, "Bucket naming rules")."""
     return (
         _BUCKET.fullmatch(name) is not None
-        and ".." not in name
         and not _IP_ADDRESS.fullmatch(name)
         and not name.startswith(_RESERVED_PREFIXES)
         and not name.endswith(_RESERVED_SUFFIXES)

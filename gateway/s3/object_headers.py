@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from gateway.s3.checksums import ALGORITHMS, BY_HEADER, COMPOSITE, FULL_OBJECT, decode_digest
 from gateway.s3.errors import (
     InvalidDigest,
+    InvalidRedirectLocation,
     InvalidRequest,
     InvalidStorageClass,
     MetadataTooLarge,
@@ -76,9 +77,7 @@ def parse_system_headers(headers: Mapping[str, str]) -> dict[str, str]:
             del kept["content-encoding"]
     redirect = kept.get("x-amz-website-redirect-location")
     if redirect is not None and not redirect.startswith(("/", "http://", "https://")):
-        raise InvalidRequest(
-            "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
-        )
+        raise InvalidRedirectLocation
     return kept
 
 

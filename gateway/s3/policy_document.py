@@ -28,6 +28,8 @@ _STATEMENT: Final = frozenset(
         *("Resource", "NotResource", "Condition"),
     }
 )
+_ANY_ACCOUNT: Final = re.compile(r"^arn:aws:s3:\*?:\*:")
+"""A bucket's ARN with any account (and region) in it, as some write it: one without says the same."""
 _ACTION: Final = re.compile(r"\*|[A-Za-z0-9-]+:[A-Za-z0-9*?-]+")
 _DEPTH_MAX: Final = 20
 
@@ -147,6 +149,7 @@ def _parse_statement(raw: object, with_principal: bool) -> Statement:
     if not all(_ACTION.fullmatch(action) for action in actions):
         _refuse("Policy has invalid action")
     resources, not_resources = _parse_texts(raw, "Resource")
+    resources = tuple([_ANY_ACCOUNT.sub("arn:aws:s3:::", resource) for resource in resources])
     try:
         conditions = parse_conditions(raw.get("Condition", {}))
     except ConditionInvalid as error:

@@ -7,6 +7,7 @@ the argument's name; what Skerry does not do was refused before by ``headers.ref
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -21,7 +22,14 @@ from gateway.s3.conditions import (
     refuse_preconditions,
     refuse_unsupported_write,
 )
-from gateway.s3.errors import EntityTooLarge, InvalidRequest, MissingContentLength, S3Error, invalid_argument
+from gateway.s3.errors import (
+    EntityTooLarge,
+    InvalidRequest,
+    InvalidURI,
+    MissingContentLength,
+    S3Error,
+    invalid_argument,
+)
 from gateway.s3.names import check_key
 from gateway.s3.object_headers import (
     ChecksumClaim,
@@ -42,6 +50,7 @@ PUT_BYTES_MAX: Final = 5 * 1024**3
 PART_BYTES_MIN: Final = 5 * 1024**2
 PART_NUMBER_MAX: Final = 10_000
 _INT_MAX: Final = 2**31 - 1
+_SOURCE_BUCKET: Final = re.compile(r"[A-Za-z0-9._-]{1,255}")  # as buckets of us-east-1 once could be called
 _OVERRIDES: Final = {
     "response-content-type": "Content-Type",
     "response-content-language": "Content-Language",
@@ -160,6 +169,7 @@ def parse_integer(query: Mapping[str, str], name: str, default: int, low: int = 
         raise invalid_argument(f"Provided {name} not an integer or within integer range", name, text)
     number = int(text)
     if not low <= number <= high:
+        name = "maxKeys" if name == "max-keys" else name  # AWS calls it by its name in the API, the others by theirs
         raise invalid_argument(f"Argument {name} must be an integer between {low} and {high}", name, text)
     return number
 
@@ -189,6 +199,8 @@ def parse_content_length(headers: Mapping[str, str], *, bytes_max: int = PUT_BYT
     if text is None:
         raise MissingContentLength
     if not (text.isascii() and text.isdecimal()) or len(text) > 19:
+        if name != "content-length":
+            raise MissingContentLength
         raise invalid_argument("Content-Length must be a non-negative integer", name, text)
     if int(text) > bytes_max:
         raise EntityTooLarge(None, ProposedSize=text, MaxSizeAllowed=bytes_max)
@@ -263,14 +275,19 @@ def parse_copy_source(headers: Mapping[str, str]) -> CopySource:
     raw = headers.get("x-amz-copy-source", "")
     path, question, rest = raw.partition("?")
     version_id = None
-    if question:
-        name, _, value = rest.partition("=")
-        if name != "versionId" or not value:
-            raise _bad_copy_source(raw)
-        version_id = decode_percent(value)
-    bucket, _, key = decode_percent(path).removeprefix("/").partition("/")
-    if not bucket or not key:
-        raise _bad_copy_source(raw)
+    try:
+        if question:
+            name, _, value = rest.partition("=")
+            if name != "versionId" or not value:
+                raise _bad_copy_source(raw, "version id")
+            version_id = decode_percent(value)
+        bucket, _, key = decode_percent(path).removeprefix("/").partition("/")
+    except InvalidURI:
+        raise _bad_copy_source(raw, "encoding") from None
+    if not _SOURCE_BUCKET.fullmatch(bucket):
+        raise _bad_copy_source(raw, "bucket name")
+    if not key:
+        raise _bad_copy_source(raw, "object key")
     return CopySource(
         bucket,
         check_key(key),
@@ -281,10 +298,8 @@ def parse_copy_source(headers: Mapping[str, str]) -> CopySource:
     )
 
 
-def _bad_copy_source(raw: str) -> S3Error:
-    return invalid_argument(
-        "Copy Source must mention the source bucket and key: sourcebucket/sourcekey", "x-amz-copy-source", raw
-    )
+def _bad_copy_source(raw: str, what: str) -> S3Error:
+    return invalid_argument(f"Invalid copy source {what}", "x-amz-copy-source", raw)
 
 
 def parse_copy(headers: Mapping[str, str]) -> CopyParameters:

@@ -19,6 +19,11 @@ def kms_key_arn(region: str, name: str) -> str:
     return f"arn:aws:kms:{region}:{ACCOUNT_ID}:key/{name}"
 
 
+def is_alias(text: str) -> bool:
+    """Whether a key is named by an alias: answers then show the ARN of what that stands for, as AWS does."""
+    return text.startswith("alias/") or ":alias/" in text
+
+
 def parse_key_name(text: str) -> str | None:
     """The name of a key given as name, alias or ARN; None if it can be none."""
     if text.startswith("arn:"):

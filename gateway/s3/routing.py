@@ -224,7 +224,8 @@ def _route_plain(method: str, scope: Scope, query: Mapping[str, str], headers: M
     operation = _PLAIN.get((method, scope))
     if operation is Operation.PutObject:
         if "partNumber" in query:
-            raise invalid_argument("This operation requires an upload id", "uploadId", "")
+            message = "This operation does not accept partNumber without uploadId"
+            raise invalid_argument(message, "partNumber", "partNumber")
         if "x-amz-copy-source" in headers:
             return Operation.CopyObject
     elif operation is Operation.PostObject:
@@ -240,6 +241,8 @@ def _route_plain(method: str, scope: Scope, query: Mapping[str, str], headers: M
 def _choose(operation: Operation, query: Mapping[str, str], headers: Mapping[str, str]) -> Operation:
     """Tell apart operations that share method and subresource."""
     if operation is Operation.UploadPart:
+        if "partNumber" not in query:
+            raise _refuse_method("PUT", "upload", ("DELETE", "GET", "POST"))
         return Operation.UploadPartCopy if "x-amz-copy-source" in headers else operation
     if operation is Operation.ListObjectsV2:
         if query["list-type"] != "2":

@@ -96,7 +96,7 @@ def _bad_header(value: str) -> S3Error:
 def _split_pairs(value: str) -> list[tuple[str, str]]:
     """Names and values of ``k=v&k2=v2``, decoded as a query is (a plus is a space). ``InvalidURI`` from bad escapes."""
     pairs = []
-    for field in value.split("&"):
+    for field in filter(None, value.split("&")):  # AWS takes "&" for no tags at all
         name, _, text = field.partition("=")
         pairs.append((decode_percent(name, plus_is_space=True), decode_percent(text, plus_is_space=True)))
     return pairs

@@ -14,12 +14,15 @@ import msgspec
 
 from gateway.store import item_rows, upload_rows
 from gateway.store.chunk_rows import ChunkRows, OpenPages, put_segment, read_segment
+from gateway.store.cloud_rows import dooms_by_name, read_doom
 from gateway.store.document_format import PartRecord, UploadRecord, decode_record
+from gateway.store.doom_format import decode_doom, doom_item, encode_doom
 from gateway.store.errors import Damaged
 from gateway.store.index import Transaction
 from gateway.store.index_format import BatchRow, OriginRow, SegmentRow, State
 from gateway.store.item_format import (
     FAMILY_BUCKET,
+    FAMILY_DOOM,
     FAMILY_NULL_SLOT,
     FAMILY_VERSION,
     FAMILY_VERSION_DOCUMENT,
@@ -28,6 +31,7 @@ from gateway.store.item_format import (
     split_version_document,
 )
 from gateway.store.log_format import (
+    DoomStep,
     Evicted,
     Folded,
     Imported,
@@ -41,10 +45,20 @@ from gateway.store.log_format import (
     Pulled,
     Record,
     Shipped,
+    Trusted,
     UploadClosed,
     UploadOpened,
 )
-from gateway.store.log_rows import is_applied, join_acks, put_batch, put_incarnation, put_origin, read_origin
+from gateway.store.log_rows import (
+    Acks,
+    is_applied,
+    join_acks,
+    put_batch,
+    put_incarnation,
+    put_origin,
+    read_origin,
+    scan_origins,
+)
 from gateway.store.object_format import ObjectRecord, decode_object
 from gateway.store.object_rows import ObjectRows
 from gateway.store.purge_format import UNCONDITIONAL
@@ -65,6 +79,7 @@ from replication.change_format import Change, decode_change
 from replication.clock import tick
 from replication.crdt import Dot, winner
 from replication.frame_format import FrameHeader, FrameName, decode_header
+from replication.ports import DoomState
 
 _OBJECT_FAMILIES = frozenset((FAMILY_NULL_SLOT, FAMILY_VERSION))
 
@@ -88,6 +103,7 @@ class Applier:
         self.site = site
         self.state = state
         self.chunks = ChunkRows(transaction, state, open_pages, hold=hold)
+        self.cloud = self.chunks.cloud
         self.objects = ObjectRows(
             *(transaction, state, self.chunks, self.is_applied, self._touch_bucket),
             *(partial(read_locks, transaction), partial(is_acknowledged, transaction)),
@@ -145,6 +161,11 @@ class Applier:
         elif isinstance(record, Evicted):
             for chunk_id, segment, slot, size in record.frames:
                 self.chunks.evict(FrameName(chunk_id, segment, slot), size)
+        elif isinstance(record, DoomStep):
+            self.cloud.step_doom(Dot(record.site, record.incarnation, record.seq), DoomState(record.state))
+        elif isinstance(record, Trusted):
+            for site in record.sites:
+                self.cloud.trust(site)
         else:
             self._apply_join(record)
 
@@ -184,17 +205,24 @@ class Applier:
 
     def _apply_pulled(self, record: Pulled) -> None:
         for located in record.located:
-            self.chunks.locate(located.header, located.object_name, located.offset)
+            self.cloud.locate(located.header, located.object_name, located.offset)
         origin = (record.site, record.incarnation)
         known = read_origin(self.transaction, origin)
         status = record.status or known.status  # written by a site that does not tell any, or that had no time to
         acks = join_acks(known.acks, record.acks)
         row = OriginRow(record.n, record.seq, record.chain, record.sent_ms, acks, record.closed, status)
         put_origin(self.transaction, origin, row)
+        self._get_to_know(record.site, record.acks)
+
+    def _get_to_know(self, site: bytes, acks: Acks) -> None:
+        """Who acknowledged the current own log waits for it from then on."""
+        self.cloud.meet(site)
+        if any((of, incarnation) == (self.site, self.state.incarnation) for of, incarnation, _ in acks):
+            self.cloud.trust(site)
 
     def _apply_shipped(self, record: Shipped) -> None:
         for located in record.located:
-            self.chunks.locate(located.header, located.object_name, located.offset)
+            self.cloud.locate(located.header, located.object_name, located.offset)
         state = self.state
         state.shipped_n, state.shipped_seq, state.shipped_chain = record.n, record.seq, record.chain
         state.shipped_total = record.ship_total
@@ -206,6 +234,7 @@ class Applier:
         if state.incarnation != bytes(8):
             put_incarnation(self.transaction, state.incarnation, state.seq, state.shipped_seq)
         state.incarnation, state.seq = record.incarnation, 0
+        self.cloud.trust_only(self.site)
         state.shipped_n, state.shipped_seq, state.shipped_chain = 0, 0, bytes(32)
         state.shipped_total = state.ship_total
 
@@ -213,7 +242,7 @@ class Applier:
         """Join what another site's checkpoint tells."""
         own = (self.site, self.state.incarnation)
         fold = StateFold(
-            *(self.transaction, self.objects, self.is_applied, self._item_joined, self._key_joined, self.chunks.locate),
+            *(self.transaction, self.objects, self.is_applied, self._item_joined, self._key_joined, self.cloud.locate),
             lambda origin: origin == own,
         )
         if isinstance(record, JoinBegun):
@@ -222,6 +251,8 @@ class Applier:
             fold.fold(record)
         elif isinstance(record, JoinDone):
             fold.end()
+            for (site, _), row in list(scan_origins(self.transaction)):
+                self._get_to_know(site, row.acks)
         else:
             fold.finish()
 
@@ -233,8 +264,19 @@ class Applier:
             if vid != NULL_VID and is_removed_for_good(self.transaction, uid, vid, key):
                 drop_version_documents(self.transaction, uid, vid, key)
             self._weigh_document(item)
+        elif family == FAMILY_DOOM:
+            self._join_doom(item)
         elif family in item_rows.CONFIGURATION_FAMILIES:
             self.state.generation += 1
+
+    def _join_doom(self, item: bytes) -> None:
+        live = item_rows.read_entry(self.transaction, FAMILY_DOOM, item).live
+        for dot, names in list(dooms_by_name(self.transaction)):
+            if doom_item(encode_doom(names)) == item and all(write.dot != dot for write in live):
+                self.cloud.end_doom(dot)
+        for write in live:
+            if not write.dead and read_doom(self.transaction, write.dot) is None:
+                self.chunks.uncount(self.cloud.doom(write.dot, decode_doom(write.body), self.chunks.now_ms))
 
     def _key_joined(self, row: FoldedKey) -> None:
         for version in row.versions:
@@ -263,8 +305,19 @@ class Applier:
             self._weigh_document(change.item)
         else:
             item_rows.apply_item(self.transaction, change, self.is_applied)
+            if change.family == FAMILY_DOOM:
+                self._apply_doom(change)
             if change.family in item_rows.CONFIGURATION_FAMILIES:
                 self.state.generation += 1
+
+    def _apply_doom(self, change: Change) -> None:
+        for dot in change.replaces:
+            if change.dead:
+                self.cloud.end_doom(dot)
+            else:
+                self.cloud.supersede_doom(dot)
+        if not change.dead:
+            self.chunks.uncount(self.cloud.doom(change.dot, decode_doom(change.body), self.chunks.now_ms))
 
     def _touch_bucket(self, uid: bytes) -> None:
         """The bucket's last visible row went, or its first one came: that may end or revive a deleted bucket."""

@@ -1,22 +1,26 @@
 """Chunks in the index: where their frames lie, who needs them, and what may go.
 
-Stands between ``apply`` (which says what is referenced and placed) and the tables ``chunks``, ``cloud``, ``objects``,
-``segments`` and ``release``. Rules:
+Stands between ``apply`` (which says what is referenced and placed) and the tables ``chunks``, ``segments``,
+``release``, ``released`` and ``closed``; what lies in the cloud is in ``cloud_rows``. Rules:
 
 * a record references each of its refs once; a page references its children from its first reference until the
   collector lets them go (``let_children_go``); a patch frame references its base chunks while it is a chunk's local
   frame;
 * a chunk whose count falls to 0 is queued in ``release``; nothing else happens to it under the commit's lock;
-* ``live_bytes`` of a segment is the sum of the frames that chunks point at, header and ciphertext.
+* ``live_bytes`` of a segment is the sum of the frames that chunks point at, header and ciphertext;
+* ``released`` keeps when a need for a chunk ended last (of a page's children: when the page's did), whatever came
+  after: what nothing needs stays in the cloud for the point-in-time retention from then on;
+* ``closed`` lists pages that are needed and could not be opened here yet: what they list is needed, too, and unknown.
 
 It does not read segments: what a page lists comes from a ``PageReader``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+from gateway.store.cloud_rows import CloudRows, is_in_cloud
 from gateway.store.errors import Damaged
 from gateway.store.index import Transaction
 from gateway.store.index_format import (
@@ -25,7 +29,6 @@ from gateway.store.index_format import (
     CHUNK_EVICTED,
     CHUNK_HOLDS,
     CHUNK_LOCAL,
-    CLOUD_FIXED,
     ChunkPlace,
     SegmentRow,
     State,
@@ -34,20 +37,22 @@ from gateway.store.index_format import (
     decode_segment_row,
     encode_chunk,
     encode_segment_row,
-    frame_key,
+    pack_u64,
     placed_chunk,
+    unpack_u64,
 )
 from gateway.store.local_frames import FrameAbsent
 from gateway.store.segment_format import SEGMENT_HEADER_SIZE
 from replication.change_format import Ref
-from replication.frame_format import CODEC_PATCH, KIND_DATA, KIND_PAGE, FrameHeader, FrameName, decode_header
-from replication.ports import FrameLocation
+from replication.frame_format import KIND_DATA, KIND_PAGE, FrameHeader, FrameName
 
 _OF_THE_FRAME = CHUNK_LOCAL | CHUNK_CONDEMNED | CHUNK_COUNTED | CHUNK_EVICTED
 """Flags that tell of a chunk's local frame, not of the chunk: another frame begins without them."""
 _NOT_HELD = object()
 RELEASE_CHUNK = b"c"
 RELEASE_UPLOAD = b"u"
+NEVER = 0
+"""Instead of a time: this end of a need keeps nothing in the cloud."""
 
 
 class PageReader(Protocol):
@@ -77,6 +82,9 @@ class ChunkRows:
         self._tables = transaction.tables
         self._state = state
         self._open_pages = open_pages
+        self.cloud = CloudRows(transaction, state)
+        self.now_ms = 0
+        """The time of the batch that is being applied."""
         self.known_children: dict[bytes, tuple[Ref, ...]] = {}
         """What pages list, for those just written: saves reading them back."""
         self.live_delta: dict[tuple[int, int], int] = {}
@@ -169,7 +177,7 @@ class ChunkRows:
         )
         self.put(chunk_id, bare)
         for base in row.bases:
-            self.dereference(base.chunk_id)
+            self.dereference(base.chunk_id, NEVER)  # in the cloud a base lives as long as a patch against it does
         return bare
 
     def evict(self, name: FrameName, raw_size: int) -> None:
@@ -196,8 +204,10 @@ class ChunkRows:
         row = row._replace(refcount=row.refcount + 1, flags=row.flags & ~CHUNK_CONDEMNED)
         self.put(chunk_id, row)
         if first:
-            if row.frame_kind == KIND_PAGE and row.local and not row.flags & CHUNK_HOLDS:
-                self._hold_children(chunk_id, row)
+            if row.frame_kind == KIND_PAGE and not row.flags & CHUNK_HOLDS:
+                self._transaction.put(self._tables.closed, chunk_id, b"")
+                if row.local:
+                    self._hold_children(chunk_id, row)
             if chunk_id in self._unqueued:  # a new chunk: it cannot wait for the collector
                 self._unqueued.discard(chunk_id)
             else:
@@ -208,8 +218,8 @@ class ChunkRows:
         for ref in refs:
             self.reference(ref.id, ref.kind, ref.size)
 
-    def dereference(self, chunk_id: bytes) -> None:
-        """One need less; at 0 the chunk waits for the collector."""
+    def dereference(self, chunk_id: bytes, at_ms: int | None = None) -> None:
+        """One need less, from ``at_ms`` on (now, if not told); at 0 the chunk waits for the collector."""
         row = self.get(chunk_id)
         if row is None or not row.refcount:
             raise Damaged(f"a reference to chunk {chunk_id.hex()} is let go that nothing held: rebuild the index")
@@ -217,11 +227,16 @@ class ChunkRows:
         self.put(chunk_id, row._replace(refcount=row.refcount - 1, flags=flags))
         if row.refcount == 1:
             self._transaction.put(self._tables.release, RELEASE_CHUNK + chunk_id, b"")
+            if row.frame_kind == KIND_PAGE:
+                self._transaction.delete(self._tables.closed, chunk_id)
+        at_ms = self.now_ms if at_ms is None else at_ms
+        if at_ms > (read_released(self._transaction, chunk_id) or 0):
+            self._transaction.put(self._tables.released, chunk_id, pack_u64(at_ms))
 
-    def dereference_all(self, refs: tuple[Ref, ...]) -> None:
+    def dereference_all(self, refs: tuple[Ref, ...], at_ms: int | None = None) -> None:
         """One need less for each of a record's refs."""
         for ref in refs:
-            self.dereference(ref.id)
+            self.dereference(ref.id, at_ms)
 
     # collection
 
@@ -253,7 +268,7 @@ class ChunkRows:
         except FrameAbsent:  # a dead patch that a rebuild found, its base replaced since: what it listed is kept, which
             children = ()  # costs space and loses nothing
         self.put(chunk_id, row._replace(flags=row.flags & ~CHUNK_HOLDS))
-        self.dereference_all(children)
+        self.dereference_all(children, read_released(self._transaction, chunk_id) or NEVER)
 
     def condemn(self, chunk_id: bytes) -> bool:
         """Deduplication must ignore this unreferenced chunk from now on. False if something needs it (again)."""
@@ -302,24 +317,12 @@ class ChunkRows:
                 waiting.extend(ref.id for ref in self._children(chunk_id, row))
         return total
 
-    # cloud
-
-    def locate(self, header: bytes, object_name: str, offset: int) -> None:
-        """A frame lies in the cloud at this place."""
-        number = self._object_number(object_name)
-        key = frame_key(decode_header(header).name)
-        self._transaction.put(self._tables.cloud, key, CLOUD_FIXED.pack(number, offset) + header)
-
-    def _object_number(self, name: str) -> int:
-        key = b"s" + name.encode()
-        found = self._transaction.get(self._tables.objects, key)
-        if found is not None:
-            return int.from_bytes(found, "little")
-        number = self._state.next_object
-        self._state.next_object += 1
-        self._transaction.put(self._tables.objects, key, number.to_bytes(4, "little"))
-        self._transaction.put(self._tables.objects, b"n" + number.to_bytes(4, "big"), name.encode())
-        return number
+    def uncount(self, chunk_ids: Iterable[bytes]) -> None:
+        """The cloud lost these: what needs them next counts them into the backlog again."""
+        for chunk_id in chunk_ids:
+            row = self.get(chunk_id)
+            if row is not None and row.flags & CHUNK_COUNTED and not is_in_cloud(self._transaction, chunk_id):
+                self.put(chunk_id, row._replace(flags=row.flags & ~CHUNK_COUNTED))
 
     # segments
 
@@ -358,6 +361,7 @@ class ChunkRows:
         except FrameAbsent:
             return
         self.put(chunk_id, row._replace(flags=row.flags | CHUNK_HOLDS))
+        self._transaction.delete(self._tables.closed, chunk_id)
         self.reference_all(children)
 
 
@@ -365,6 +369,12 @@ def read_chunk(transaction: Transaction, chunk_id: bytes) -> ChunkPlace | None:
     """The row of a chunk."""
     data = transaction.get(transaction.tables.chunks, chunk_id)
     return None if data is None else decode_chunk(data)
+
+
+def read_released(transaction: Transaction, chunk_id: bytes) -> int | None:
+    """When a need for the chunk ended last (unix ms); None: never, or too long ago to matter."""
+    data = transaction.get(transaction.tables.released, chunk_id)
+    return None if data is None else unpack_u64(data)
 
 
 def read_segment(transaction: Transaction, number: int) -> SegmentRow | None:
@@ -382,48 +392,3 @@ def scan_segments(transaction: Transaction) -> Iterator[tuple[int, SegmentRow]]:
     """All segments the index knows, by number."""
     for key, data in transaction.scan(transaction.tables.segments):
         yield int.from_bytes(key, "big"), decode_segment_row(data)
-
-
-def is_in_cloud(transaction: Transaction, chunk_id: bytes) -> bool:
-    """Whether some frame of the chunk lies in the cloud."""
-    cursor = transaction.raw.cursor(transaction.tables.cloud)
-    return bool(cursor.set_range(chunk_id) and cursor.key().startswith(chunk_id))
-
-
-def is_whole_in_cloud(transaction: Transaction, chunk_id: bytes) -> bool:
-    """Whether some full frame of the chunk lies in the cloud."""
-    location = locate_chunk(transaction, chunk_id)
-    return location is not None and decode_header(location.header).codec != CODEC_PATCH
-
-
-def is_readable_in_cloud(transaction: Transaction, chunk_id: bytes) -> bool:
-    """Whether the cloud is known to have the chunk with all it takes to open it."""
-    location = locate_chunk(transaction, chunk_id)
-    if location is None:
-        return False
-    bases = decode_header(location.header).bases
-    return all(locate_frame(transaction, base) or is_whole_in_cloud(transaction, base.chunk_id) for base in bases)
-
-
-def locate_chunk(transaction: Transaction, chunk_id: bytes) -> FrameLocation | None:
-    """Where a chunk lies in the cloud, a full frame rather than a patch."""
-    best: FrameLocation | None = None
-    for _, data in transaction.scan(transaction.tables.cloud, chunk_id, chunk_id):
-        location = _location(transaction, data)
-        if decode_header(location.header).codec != CODEC_PATCH:
-            return location
-        best = best or location
-    return best
-
-
-def locate_frame(transaction: Transaction, name: FrameName) -> FrameLocation | None:
-    """Where exactly this frame lies in the cloud."""
-    data = transaction.get(transaction.tables.cloud, frame_key(name))
-    return None if data is None else _location(transaction, data)
-
-
-def _location(transaction: Transaction, data: bytes) -> FrameLocation:
-    number, offset = CLOUD_FIXED.unpack_from(data)
-    name = transaction.get(transaction.tables.objects, b"n" + number.to_bytes(4, "big"))
-    assert name is not None, "a frame's cloud object has no name"
-    return FrameLocation(data[CLOUD_FIXED.size :], name.decode(), offset)

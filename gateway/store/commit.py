@@ -162,7 +162,7 @@ class Committer:
         batch = _Batch()
         abandoned = take_in_abandoned(applier, self._log, self._shared)
         batch.edited = abandoned.changed
-        now_ms = self._now_ms()
+        now_ms = applier.chunks.now_ms = self._now_ms()
         base_generation = applier.state.generation
         while True:
             outcomes.append(self._decide(applier, taken[-1], batch, now_ms, base_generation))

@@ -9,12 +9,13 @@ writes no files.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import blake3
 
 from gateway.store import item_rows
 from gateway.store.apply import Applier
+from gateway.store.cloud_rows import is_in_cloud, untrusted_sites
 from gateway.store.document_format import (
     AccessKeyRecord,
     BucketRecord,
@@ -23,12 +24,15 @@ from gateway.store.document_format import (
     UserRecord,
     encode_record,
 )
+from gateway.store.doom_format import CHANGE_VERSION as DOOM_VERSION
+from gateway.store.doom_format import doom_item, encode_doom
 from gateway.store.errors import ChunkGone
 from gateway.store.index_format import CHUNK_LOCAL, ChunkPlace, State
 from gateway.store.item_format import (
     FAMILY_ACCESS_KEY,
     FAMILY_BUCKET,
     FAMILY_DOCUMENT,
+    FAMILY_DOOM,
     FAMILY_IDENTITY,
     FAMILY_NULL_SLOT,
     FAMILY_USER,
@@ -260,10 +264,25 @@ class Decision(View):
         elif any(not write.dead for write in item_rows.read_entry(self.transaction, family, item).live):
             self._put_item(family, item, b"", dead=True)
 
-    def _put_item(self, family: int, item: bytes, body: bytes, *, dead: bool = False) -> None:
+    def _put_item(self, family: int, item: bytes, body: bytes, *, dead: bool = False, version: int = 1) -> None:
         live = item_rows.read_entry(self.transaction, family, item).live
         hlc, dot = self._tick(live[0].hlc if live else 0)
-        self._stage(Change(dot, hlc, family, item, dead, tuple([write.dot for write in live]), (), body))
+        replaces = tuple([write.dot for write in live])
+        self._stage(Change(dot, hlc, family, item, dead, replaces, (), body, version))
+
+    # objects of the bucket that go
+
+    def doom(self, names: Sequence[str]) -> None:
+        """Say that these objects of this site will be deleted from the bucket."""
+        body = encode_doom(names)
+        self._put_item(FAMILY_DOOM, doom_item(body), body, version=DOOM_VERSION)
+
+    def end_dooms(self, dots: Sequence[Dot]) -> None:
+        """Say of dooms that nothing is left of their objects, nor of what told of them. Of no others."""
+        wanted = set(dots)
+        for item, entry in list(item_rows.scan_entries(self.transaction, FAMILY_DOOM)):
+            if any(write.dot in wanted and not write.dead for write in entry.live):
+                self._put_item(FAMILY_DOOM, item, b"", dead=True, version=DOOM_VERSION)
 
     # uploads
 
@@ -310,7 +329,7 @@ class Decision(View):
         self.records.append(record)
 
     def _need(self, refs: tuple[Ref, ...]) -> None:
-        """Everything named must be here, known in the cloud, or staged, in which case it is placed."""
+        """Everything named must be here, known to stay in the cloud, or staged, in which case it is placed."""
         for ref in refs:
             row = self._chunks.get(ref.id)
             if _is_usable(row) and row is not None and row.flags & CHUNK_LOCAL:
@@ -320,6 +339,8 @@ class Decision(View):
                 self._place(staged)
             elif not _is_usable(row):
                 raise ChunkGone(f"chunk {ref.id.hex()} is no longer held by anything: send the body again")
+            elif not is_in_cloud(self.transaction, ref.id) or (ref.kind and untrusted_sites(self.transaction)):
+                raise ChunkGone(f"chunk {ref.id.hex()} is only in the cloud, and perhaps not for long: fetch it first")
 
     def _need_base(self, base: FrameName) -> None:
         """A patch's base must be here as exactly the frame it names."""

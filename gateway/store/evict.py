@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from gateway.store.chunk_rows import is_readable_in_cloud
+from gateway.store.cloud_rows import is_readable_in_cloud
 from gateway.store.decision import Decision
 from gateway.store.errors import ChunkUnavailable
 from gateway.store.hydration import Hydrator

@@ -41,6 +41,14 @@ class IndexUnreadable(Exception):
     """The index cannot be used (not LMDB, another engine, broken): delete it and rebuild it from the log."""
 
 
+class IndexOutdated(IndexUnreadable):
+    """An older Skerry made the index: it is rebuilt. ``batch``: the last one it knows to be acknowledged."""
+
+    def __init__(self, version: int, batch: int) -> None:
+        super().__init__(f"the index has format {version}, this Skerry uses {INDEX_VERSION}: it is rebuilt")
+        self.batch = batch
+
+
 class Tables:
     """Handles of the tables of ``index_format``, by name."""
 
@@ -65,6 +73,12 @@ class Tables:
     parts: Any
     release: Any
     incarnations: Any
+    contents: Any
+    patches: Any
+    dooms: Any
+    trusted: Any
+    released: Any
+    closed: Any
 
     def __init__(self, environment: Any) -> None:
         for name in TABLES:
@@ -226,16 +240,19 @@ class Index:
             self._environment.reader_check()
             self.tables = Tables(self._environment)
             with self.begin_read() as transaction:
-                version = transaction.load_state().version
+                state = transaction.load_state()
         except (lmdb.Error, Damaged, msgspec.MsgspecError) as error:
             if hasattr(self, "_environment"):
                 self._environment.close()
             if isinstance(error, lmdb.Error) and not isinstance(error, _BROKEN):
                 raise BadDataDirectory(f"the index in {path} cannot be opened: {error}") from error
             raise IndexUnreadable(f"the index in {path} cannot be used: {error}") from error
-        if version > INDEX_VERSION:
+        if state.version != INDEX_VERSION:
             self._environment.close()
-            raise FormatTooNew(f"the index has format {version}; this Skerry reads up to {INDEX_VERSION}: upgrade it")
+            if state.version < INDEX_VERSION:
+                raise IndexOutdated(state.version, state.batch)
+            found = f"the index has format {state.version}"
+            raise FormatTooNew(f"{found}; this Skerry reads up to {INDEX_VERSION}: upgrade it")
 
     def begin_read(self) -> Transaction:
         """A snapshot. Short-lived: never across an await. Ends with ``abort`` (or as a context manager).

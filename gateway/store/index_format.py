@@ -15,8 +15,14 @@ big-endian so that they sort; integers in values are little-endian.
     marks         site 16 | incarnation 8 | seq u64    empty: replaced before it was seen
     conflicts     uid 16 | S3 key                      losers u32, then 40-byte orders of broken conditions
     chunks        chunk id 32                          see CHUNK below
-    cloud         chunk id 32 | segment 24 | slot u32  object number u32, offset u64, encoded frame header
-    objects       b"n" | number u32 / b"s" | name      name / number u32
+    cloud         chunk id 32 | segment 24 | slot u32 | object number u32   offset u64, encoded frame header
+    objects       b"n" | number u32 / b"s" | name      flags u8 (1: doomed), name / number u32 LE
+    contents      object number u32 | chunk id 32      empty: a frame of the chunk lies in the object
+    patches       chunk id 32 | chunk id 32            empty: a located frame of the second is a patch against the first
+    dooms         site 16 | incarnation 8 | seq u64    DoomRow
+    trusted       site 16                              u8: whether it waits for the current own log before it deletes
+    released      chunk id 32                          u64 ms: when a need for the chunk ended last
+    closed        chunk id 32                          empty: a needed page that could not be opened here yet
     segments      number u32                           kind u8, sealed u8, indexed length u64, live bytes u64
     batches       batch number u64                     see BATCH below
     seqs          incarnation 8 | first own seq u64    batch number u64
@@ -46,6 +52,7 @@ INDEX_VERSION: Final = 2
 TABLES: Final = (
     *("meta", "items", "names", "counts", "heads", "versions", "marks", "conflicts", "chunks", "cloud", "objects"),
     *("segments", "batches", "seqs", "origins", "uploads", "bucket_uploads", "parts", "release", "incarnations"),
+    *("contents", "patches", "dooms", "trusted", "released", "closed"),
 )
 
 
@@ -274,7 +281,8 @@ def decode_chunk(data: bytes) -> ChunkPlace:
 
 _BATCH: Final = struct.Struct("<IQIQIQQ")
 _SEGMENT: Final = struct.Struct("<BBQQ")
-CLOUD_FIXED: Final = struct.Struct("<IQ")
+CLOUD_FIXED: Final = struct.Struct("<Q")
+NUMBER: Final = struct.Struct(">I")
 DOT: Final = struct.Struct(">16s8sQ")
 
 
@@ -311,6 +319,14 @@ class OriginRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     acks: tuple[tuple[bytes, bytes, int], ...] = ()
     closed: bool = False
     status: bytes = b""
+
+
+class DoomRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A doom: how far it has come here (``DoomState``), when it was applied (the batch's time), which objects go."""
+
+    state: int
+    applied_ms: int
+    numbers: tuple[int, ...]
 
 
 def encode_batch_row(row: BatchRow) -> bytes:

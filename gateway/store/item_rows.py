@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from gateway.store.document_format import AccessKeyRecord, BucketRecord, UserRecord, decode_record
+from gateway.store.doom_format import decode_doom
 from gateway.store.identity_format import check_identity_item
 from gateway.store.index import Transaction
 from gateway.store.index_format import encode_dot
@@ -27,6 +28,7 @@ from gateway.store.item_format import (
     FAMILY_ACCESS_KEY,
     FAMILY_BUCKET,
     FAMILY_DOCUMENT,
+    FAMILY_DOOM,
     FAMILY_IDENTITY,
     FAMILY_NULL_SLOT,
     FAMILY_USER,
@@ -46,7 +48,7 @@ from replication.crdt import Dot, Entry, Write, is_removed, merge, winner
 CONFIGURATION_FAMILIES: Final = frozenset(
     (FAMILY_BUCKET, FAMILY_DOCUMENT, FAMILY_USER, FAMILY_ACCESS_KEY, FAMILY_IDENTITY)
 )
-_FAMILIES: Final = CONFIGURATION_FAMILIES | {FAMILY_NULL_SLOT, FAMILY_VERSION, FAMILY_VERSION_DOCUMENT}
+_FAMILIES: Final = CONFIGURATION_FAMILIES | {FAMILY_NULL_SLOT, FAMILY_VERSION, FAMILY_VERSION_DOCUMENT, FAMILY_DOOM}
 VERSIONING: Final = "versioning"
 OBJECT_LOCK: Final = "object-lock"
 PUBLIC_ACCESS_BLOCK: Final = "public-access-block"
@@ -104,6 +106,8 @@ def check_value(change: Change) -> None:
         decode_purge(change.body)
     elif change.dead:
         return
+    elif change.family == FAMILY_DOOM:
+        decode_doom(change.body)
     elif change.family in (FAMILY_NULL_SLOT, FAMILY_VERSION):
         decode_object(change.body)
     elif change.family == FAMILY_USER:

@@ -29,6 +29,8 @@ defaults; tags are never reused. A tag this reader does not know is ``FormatTooN
    11 JoinBegun      site, incarnation, n, made_ms, vector, targets   a checkpoint is joined from here on (state_fold);
                      vector: [[site, incarnation, n, seq, chain, sent_ms, acks, closed, status], …]
    12 Folded         number, slice (slice_format)         13 JoinDone        14 JoinOver
+   20 DoomStep       site, incarnation, seq, state              how far a doom has come here
+   21 Trusted        sites                                      what they have in the cloud may be relied on
 
 A batch is whole if its checksum, its frames' hash and its envelope hold. What lies behind the last whole batch of a
 segment is a torn tail (or was never acknowledged).
@@ -56,7 +58,6 @@ BATCH_HEADER_SIZE: Final = 100
 _CRC_OFFSET: Final = 96
 assert _HEADER.size == BATCH_HEADER_SIZE
 BATCH_BYTES_MAX: Final = 1 << 30
-TAG_MAX: Final = 14
 BATCH_FRAMES_MAX: Final = 0xFFFF
 
 
@@ -197,6 +198,21 @@ class JoinOver(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=14):
     """The logs are taken in as far as ``targets`` asked."""
 
 
+class DoomStep(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=20):
+    """A doom, named by its dot, has come so far on this site: ``replication.ports.DoomState``."""
+
+    site: bytes
+    incarnation: bytes
+    seq: int
+    state: int
+
+
+class Trusted(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=21):
+    """These sites wait for the current own log before they delete anything."""
+
+    sites: tuple[bytes, ...]
+
+
 Record = (
     Own
     | Imported
@@ -212,7 +228,10 @@ Record = (
     | Folded
     | JoinDone
     | JoinOver
+    | DoomStep
+    | Trusted
 )
+_TAGS: Final = frozenset((*range(1, 15), 20, 21))
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Record])
 _tags_decoder = msgspec.msgpack.Decoder(list[list[object]])
@@ -309,7 +328,7 @@ def open_records(keyring: Keyring, segment_id: bytes, number: int, envelope: byt
             tags = {record[0] for record in _tags_decoder.decode(plaintext)}
         except (msgspec.MsgspecError, IndexError):
             raise Damaged(f"log batch {number} holds no records: {error}") from error
-        unknown = [tag for tag in tags if not isinstance(tag, int) or not 1 <= tag <= TAG_MAX]
+        unknown = [tag for tag in tags if tag not in _TAGS]
         if unknown:
             raise FormatTooNew(f"log batch {number} holds records of kind {unknown[0]}: upgrade this site") from error
         raise Damaged(f"log batch {number} holds a broken record: {error}") from error

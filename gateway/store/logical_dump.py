@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.store.chunk_rows import ChunkRows, OpenPages
+from gateway.store.cloud_rows import read_object, scan_dooms
 from gateway.store.index import Index, Transaction
-from gateway.store.index_format import CLOUD_FIXED, decode_batch_row, decode_chunk, decode_head
+from gateway.store.index_format import decode_batch_row, decode_chunk, decode_head
 from gateway.store.join_rows import read_join, read_slices
 from gateway.store.object_rows import rows_of_key
 from gateway.store.release_queue import drain_release
@@ -39,9 +40,11 @@ def logical_dump(index: Index, open_pages: OpenPages) -> Iterator[Row]:
             if row.refcount:
                 yield "chunks", key, (row.refcount, row.frame_kind)
         for key, data in transaction.scan(transaction.tables.cloud):
-            number, offset = CLOUD_FIXED.unpack_from(data)
-            object_name = transaction.get(transaction.tables.objects, b"n" + number.to_bytes(4, "big"))
-            yield "cloud", key, (object_name, offset, data[CLOUD_FIXED.size :])
+            yield "cloud", key[:-4], (read_object(transaction, int.from_bytes(key[-4:], "big")), data)
+        for dot, doom in scan_dooms(transaction):
+            names = [read_object(transaction, number) for number in doom.numbers]
+            yield "dooms", bytes(dot.site), (dot, doom.state, doom.applied_ms, names)
+        yield from _raw(transaction, "trusted")
         for key, data in transaction.scan(transaction.tables.batches):
             yield "batches", key, decode_batch_row(data)[3:]
 

@@ -22,7 +22,7 @@ from gateway.store.chunk_rows import ChunkRows, OpenPages, put_segment
 from gateway.store.decision import Decision
 from gateway.store.errors import Damaged
 from gateway.store.found_frames import BrokenStretch, Findings, find_log, scan_frames
-from gateway.store.index import MAP_SIZE_DEFAULT, Index, IndexUnreadable, Transaction
+from gateway.store.index import MAP_SIZE_DEFAULT, Index, IndexOutdated, IndexUnreadable, Transaction
 from gateway.store.index_doubt import clear_mark
 from gateway.store.index_format import CHUNK_EVICTED, CHUNK_HOLDS, ChunkPlace, SegmentRow, decode_chunk
 from gateway.store.layout import DataDirectory
@@ -349,6 +349,8 @@ def _committed_batch(directory: DataDirectory, map_size: int) -> int:
         return 0
     try:
         index = Index(directory.index, map_size)
+    except IndexOutdated as outdated:
+        return outdated.batch
     except IndexUnreadable:
         return 0
     try:

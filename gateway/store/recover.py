@@ -31,6 +31,7 @@ from replication.sealing import SealBroken
 
 def apply_batch(applier: Applier, log: Log, batch: FoundBatch) -> None:
     """Apply one batch from the log: its inline frames, then its records, then its own place."""
+    applier.chunks.now_ms = batch.header.time_ms
     try:
         records = log.records(batch.segment, batch.offset)
     except SealBroken as error:

@@ -12,7 +12,16 @@ from contextlib import contextmanager
 
 import msgspec
 
-from gateway.store.chunk_rows import OpenPages, is_in_cloud, is_whole_in_cloud, locate_chunk, locate_frame, read_chunk
+from gateway.store.chunk_rows import OpenPages, read_chunk
+from gateway.store.cloud_rows import (
+    is_frame_in_cloud,
+    is_in_cloud,
+    is_whole_in_cloud,
+    locate_chunk,
+    locate_frame,
+    scan_dooms,
+    untrusted_sites,
+)
 from gateway.store.commit import Committer
 from gateway.store.decision import Decision
 from gateway.store.errors import Damaged
@@ -32,8 +41,18 @@ from gateway.store.shared import Shared
 from gateway.store.views import View, ViewContext
 from gateway.store.written_sums import HeldSums, Progress, WrittenSums, sum_held, sum_written
 from replication.change_format import ChangeInvalid, decode_change, encode_change
-from replication.frame_format import FrameName, decode_header
-from replication.ports import Backlog, Frame, FrameLocation, Identity, LogPosition, Origin, PulledBatch, RemoteLog
+from replication.frame_format import KIND_PAGE, FrameName, decode_header
+from replication.ports import (
+    Backlog,
+    DoomState,
+    Frame,
+    FrameLocation,
+    Identity,
+    LogPosition,
+    Origin,
+    PulledBatch,
+    RemoteLog,
+)
 from replication.sealing import SealBroken, open_frame
 
 
@@ -168,6 +187,16 @@ class Replica:
         """What each remote log's writer had applied of each origin, as its batches taken in here say."""
         return {origin: log.acks for origin, log in self.remote_logs().items()}
 
+    def unsettled(self) -> dict[Origin, int]:
+        """For each log with a doom that is not settled here the first such change."""
+        found: dict[Origin, int] = {}
+        with self._open_view() as view:
+            for dot, row in scan_dooms(view.transaction):
+                if row.state < DoomState.SETTLED.value:
+                    origin = (dot.site, dot.incarnation)
+                    found[origin] = min(dot.seq, found.get(origin, dot.seq))
+        return found
+
     # FrameStore
 
     def unshipped_frames(self, changes: Sequence[bytes]) -> list[bytes]:
@@ -179,7 +208,7 @@ class Replica:
         with self._snapshot() as view:
             for data in changes:
                 for ref in decode_change(data).refs:
-                    if not _is_held(view.chunk(ref.id)) and not is_in_cloud(view.transaction, ref.id):
+                    if not _is_held(view.chunk(ref.id)) and locate_chunk(view.transaction, ref.id) is None:
                         raise Damaged(f"chunk {ref.id.hex()} is to be sent and is neither here nor in the cloud")
                     self._collect(view, ref.id, found)
         return list(found.values())
@@ -288,7 +317,10 @@ class Replica:
 
     def _is_shipped(self, transaction: Transaction, name: FrameName, *, exactly: bool) -> bool:
         if exactly:  # a patch's base: no other frame of the chunk will do
-            return locate_frame(transaction, name) is not None
+            return is_frame_in_cloud(transaction, name)
+        row = read_chunk(transaction, name.chunk_id)
+        if row is not None and row.frame_kind == KIND_PAGE and untrusted_sites(transaction):
+            return False  # what it lists may lie in objects of others than the page
         return is_in_cloud(transaction, name.chunk_id)
 
     def _children(self, view: View, chunk_id: bytes, row: ChunkPlace) -> list[bytes]:

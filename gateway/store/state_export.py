@@ -19,9 +19,11 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Final
 
+from gateway.store.cloud_rows import read_object
 from gateway.store.index import Transaction
 from gateway.store.index_format import (
     CLOUD_FIXED,
+    NUMBER,
     ROLE_VERSION,
     HeadRow,
     VersionRow,
@@ -138,11 +140,10 @@ class StateExport:
         for key, data in transaction.scan(transaction.tables.cloud, after + b"\0" if after else b""):
             if size >= BYTES_MAX:
                 return Locations(tuple(names), tuple(rows)), _LOCATIONS + after
-            number, offset = CLOUD_FIXED.unpack_from(data)
+            number = int.from_bytes(key[-NUMBER.size :], "big")
+            (offset,) = CLOUD_FIXED.unpack_from(data)
             if number not in numbers:
-                name = transaction.get(transaction.tables.objects, b"n" + number.to_bytes(4, "big"))
-                assert name is not None, "a frame's cloud object has no name"
-                numbers[number] = names.setdefault(name.decode(), len(names))
+                numbers[number] = names.setdefault(read_object(transaction, number)[1], len(names))
             rows.append((numbers[number], offset, data[CLOUD_FIXED.size :]))
             size += len(data)
             after = key

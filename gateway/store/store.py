@@ -26,6 +26,7 @@ from gateway.store.content import BodyWriter, SyncGate, WriterSetup
 from gateway.store.errors import BadDataDirectory, Damaged, StoreError
 from gateway.store.evict import Evictor, EvictSetup
 from gateway.store.frames import FrameMaker
+from gateway.store.holdings import StoreHoldings
 from gateway.store.hydration import HydrationSetup, Hydrator
 from gateway.store.index import MAP_SIZE_DEFAULT, Index, IndexUnreadable
 from gateway.store.index_doubt import damage_marker, find_doubt, is_marked
@@ -142,6 +143,7 @@ class SiteStore:
             *(directory.realm, directory.site, self.view, self.committer, log),
             *(parts.segments, shared, parts.open_pages),
         )
+        self.holdings = StoreHoldings(self.view, self.committer)
         self.folded_state = StateReplica(directory.site, self.view, self.committer)
 
     def realm_key(self, purpose: bytes) -> bytes:

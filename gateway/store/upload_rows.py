@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from gateway.store.chunk_rows import RELEASE_UPLOAD, ChunkRows
+from gateway.store.chunk_rows import NEVER, RELEASE_UPLOAD, ChunkRows
 from gateway.store.document_format import PartRecord, UploadRecord, decode_record, encode_record
 from gateway.store.index import Transaction
 from gateway.store.index_format import State, pack_u64, part_key, unpack_u64, upload_prefix
@@ -35,7 +35,7 @@ def put_part(transaction: Transaction, state: State, chunks: ChunkRows, upload_i
     chunks.reference_all(record.content)
     replaced = read_part(transaction, upload_id, record.number)
     if replaced is not None:
-        chunks.dereference_all(replaced.content)
+        chunks.dereference_all(replaced.content, NEVER)
     grown = record.size - (replaced.size if replaced is not None else 0)
     transaction.put(tables.parts, part_key(upload_id, record.number), encode_record(record))
     total = pack_u64(unpack_u64(upload) + grown)
@@ -61,7 +61,7 @@ def drop_parts(transaction: Transaction, chunks: ChunkRows, upload_id: str, coun
     prefix = upload_id.encode() + b"\0"
     keys = list(islice(transaction.scan(tables.parts, prefix, prefix), count_max))
     for key, data in keys:
-        chunks.dereference_all(decode_record(PartRecord, data).content)
+        chunks.dereference_all(decode_record(PartRecord, data).content, NEVER)
         transaction.delete(tables.parts, key)
     if len(keys) < count_max:
         transaction.delete(tables.release, RELEASE_UPLOAD + upload_id.encode())

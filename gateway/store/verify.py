@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple
 
-from gateway.store.chunk_rows import locate_chunk
+from gateway.store.cloud_rows import locate_chunk
 from gateway.store.codec import join_bases
 from gateway.store.document_format import PartRecord, decode_record
 from gateway.store.errors import ChunkUnavailable, Damaged

@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from gateway.store import item_rows, upload_rows
-from gateway.store.chunk_rows import locate_chunk, locate_frame, read_chunk
+from gateway.store.chunk_rows import read_chunk
+from gateway.store.cloud_rows import locate_chunk, locate_frame
 from gateway.store.document_format import AccessKeyRecord, PartRecord, UploadRecord, UserRecord
 from gateway.store.index import Index, Transaction
 from gateway.store.index_format import NO_ORDER, ChunkPlace, State

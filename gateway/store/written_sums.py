@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from gateway.store.chunk_rows import is_in_cloud
+from gateway.store.cloud_rows import is_in_cloud
 from gateway.store.index_format import decode_chunk
 from gateway.store.item_format import FAMILY_NULL_SLOT, FAMILY_VERSION
 from gateway.store.log import Log

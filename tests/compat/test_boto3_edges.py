@@ -61,7 +61,7 @@ def test_the_website_redirect_header(s3, bucket, refused):
     source = {"Bucket": bucket, "Key": "k"}
     s3.copy_object(Bucket=bucket, Key="copy", CopySource=source)
     assert "WebsiteRedirectLocation" not in s3.head_object(Bucket=bucket, Key="copy")
-    refused("InvalidRequest", 400, s3.put_object, Bucket=bucket, Key="k", WebsiteRedirectLocation="ftp://x")
+    refused("InvalidRedirectLocation", 400, s3.put_object, Bucket=bucket, Key="k", WebsiteRedirectLocation="ftp://x")
 
 
 @pytest.mark.parametrize("size", [10, 300_000])

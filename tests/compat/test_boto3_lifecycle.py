@@ -139,7 +139,7 @@ def test_which_small_objects_transition(s3, bucket):
         ("MalformedXML", {"Transitions": [{"Days": 30, "StorageClass": "NONE"}]}),
         ("MalformedXML", {"Transitions": [{"StorageClass": "GLACIER_IR"}]}),
         ("MalformedXML", {"Transitions": [{"Days": 1, "Date": MIDNIGHT, "StorageClass": "GLACIER_IR"}]}),
-        ("InvalidStorageClass", {"Transitions": [{"Days": 30, "StorageClass": "GLACIER"}]}),
+        ("InvalidRequest", {"Filter": {"Prefix": "p" * 1025}, **EXPIRES}),
         ("InvalidArgument", {"Transitions": [{"Days": 30, "StorageClass": "STANDARD_IA"}], "Expiration": {"Days": 30}}),
         (
             "InvalidRequest",
@@ -238,12 +238,17 @@ def test_storage_classes_are_kept(s3, bucket, name):
     assert "StorageClass" not in s3.head_object(Bucket=bucket, Key="k")
 
 
-def test_without_a_cloud_nothing_is_archived(s3, bucket, refused):
-    for name in ("GLACIER", "DEEP_ARCHIVE", "NONE"):
-        refused("InvalidStorageClass", 400, s3.put_object, Bucket=bucket, Key="k", Body=b"", StorageClass=name)
-        refused("InvalidStorageClass", 400, s3.create_multipart_upload, Bucket=bucket, Key="k", StorageClass=name)
-    s3.put_object(Bucket=bucket, Key="k", Body=b"")
+def test_without_a_cloud_archives_keep_their_bytes(s3, bucket, refused):
+    refused("InvalidStorageClass", 400, s3.put_object, Bucket=bucket, Key="k", Body=b"", StorageClass="NONE")
     request = {"RestoreRequest": {"Days": 1}}
+    for name in ("GLACIER", "DEEP_ARCHIVE"):
+        s3.put_object(Bucket=bucket, Key="cold", Body=b"x", StorageClass=name)
+        assert s3.list_objects_v2(Bucket=bucket)["Contents"][0]["StorageClass"] == name
+        refused("InvalidObjectState", 403, s3.get_object, Bucket=bucket, Key="cold")
+        s3.restore_object(Bucket=bucket, Key="cold", **request)
+        assert s3.get_object(Bucket=bucket, Key="cold")["Body"].read() == b"x"
+    put(s3, bucket, rule(Transitions=[{"Days": 30, "StorageClass": "GLACIER"}]))
+    s3.put_object(Bucket=bucket, Key="k", Body=b"")
     refused("InvalidObjectState", 403, s3.restore_object, Bucket=bucket, Key="k", **request)
     refused("NoSuchKey", 404, s3.restore_object, Bucket=bucket, Key="missing", **request)
 

@@ -84,10 +84,31 @@ def test_targets_that_cannot_be(server, s3, buckets, refused):
     grants = [
         {"Grantee": {"Type": "Group", "URI": "http://acs.amazonaws.com/groups/global/AllUsers"}, "Permission": "READ"}
     ]
-    refused("NotImplemented", 501, enable, s3=s3, bucket=bucket, target=buckets[1], TargetGrants=grants)
+    call = {"s3": s3, "bucket": bucket, "target": buckets[1]}
+    refused("AccessControlListNotSupported", 400, enable, **call, TargetGrants=grants)
+    refused("MalformedXML", 400, enable, **call, TargetGrants=[{**grants[0], "Permission": "READ_ACP"}])
+    s3.put_bucket_ownership_controls(
+        Bucket=buckets[1], OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+    )
+    nobody = [{"Grantee": {"Type": "CanonicalUser", "ID": "nobody"}, "Permission": "READ"}]
+    refused("InvalidArgument", 400, enable, **call, TargetGrants=nobody)
     both = {"SimplePrefix": {}, "PartitionedPrefix": {"PartitionDateSource": "EventTime"}}
     refused("MalformedXML", 400, enable, s3=s3, bucket=bucket, target=buckets[1], TargetObjectKeyFormat=both)
     assert "LoggingEnabled" not in s3.get_bucket_logging(Bucket=bucket)
+
+
+def test_log_objects_are_granted_to_whom_the_setting_says(s3, buckets):
+    bucket, target = buckets
+    s3.put_bucket_ownership_controls(Bucket=target, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]})
+    uri = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"
+    grants = [{"Grantee": {"Type": "Group", "URI": uri}, "Permission": "READ"}]
+    s3.delete_public_access_block(Bucket=target)
+    status = enable(s3, bucket, target, TargetGrants=grants)
+    assert s3.get_bucket_logging(Bucket=bucket)["LoggingEnabled"] == status["LoggingEnabled"]
+    _, key = lines_for(s3, target, lambda: s3.head_bucket(Bucket=bucket), lambda fields: "REST.HEAD.BUCKET" in fields)
+    acl = s3.get_object_acl(Bucket=target, Key=key)
+    assert [grant["Permission"] for grant in acl["Grants"]] == ["FULL_CONTROL", "READ"]
+    assert acl["Grants"][1]["Grantee"] == grants[0]["Grantee"]
 
 
 def test_a_line_says_what_was_asked(s3, buckets):

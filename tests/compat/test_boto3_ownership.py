@@ -2,8 +2,11 @@
 
 import pytest
 
+from gateway.http.settings import HttpSettings
 from gateway.identity.arns import account_id
-from tests.compat.access_clients import allow, make_bucket, policy_of
+from tests.compat.access_clients import allow, make_account, make_bucket, policy_of
+from tests.gateway.http.server import Server
+from tests.gateway.http.stores import opener
 
 ALL = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
 NONE = dict.fromkeys(ALL, False)
@@ -161,3 +164,15 @@ def test_the_expected_owner(ann, bob, refused):
     arguments = {"Bucket": bucket, "Key": "copy", "CopySource": f"{bucket}/k"}
     refused("AccessDenied", 403, copy, **arguments, ExpectedSourceBucketOwner=bob.id)
     copy(**arguments, ExpectedSourceBucketOwner=ann.id, ExpectedBucketOwner=ann.id)
+
+
+def test_sites_that_begin_as_older_buckets_did(tmp_path, refused):
+    settings = HttpSettings(object_ownership_default="ObjectWriter")
+    with Server(opener("memory", tmp_path), settings) as server:
+        ann = make_account(server, "ann")
+        ann.s3.create_bucket(Bucket="older")
+        refused("OwnershipControlsNotFoundError", 404, ann.s3.get_bucket_ownership_controls, Bucket="older")
+        ann.s3.put_bucket_acl(Bucket="older", GrantRead=f"id={ann.id}")
+        ann.s3.create_bucket(Bucket="said", ObjectOwnership="ObjectWriter")
+        assert ownership_of(ann, "said") == "ObjectWriter"
+        ann.s3.close()

@@ -111,8 +111,8 @@ def test_conditions_on_listings(ann, bob, shared, refused):
 def test_variables(ann, bob, shared, refused):
     resource = f"arn:aws:s3:::{shared}/${{aws:userid}}/*"
     put(ann, shared, {**allow(shared, "s3:PutObject"), "Resource": resource})
-    bob.s3.put_object(Bucket=shared, Key=f"{bob.id}/k", Body=b"")
-    refused("AccessDenied", 403, bob.s3.put_object, Bucket=shared, Key=f"{ann.id}/k", Body=b"")
+    bob.s3.put_object(Bucket=shared, Key=f"{account_id(bob.id)}/k", Body=b"")
+    refused("AccessDenied", 403, bob.s3.put_object, Bucket=shared, Key=f"{account_id(ann.id)}/k", Body=b"")
 
 
 def test_conditions_on_the_request(ann, bob, shared, nobody, refused):

@@ -16,7 +16,7 @@ NAME = {"Bucket": "archive", "Key": "k"}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    settings = HttpSettings(operations=OperationSettings(part_bytes_min=1, archive=True))
+    settings = HttpSettings(operations=OperationSettings(part_bytes_min=1))
     with Server(opener("memory", tmp_path_factory.mktemp("data")), settings) as running:
         client = running.client()
         client.create_bucket(Bucket="archive")

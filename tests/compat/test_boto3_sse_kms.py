@@ -47,7 +47,7 @@ def test_kms_with_the_default_key(server, s3, bucket, method, size):
 )
 def test_every_way_to_name_a_key(s3, bucket, given):
     put = s3.put_object(Bucket=bucket, Key="k", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId=given)
-    assert shown(put) == ("aws:kms", arn("my-key"))
+    assert shown(put) == ("aws:kms", arn("my-key") if "alias" in given else given)
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
 
 
@@ -101,7 +101,7 @@ def test_disabled_and_deleted_keys(server, s3, bucket, refused):
     change(DISABLED)
     refused("KMS.DisabledException", 400, s3.get_object, Bucket=bucket, Key="k")
     refused("KMS.DisabledException", 400, s3.put_object, **sealed, Key="other", Body=b"x")
-    assert s3.head_object(Bucket=bucket, Key="k")["SSEKMSKeyId"] == arn(f"of-{bucket}")
+    assert s3.head_object(Bucket=bucket, Key="k")["SSEKMSKeyId"] == f"of-{bucket}"
     change(ENABLED)
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
     change(DELETED)
@@ -157,7 +157,7 @@ def test_a_copy_under_the_same_key_moves_nothing(server, s3, bucket, algorithm):
     ]
     s3.complete_multipart_upload(**name, MultipartUpload={"Parts": parts})
     copied = s3.copy_object(Bucket=bucket, Key="c", CopySource=f"{bucket}/k", **sealed, **algorithm)
-    assert shown(copied) == ("aws:kms", arn("my-key"))
+    assert shown(copied) == ("aws:kms", "my-key")
     s3.copy_object(Bucket=bucket, Key="other", CopySource=f"{bucket}/k", ServerSideEncryption="aws:kms")
 
     async def look():

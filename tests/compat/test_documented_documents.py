@@ -415,7 +415,7 @@ ADDED = {"BucketKeyEnabled"}  # told whether or not it was put
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raw]:
-    settings = HttpSettings(operations=OperationSettings(archive=True))
+    settings = HttpSettings(operations=OperationSettings())
     with Server(opener("memory", tmp_path_factory.mktemp("data")), settings) as server:
         client = server.client()
         for bucket in ("documents", "mybucketlogs"):

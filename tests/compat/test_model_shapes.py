@@ -93,7 +93,7 @@ STATUS = {**dict.fromkeys(NO_CONTENT, 204), "RestoreObject": 202}
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Seen]]:
-    settings = HttpSettings(operations=OperationSettings(part_bytes_min=PART, archive=True))
+    settings = HttpSettings(operations=OperationSettings(part_bytes_min=PART))
     with Server(opener("memory", tmp_path_factory.mktemp("data")), settings) as server:
         s3 = server.client()
         walk = Walk(s3)

@@ -97,6 +97,16 @@ async def pull(site, cloud):
     return pulled
 
 
+async def get_acquainted(a, b, cloud):
+    """``a`` acknowledges the log of ``b``, which only then relies on what ``a`` has in the bucket."""
+    await b.put(b"hello", b"from b")
+    await ship(b, cloud)
+    await pull(a, cloud)
+    await a.put(b"hello", b"from a")
+    await ship(a, cloud)
+    await pull(b, cloud)
+
+
 def origin_of(site):
     identity = site.replica.identity()
     return (identity.site, identity.incarnation)
@@ -283,7 +293,7 @@ async def test_deduplication_with_what_came_from_elsewhere_ships_no_bytes_twice(
     content = noise(size)
     await a.put(b"a", content)
     await ship(a, cloud)
-    await pull(b, cloud)
+    await get_acquainted(a, b, cloud)
     assert await b.read(b"a") == content
     await b.put(b"copy", content)
     rounds = await ship(b, cloud)

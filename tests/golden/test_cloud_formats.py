@@ -3,6 +3,7 @@
 ``python -m tests.golden.test_cloud_formats`` writes samples that are missing; it never replaces one.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from replication.realm_format import (
     wrap_key,
 )
 from replication.sealing import chunk_id, open_frame, seal_frame
+from replication.site_status_format import SiteStatus, decode_site_status, encode_site_status
 from tests.replication.fixed_realm import KEYRING, ORIGIN
 
 SAMPLES = Path(__file__).parent / "cloud"
@@ -63,12 +65,16 @@ BATCH = Batch(
     b"x" * 16,
     FRAMES,
 )
+STATUS = SiteStatus(1, "Lädchen 7", "0.1.0", 2, 3, 4096, 1_700_000_000_000, 1 << 33, 12.5, -250, 1)
+TOLD = replace(BATCH, changes=(), frames=(), index=b"", closed=True, status=encode_site_status(STATUS))
 PACK = encode_pack(KEYRING, ORIGIN, FRAMES)
 
 WRITE = {
     "change": lambda: encode_change(CHANGE),
     "frame": lambda: FRAMES[1].header + FRAMES[1].ciphertext,
     "batch": lambda: encode_batch(KEYRING, ORIGIN, BATCH),
+    "told": lambda: encode_batch(KEYRING, ORIGIN, TOLD),
+    "status": lambda: encode_site_status(STATUS),
     "pack": lambda: PACK.data,
     "index": lambda: encode_index(KEYRING, ORIGIN, 5, [packed_frames(PACK)]).data,
     "realm": lambda: encode_realm(REALM),
@@ -79,13 +85,15 @@ READ = {
     "change": (decode_change, CHANGE),
     "frame": (lambda data: open_frame(KEYRING, decode_header(data), data[128:]), b"second" * 100),
     "batch": (lambda data: decode_batch(KEYRING, ORIGIN, 5, data), BATCH),
+    "told": (lambda data: decode_batch(KEYRING, ORIGIN, 5, data), TOLD),
+    "status": (decode_site_status, STATUS),
     "pack": (lambda data: decode_pack(KEYRING, ORIGIN, data), list(PACK.located)),
     "index": (lambda data: decode_index(KEYRING, ORIGIN, 5, data), list(PACK.located)),
     "realm": (decode_realm, REALM),
     "key": (lambda data: unwrap_key(KEYRING.realm, ROOT, KEY_ID, data), RECORD),
     "text": (lambda data: decode_key_text(data.decode()), ROOT),
 }
-DETERMINISTIC = ["change", "frame", "pack", "realm", "text"]
+DETERMINISTIC = ["change", "frame", "status", "pack", "realm", "text"]
 
 
 @pytest.mark.parametrize("kind", READ)

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dataclasses
 import random
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
+from gateway.store.doom_format import decode_doom, doom_item, encode_doom
+from gateway.store.item_format import FAMILY_DOOM
 from replication.change_format import REF_DATA, Change, Ref, decode_change, encode_change
 from replication.clock import tick
 from replication.crdt import EMPTY, Dot, Entry, Write, merge, winner
@@ -21,8 +25,11 @@ from replication.frame_format import CODEC_STORED, KIND_DATA, FrameHeader, Frame
 from replication.ports import (
     Backlog,
     ChunkFetcher,
+    Doom,
+    DoomState,
     Frame,
     FrameLocation,
+    HeldObject,
     Identity,
     LogPosition,
     Origin,
@@ -52,7 +59,10 @@ class MemorySite:
         self.refs: dict[Dot, tuple[Ref, ...]] = {}
         self.applied: set[Dot] = set()
         self.frames: dict[FrameName, Frame] = {}
-        self.located: dict[FrameName, FrameLocation] = {}
+        self.places: dict[FrameName, dict[str, FrameLocation]] = {}
+        self.doomed: dict[Dot, Doom] = {}
+        self.trusted = {self._identity.site: True}
+        self.released: dict[bytes, int] = {}
         self.cursor = LogPosition()
         self.remotes: dict[Origin, RemoteLog] = {}
         self.fetcher: ChunkFetcher | None = None
@@ -131,13 +141,13 @@ class MemorySite:
         for name, value in vars(self).items():
             if isinstance(value, (list, dict, set)):
                 setattr(other, name, value.copy())
+        other.places = {name: places.copy() for name, places in self.places.items()}
         return other
 
     def collect(self) -> int:
         """Drop frames that no unreplaced write needs, and those the bucket holds (they come back on demand)."""
         live = {ref.id for ref in self.live_refs()}
-        in_cloud = {name.chunk_id for name in self.located}
-        gone = [name for name in self.frames if name.chunk_id not in live or name.chunk_id in in_cloud]
+        gone = [name for name in self.frames if name.chunk_id not in live or self._is_in_cloud(name.chunk_id)]
         for name in gone:
             del self.frames[name]
         return len(gone)
@@ -168,7 +178,7 @@ class MemorySite:
         return taken
 
     def sendable(self, changes: Sequence[bytes]) -> list[bytes]:
-        local = {name.chunk_id for name in (*self.frames, *self.located)}
+        local = {name.chunk_id for name in (*self.frames, *self.places)}
         return [self._bare(data) if self._lacks(data, local) else data for data in changes]
 
     async def record_shipped(self, position: LogPosition, located: Sequence[FrameLocation]) -> None:
@@ -176,7 +186,7 @@ class MemorySite:
         if position.n < self.cursor.n or position.seq < self.cursor.seq:
             raise ValueError("the cursor never goes back")
         self.cursor = position
-        self.located |= {decode_header(place.header).name: place for place in located}
+        self._locate(located)
 
     def pulled(self) -> Mapping[Origin, LogPosition]:
         return {origin: log.position for origin, log in self.remotes.items()}
@@ -196,9 +206,12 @@ class MemorySite:
             raise ValueError("a gap in a remote log")
         changes = [decode_change(data) for data in batch.changes]
         self.frames |= {decode_header(frame.header).name: frame for frame in batch.frames}
-        self.located |= {decode_header(place.header).name: place for place in batch.located}
+        self._locate(batch.located)
         for change in changes:
             self._apply(change)
+        if (self._identity.site, self._identity.incarnation) in batch.acks:
+            self.trusted[batch.origin[0]] = True
+        self.trusted.setdefault(batch.origin[0], False)
         acks = {origin: max(seq, batch.acks.get(origin, 0)) for origin, seq in known.acks.items()}
         self.remotes[batch.origin] = RemoteLog(
             *(batch.position, {**batch.acks, **acks}, batch.sent_ms, batch.closed, batch.status or known.status)
@@ -208,8 +221,8 @@ class MemorySite:
 
     def unshipped_frames(self, changes: Sequence[bytes]) -> list[bytes]:
         needed = {ref.id for data in changes for ref in decode_change(data).refs}
-        in_cloud = {name.chunk_id for name in self.located}
-        return [frame.header for name, frame in self.frames.items() if name.chunk_id in needed - in_cloud]
+        lacking = {chunk for chunk in needed if not self._is_in_cloud(chunk)}
+        return [frame.header for name, frame in self.frames.items() if name.chunk_id in lacking]
 
     def read_frame(self, header: bytes) -> Frame:
         frame = self.frames.get(decode_header(header).name)
@@ -218,10 +231,81 @@ class MemorySite:
         return frame
 
     def locate(self, chunk_ids: Sequence[bytes]) -> dict[bytes, FrameLocation]:
-        return {name.chunk_id: place for name, place in self.located.items() if name.chunk_id in set(chunk_ids)}
+        found = {chunk: self._best(self._places_of(chunk)) for chunk in chunk_ids}
+        return {chunk: place for chunk, place in found.items() if place is not None}
 
     def locate_frame(self, chunk_id: bytes, segment: bytes, slot: int) -> FrameLocation | None:
-        return self.located.get(FrameName(chunk_id, segment, slot))
+        return self._best(list(self.places.get(FrameName(chunk_id, segment, slot), {}).values()))
+
+    def placed(self) -> list[FrameLocation]:
+        """Every place of every frame that was told of."""
+        return [place for places in self.places.values() for place in places.values()]
+
+    # Holdings
+
+    def unsettled(self) -> Mapping[Origin, int]:
+        found: dict[Origin, int] = {}
+        for dot, doom in self.doomed.items():
+            if doom.state < DoomState.SETTLED:
+                origin = (dot.site, dot.incarnation)
+                found[origin] = min(dot.seq, found.get(origin, dot.seq))
+        return found
+
+    def held_objects(self, prefix: str, after: str, count_max: int, since_ms: int) -> list[HeldObject]:
+        names = {name for places in self.places.values() for name in places} | self._doomed_names()
+        found = []
+        for name in sorted(name for name in names if name.startswith(prefix) and name > after)[:count_max]:
+            held = [frame for frame, places in self.places.items() if name in places]
+            sizes = {frame: decode_header(self.places[frame][name].header).stored_size for frame in held}
+            live = sum(size for frame, size in sizes.items() if self._is_kept(frame.chunk_id, since_ms))
+            found.append(HeldObject(name, len(held), sum(sizes.values()), live, name in self._doomed_names()))
+        return found
+
+    def closed_pages(self, count_max: int) -> list[bytes]:
+        return []
+
+    def leaving_frames(
+        self, names: Sequence[str], since_ms: int, count_max: int, bytes_max: int
+    ) -> list[FrameLocation]:
+        leaving = set(names)
+        found = [
+            places[name]
+            for frame, places in self.places.items()
+            for name in sorted(leaving & places.keys())[:1]
+            if self._is_kept(frame.chunk_id, since_ms) and not self._is_in_cloud(frame.chunk_id, leaving)
+        ]
+        return found[:count_max]
+
+    def dooms(self) -> list[Doom]:
+        return [self.doomed[dot] for dot in sorted(self.doomed)]
+
+    async def doom(self, names: Sequence[str]) -> None:
+        await asyncio.sleep(0)
+        body = encode_doom(names)
+        seen = [write.dot for write in self.live(FAMILY_DOOM, doom_item(body))]
+        self.write(FAMILY_DOOM, doom_item(body), body, replaces=seen)
+
+    async def end_dooms(self, dots: Sequence[Dot]) -> None:
+        await asyncio.sleep(0)
+        for (family, item), entry in list(self.entries.items()):
+            if family == FAMILY_DOOM and any(write.dot in set(dots) and not write.dead for write in entry.live):
+                self.write(family, item, b"", replaces=[write.dot for write in entry.live], dead=True)
+
+    def untrusted(self) -> list[bytes]:
+        return [site for site, known in self.trusted.items() if not known]
+
+    async def trust(self, sites: Sequence[bytes]) -> None:
+        await asyncio.sleep(0)
+        self.trusted |= dict.fromkeys(sites, True)
+
+    async def record_doom(self, dot: Dot, state: DoomState) -> None:
+        await asyncio.sleep(0)
+        known = self.doomed.get(dot)
+        if known is None or state <= known.state:
+            return
+        self.doomed[dot] = dataclasses.replace(known, state=state)
+        if state is DoomState.DISCARDED:
+            self._forget_contents(known.names)
 
     # restore's port
 
@@ -262,7 +346,54 @@ class MemorySite:
         self.applied.add(change.dot)
         key = (change.family, change.item)
         self.refs[change.dot] = change.refs
-        self.entries[key] = merge(self.entries.get(key, EMPTY), change.entry())
+        before = self.entries.get(key, EMPTY)
+        self.entries[key] = merge(before, change.entry())
+        left = {write.dot for write in self.entries[key].live}
+        for dot in {change.dot, *[write.dot for write in before.live]} - left:
+            for ref in self.refs[dot]:
+                self.released[ref.id] = max(self.wall_ms(), self.released.get(ref.id, 0))
+        if change.family == FAMILY_DOOM:
+            self._apply_doom(change)
+
+    def _apply_doom(self, change: Change) -> None:
+        for dot in change.replaces:
+            ended = self.doomed.pop(dot, None)
+            if ended is not None and change.dead:
+                self._forget_contents(ended.names)
+        if not change.dead:
+            self.doomed[change.dot] = Doom(change.dot, self.wall_ms(), decode_doom(change.body), DoomState.APPLIED)
+
+    def _forget_contents(self, names: Sequence[str]) -> None:
+        for frame in list(self.places):
+            for name in names:
+                self.places[frame].pop(name, None)
+            if not self.places[frame]:
+                del self.places[frame]
+
+    def _locate(self, located: Sequence[FrameLocation]) -> None:
+        for place in located:
+            self.places.setdefault(decode_header(place.header).name, {})[place.object_name] = place
+
+    def _doomed_names(self) -> set[str]:
+        return {name for doom in self.doomed.values() for name in doom.names}
+
+    def _places_of(self, chunk: bytes) -> list[FrameLocation]:
+        return [place for name, places in self.places.items() if name.chunk_id == chunk for place in places.values()]
+
+    def _is_usable(self, place: FrameLocation) -> bool:
+        owner = re.match("sites/([0-9a-f]{32})/", place.object_name)
+        trusted = owner is None or self.trusted.get(bytes.fromhex(owner[1]), False)
+        return trusted and place.object_name not in self._doomed_names()
+
+    def _is_in_cloud(self, chunk: bytes, leaving: Collection[str] = ()) -> bool:
+        return any(self._is_usable(place) and place.object_name not in leaving for place in self._places_of(chunk))
+
+    def _is_kept(self, chunk: bytes, since_ms: int) -> bool:
+        return self.released.get(chunk, 0) > since_ms or any(ref.id == chunk for ref in self.live_refs())
+
+    def _best(self, places: Sequence[FrameLocation]) -> FrameLocation | None:
+        doomed = self._doomed_names()
+        return min(places, key=lambda place: (place.object_name in doomed, not self._is_usable(place)), default=None)
 
     def _keep_chunk(self, content: bytes) -> bytes:
         chunk = chunk_id(self.keyring, content)

@@ -21,7 +21,7 @@ class Located:
     """What the store offers, of a site in memory."""
 
     def __init__(self, site):
-        self.frames = {decode_header(place.header).chunk_id: place for place in site.located.values()}
+        self.frames = {decode_header(place.header).chunk_id: place for place in site.placed()}
 
     def located(self, after, count_max):
         return [self.frames[name] for name in sorted(self.frames) if name > after][:count_max]

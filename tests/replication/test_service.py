@@ -267,7 +267,7 @@ async def test_a_task_group_that_failed_does_not_mark_the_loop_as_cancelled(real
             await asyncio.sleep(0)
             raise CloudUnreachable("cut")
 
-        async def ship_round():
+        async def ship_round(**given):
             calls.append(asyncio.current_task().cancelling())
             if len(calls) < 3:
                 try:
@@ -283,3 +283,58 @@ async def test_a_task_group_that_failed_does_not_mark_the_loop_as_cancelled(real
         a.site.put(b"k", b"v")
         await until(lambda: len(calls) >= 3 and not a.site.backlog().changes)
         assert set(calls) == {0}
+
+
+async def test_a_new_site_announces_itself_before_it_reads(realm, tmp_path):
+    bucket = MemoryCloud()
+    async with Daemon(realm, bucket, b"a") as a:
+        a.site.put(b"k", b"x")
+        await until(lambda: a.site.shipped().seq == 1)
+    b = Daemon(await joined(tmp_path, bucket), bucket, b"b")
+    calls, put, listed = [], b.link.put, b.link.list
+
+    async def watched_put(name, data, **options):
+        calls.append(name)
+        await put(name, data, **options)
+
+    async def watched_list(prefix, **options):
+        calls.append(prefix)
+        return await listed(prefix, **options)
+
+    b.link.put, b.link.list = watched_put, watched_list
+    async with b:
+        await until(lambda: b.site.visible() == a.site.visible())
+    assert calls.index(log_name((b.site.identity().site, b.site.identity().incarnation), 1)) < calls.index("heads/")
+
+
+async def test_a_silent_site_acknowledges_in_time_or_when_hurried(realm, tmp_path):
+    bucket = MemoryCloud()
+    await Daemon(realm, bucket, b"first").service.run_once()
+    async with Daemon(realm, bucket, b"a") as a, Daemon(await joined(tmp_path, bucket), bucket, b"b") as b:
+        me = (a.site.identity().site, a.site.identity().incarnation)
+        silent = (b.site.identity().site, b.site.identity().incarnation)
+        a.site.put(b"k", b"x")
+        await until(lambda: b.site.pulled().get(me) and b.site.pulled()[me].seq == 1)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert a.site.acks().get(silent, {}).get(me, 0) == 0  # its interval has not passed
+        b.service.hurry()
+        await until(lambda: a.site.acks().get(silent, {}).get(me) == 1)
+        a.site.put(b"k", b"y")
+        await until(lambda: b.site.pulled()[me].seq == 2)
+        b.site.wall_ms = b.service._wall_ms = b.service.shipper._wall_ms = lambda: 1_700_000_600_000
+        await until(lambda: a.site.acks()[silent].get(me) == 2)
+        shipped = b.site.shipped().n
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert b.site.shipped().n == shipped  # an ack of nothing but acks is not sent
+
+
+async def test_once_acknowledges_what_it_took_in(realm, tmp_path):
+    bucket = MemoryCloud()
+    a = Daemon(realm, bucket, b"a")
+    a.site.put(b"k", b"x")
+    await a.service.run_once()
+    await Daemon(await joined(tmp_path, bucket), bucket, b"b").service.run_once()
+    await a.service.run_once()
+    assert list(a.site.acks().values()) == [{(a.site.identity().site, a.site.identity().incarnation): 1}]

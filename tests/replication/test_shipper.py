@@ -206,7 +206,7 @@ async def test_clone_is_fenced_and_loses_nothing():
     await shipper.ship_round()
     clone = new_site()
     clone.put(b"k", b"1")
-    await clone.record_shipped(site.shipped(), list(site.located.values()))
+    await clone.record_shipped(site.shipped(), list(site.placed()))
     clone.put(b"c", b"clone")
     site.put(b"o", b"original")
     await shipper.ship_round()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gateway.store.conflicts import count_conflicts, scan_conflicts
 from gateway.store.document_format import BucketRecord, PartRecord, UploadRecord, UserRecord
-from gateway.store.errors import ChunkUnavailable
+from gateway.store.errors import ChunkGone, ChunkUnavailable
 from gateway.store.layout import DataDirectory
 from gateway.store.logical_dump import logical_dump
 from gateway.store.object_format import ObjectRecord
@@ -155,7 +155,10 @@ class LiveSite:
                 replaced.append(null.order)
             return view.put_object(uid, key, record, versioned=versioned)
 
-        version = await self.store.commit(decide)
+        try:
+            version = await self.store.commit(decide)
+        except ChunkGone:  # a copy of what lies in the cloud only, with somebody who does not know this site yet
+            return
         if version is not None:
             self.world.acknowledge(version.order, body, replaced)
 

@@ -109,7 +109,8 @@ def test_keys_for_kms(tmp_path):
             s3.put_object(**sealed, Body=b"x")
         created = json.loads(site.run("kms", "create", "invoices", "--json").stdout)
         assert (created["state"], created["arn"]) == ("Enabled", "arn:aws:kms:us-east-1:000000000000:key/invoices")
-        assert s3.put_object(**sealed, Body=b"x")["SSEKMSKeyId"] == created["arn"]
+        assert s3.put_object(**sealed, Body=b"x")["SSEKMSKeyId"] == "invoices"  # as it was named
+        assert s3.put_object(**sealed | {"SSEKMSKeyId": "alias/invoices"}, Body=b"x")["SSEKMSKeyId"] == created["arn"]
         site.run("kms", "disable", "alias/invoices")
         with pytest.raises(s3.exceptions.ClientError, match=r"KMS\.DisabledException"):
             s3.get_object(Bucket="sealed", Key="k")

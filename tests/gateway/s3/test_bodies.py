@@ -19,7 +19,15 @@ from gateway.s3.bodies import (
 )
 from gateway.s3.conditions import NO_DELETE_CONDITIONS, DeleteConditions
 from gateway.s3.documents import BODY_BYTES_MAX
-from gateway.s3.errors import InvalidPartOrder, InvalidRequest, InvalidTag, MalformedXML, S3Error, S3NotImplemented
+from gateway.s3.errors import (
+    InvalidArgument,
+    InvalidPartOrder,
+    InvalidRequest,
+    InvalidTag,
+    MalformedXML,
+    S3Error,
+    S3NotImplemented,
+)
 
 NS = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 BOMB = b"""<?xml version="1.0"?><!DOCTYPE Delete [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;">]>
@@ -108,10 +116,10 @@ PART = "<Part><PartNumber>{}</PartNumber><ETag>e</ETag></Part>"
         ("", MalformedXML),
         (PART.format(2) + PART.format(1), InvalidPartOrder),
         (PART.format(1) + PART.format(1), InvalidPartOrder),
-        (PART.format(0), InvalidRequest),
-        (PART.format(10001), InvalidRequest),
+        (PART.format(0), InvalidArgument),
+        (PART.format(10001), InvalidArgument),
         (PART.format("x"), MalformedXML),
-        (PART.format(-1), MalformedXML),
+        (PART.format(-1), InvalidArgument),
         (PART.format(""), MalformedXML),
         ("<Part><PartNumber>1</PartNumber></Part>", MalformedXML),
         ("<Part><ETag>e</ETag></Part>", MalformedXML),
@@ -135,7 +143,6 @@ def test_an_empty_completion_is_refused():
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
         b"not xml",
         b"<Delete>",
         b"<Delete><Object><Key>a</Key></Object></Delete>x",

@@ -34,7 +34,7 @@ def test_written_and_read_back():
 @pytest.mark.parametrize(
     ("body", "code", "words"),
     [
-        (b"", "MalformedXML", ""),
+        (b"", "MissingRequestBodyError", ""),
         (b"<CORSConfiguration/>", "MalformedXML", ""),
         (rule(""), "MalformedXML", ""),
         (rule("<AllowedMethod>GET</AllowedMethod>"), "MalformedXML", ""),

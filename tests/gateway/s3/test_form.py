@@ -59,8 +59,8 @@ GOOD = {
 }
 BAD = {
     "empty": (b"", "MalformedPOSTRequest"),
-    "no file": (form(part(b"key", b"k")), "IncorrectNumberOfFilesInPostRequest"),
-    "only end": (b"--xYz--\r\n", "IncorrectNumberOfFilesInPostRequest"),
+    "no file": (form(part(b"key", b"k")), "InvalidArgument"),
+    "only end": (b"--xYz--\r\n", "InvalidArgument"),
     "cut": (form(part(b"key", b"k"), part(b"file", b"abc"), end=b""), "MalformedPOSTRequest"),
     "cut at end": (form(part(b"file", b"abc"), end=b"--xYz"), "MalformedPOSTRequest"),
     "half an end": (form(part(b"file", b"abc"), end=b"--xYz-"), "MalformedPOSTRequest"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.s3.errors import (
     InvalidArgument,
     InvalidDigest,
+    InvalidRedirectLocation,
     InvalidRequest,
     InvalidStorageClass,
     MetadataTooLarge,
@@ -68,7 +69,7 @@ def test_system_headers():
     assert parse_system_headers({"content-encoding": "gzip,AWS-Chunked"}) == {"content-encoding": "gzip"}
     assert parse_system_headers({"content-encoding": "br, gzip"}) == {"content-encoding": "br, gzip"}
     assert parse_system_headers({}) == {}
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidRedirectLocation):
         parse_system_headers({"x-amz-website-redirect-location": "ftp://x"})
 
 

@@ -136,7 +136,6 @@ def test_configuration_round_trip(configuration):
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
         lock(""),
         lock("<ObjectLockEnabled>Disabled</ObjectLockEnabled>"),
         lock("<ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule/>"),

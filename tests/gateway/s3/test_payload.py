@@ -77,7 +77,7 @@ def test_an_anonymous_chunked_body_is_recognised():
         ("STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", {}, S3NotImplemented),
         ("STREAMING-AWS4-HMAC-SHA256-EVENTS", {}, InvalidArgument),
         (PayloadMode.SIGNED_CHUNKS.value, {}, MissingContentLength),
-        (PayloadMode.SIGNED_CHUNKS.value, {"x-amz-decoded-content-length": "x"}, InvalidArgument),
+        (PayloadMode.SIGNED_CHUNKS.value, {"x-amz-decoded-content-length": "x"}, MissingContentLength),
         (PayloadMode.SIGNED_CHUNKS.value, {"x-amz-decoded-content-length": "1", "x-amz-trailer": CRC}, InvalidRequest),
         (
             PayloadMode.UNSIGNED_CHUNKS_TRAILER.value,

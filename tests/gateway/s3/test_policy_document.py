@@ -36,6 +36,7 @@ def text(*statements, **top):
         changed(Action=None, NotAction="s3:DeleteObject"),
         changed(Resource=["arn:aws:s3:::b/home/*", "arn:aws:s3:::b/?"]),
         changed(Resource="arn:aws:s3:::b*"),
+        changed(Resource=["arn:aws:s3::*:b/*", "arn:aws:s3:*:*:b/k"]),
         changed(Resource="*"),
         changed(Action="s3:ListBucket", Resource="arn:aws:s3:::b"),
         changed(Resource=None, NotResource="arn:aws:s3:::b/private/*", Effect="Deny"),

@@ -13,7 +13,6 @@ from gateway.s3.errors import (
     EntityTooLarge,
     InvalidArgument,
     InvalidRequest,
-    InvalidURI,
     KeyTooLongError,
     MissingContentLength,
     S3Error,
@@ -77,8 +76,8 @@ def test_copy_sources(raw, expected):
         ("//k", InvalidArgument),
         ("b/k?versionId=", InvalidArgument),
         ("b/k?x=1", InvalidArgument),
-        ("b/%ff", InvalidURI),
-        ("b/%", InvalidURI),
+        ("b/%ff", InvalidArgument),
+        ("b/%", InvalidArgument),
         ("b/" + "x" * 1025, KeyTooLongError),
     ],
 )

@@ -51,7 +51,7 @@ def test_any_bytes_are_parsed_or_a_typed_error(body):
         try:
             parse_tagging(wrapped, OBJECT_TAGS_MAX)
         except S3Error as error:
-            assert error.code in ("MalformedXML", "InvalidTag")  # noqa: PT017
+            assert error.code in ("MalformedXML", "MissingRequestBodyError", "InvalidTag")  # noqa: PT017
 
 
 def test_lengths_count_in_utf_16():
@@ -82,7 +82,7 @@ def test_counts():
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (b"", "MalformedXML"),
+        (b"", "MissingRequestBodyError"),
         (b"<Tagging/>", "MalformedXML"),
         (b"<Tagging><TagSet/><TagSet/></Tagging>", "MalformedXML"),
         (b"<Tags><TagSet/></Tags>", "MalformedXML"),

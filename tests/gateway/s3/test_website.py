@@ -39,7 +39,7 @@ def test_written_and_read_back(site):
 @pytest.mark.parametrize(
     ("body", "code", "words"),
     [
-        (b"", "MalformedXML", ""),
+        (b"", "MissingRequestBodyError", ""),
         (document(""), "InvalidArgument", "IndexDocument Suffix must be provided"),
         (document("<ErrorDocument><Key>e</Key></ErrorDocument>"), "InvalidArgument", "must be provided"),
         (document("<IndexDocument></IndexDocument>"), "InvalidArgument", "must be provided"),

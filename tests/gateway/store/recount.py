@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gateway.store.chunk_rows import RELEASE_CHUNK, is_in_cloud
+from gateway.store.chunk_rows import RELEASE_CHUNK
+from gateway.store.cloud_rows import locate_chunk
 from gateway.store.document_format import PartRecord, decode_record
 from gateway.store.index import Index
 from gateway.store.index_format import (
@@ -48,7 +49,7 @@ def recount(index: Index, open_pages) -> None:
         queued = {key[1:] for key, _ in transaction.scan(tables.release, b"") if key.startswith(RELEASE_CHUNK)}
         for chunk_id, row in rows.items():
             if row.refcount:
-                somewhere = row.local or is_in_cloud(transaction, chunk_id) or chunk_id in closed
+                somewhere = row.local or locate_chunk(transaction, chunk_id) is not None or chunk_id in closed
                 assert somewhere, "a chunk that is needed is nowhere"
                 assert not (row.frame_kind == KIND_PAGE and row.local) or row.flags & CHUNK_HOLDS
             else:
