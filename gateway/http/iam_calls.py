@@ -24,6 +24,7 @@ from gateway.identity.principals import ANONYMOUS, Principal
 from gateway.identity.session_principals import SessionPrincipals
 from gateway.operations import (
     iam_absent,
+    iam_boundaries,
     iam_entity_policies,
     iam_groups,
     iam_policies,
@@ -33,7 +34,7 @@ from gateway.operations import (
     sts_sessions,
     sts_web_identity,
 )
-from gateway.operations.iam_requests import Action, IamRequest
+from gateway.operations.iam_requests import Action, IamRequest, request_tag_values
 from gateway.s3.errors import S3Error
 from gateway.s3.payload import UNSIGNED
 from gateway.s3.query_errors import (
@@ -65,6 +66,7 @@ _XML: Final = "text/xml"
 _STRANGERS_BYTES_MAX: Final = 64 << 10  # of who may be nobody: a web identity's token, a session's policy
 _IAM_FAMILIES: Final = (
     iam_absent.ACTIONS,
+    iam_boundaries.ACTIONS,
     iam_entity_policies.ACTIONS,
     iam_groups.ACTIONS,
     iam_policies.ACTIONS,
@@ -148,6 +150,10 @@ class IamDoor:
         principal, verified = self._verify(call, service, body)
         call.verified = verified
         facts = Facts(call.raw_headers, {}, call.request, call.now_s, verified, self._region)
+        if service is IAM:
+            facts.tell(
+                request_tag_values({one.get("Key", ""): one.get("Value", "") for one in parameters.structures("Tags")})
+            )
         request = IamRequest(principal, facts, call.now_s, self._principals.maker)
         claim = verified.claim
 

@@ -4,7 +4,8 @@ Decided as AWS decides ("Policy evaluation logic", IAM User Guide; "How Amazon S
 
 1. An explicit deny wins, in the bucket's policy, an identity's or a session's. (Account users may still read, replace
    and delete the policy of their own bucket, and admins any: nobody is locked out by a policy's mistake.)
-2. A session that was narrowed must be allowed by what narrows it.
+2. A session that was narrowed must be allowed by what narrows it, who has a permissions boundary by that; but for what
+   the policy of a bucket of its own account allows to a session itself, to a user or to everyone.
 3. Admins may do everything in all buckets.
 4. In one's own account's bucket: the account's own user may do everything; others what an identity policy, or the
    bucket's policy by naming them or everyone, allows.
@@ -31,7 +32,7 @@ from gateway.identity.bucket_access import (
     has_acls,
 )
 from gateway.identity.facts import NO_FACTS, Facts, Values
-from gateway.identity.policy_evaluation import NOTHING, Verdict, evaluate
+from gateway.identity.policy_evaluation import NOTHING, Verdict, evaluate, evaluate_limits
 from gateway.identity.principals import Principal
 from gateway.s3.acl import BUCKET_ACTIONS, OBJECT_ACTIONS, decode_acl, default_acl, grants_permission
 from gateway.s3.acl_headers import gives_only_to
@@ -93,9 +94,9 @@ def _authorize_service(principal: Principal, operation: str, facts: Facts, name:
     resource = f"{_ARN}{name}" if name else "*"
     for action in actions_of(operation, versioned=False):
         verdict = evaluate(principal.policies, action, resource, asker.find)
-        narrowed = asker.ask_session(action, resource)
+        limits = asker.ask_limits(action, resource)
         allowed = (principal.is_account and not principal.is_anonymous) or verdict.allowed
-        if verdict.denied or narrowed.denied or not narrowed.allowed or not allowed:
+        if verdict.denied or limits.denied or not limits.allowed or not allowed:
             raise AccessDenied
 
 
@@ -156,26 +157,28 @@ class Asker:
         policy = find_policy(view, bucket)
         verdict = NOTHING if policy is None else evaluate((policy,), action, resource, self.find, principal)
         identity = evaluate(principal.policies, action, resource, self.find)
-        narrowed = self.ask_session(action, resource)
+        limits = self.ask_limits(action, resource)
         denied = verdict.denied and not (
             action in UNLOCKABLE and principal.is_account and (self._is_own or self._is_admin)
         )
-        if denied or identity.denied or narrowed.denied or not narrowed.allowed:
+        if denied or identity.denied or limits.denied:
             return False
+        is_foreign = on_object and action in OBJECT_ACTIONS and self._is_foreign()
+        if not limits.allowed:
+            return self._is_own and verdict.direct and not is_foreign
         if self._is_admin:
             return True
-        if on_object and action in OBJECT_ACTIONS and self._is_foreign():
+        if is_foreign:
             return self._may_by_object_acl(action, identity)
         if self._is_own:
-            allowed = self._is_account or identity.allowed or verdict.direct
+            allowed = self._is_account or identity.allowed or verdict.direct or verdict.limited
         else:
             allowed = self._has_consent(identity) and verdict.allowed and not self._is_restricted()
         return allowed or self._may_by_acl(action, identity, on_object) or self._is_initiator(action, identity)
 
-    def ask_session(self, action: str, resource: str) -> Verdict:
-        """What narrows the session says; everything is allowed if nothing does."""
-        session = self._principal.session
-        return Verdict(direct=True) if session is None else evaluate(session, action, resource, self.find)
+    def ask_limits(self, action: str, resource: str) -> Verdict:
+        """What the session was narrowed with and the permissions boundary say; everything is allowed without."""
+        return evaluate_limits(self._principal, action, resource, self.find)
 
     def find(self, key: str) -> Values | None:
         """The values of a condition key (lower case): the principal's, the bucket's, the object's, the request's."""
@@ -228,7 +231,7 @@ class Asker:
         return (
             (policy is not None and evaluate((policy,), action, resource, self.find, self._principal).denied)
             or evaluate(self._principal.policies, action, resource, self.find).denied
-            or self.ask_session(action, resource).denied
+            or self.ask_limits(action, resource).denied
         )
 
     def _is_restricted(self) -> bool:
@@ -328,7 +331,8 @@ class Asker:
         if owner is not None and gives_only_to(self._facts.headers, (owner.id, owner.canonical_id)):
             return True
         identity = evaluate(self._principal.policies, "s3:PutObjectAcl", self._resource(True), self.find)
-        return self._may_by_acl("s3:PutObject", identity, True)
+        limits = self.ask_limits("s3:PutObjectAcl", self._resource(True))
+        return limits.allowed and self._may_by_acl("s3:PutObject", identity, True)
 
     def _ignores_public(self) -> bool:
         assert self._bucket is not None

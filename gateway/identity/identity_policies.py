@@ -12,9 +12,8 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.identity.managed_policies import find_document, find_policy
-from gateway.identity.policy_texts import check_identity_policy
-from gateway.s3.errors import S3Error
-from gateway.s3.policy_document import Policy, parse_policy
+from gateway.identity.policy_texts import check_identity_policy, read_identity_policy
+from gateway.s3.policy_document import Policy
 from gateway.s3.query_errors import LimitExceeded, NoSuchEntity
 from gateway.store.identity_format import GroupRecord, decode_identity
 from gateway.store.ports import ReadView, WriteView
@@ -23,7 +22,6 @@ ATTACHED_MAX: Final = 20
 INLINE_CHARACTERS_MAX: Final = {"user": 2048, "group": 5120, "role": 10240}
 """Of all inline policies of one entity together, white space not counted."""
 _PRESENT: Final = b"1"
-_DENY_ALL: Final = b'{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}'
 
 
 def inline_policies(view: ReadView, entity: str) -> dict[str, str]:
@@ -80,7 +78,7 @@ def detach(view: WriteView, entity: str, arn: str) -> None:
 
 def remove_all_policies(view: WriteView, entity: str) -> None:
     """Leave an entity without any: for one that is deleted with everything it has."""
-    for prefix in (f"inline/{entity}/", f"attached/{entity}/", f"member/{entity}/"):
+    for prefix in (f"inline/{entity}/", f"attached/{entity}/", f"member/{entity}/", f"boundary/{entity}/"):
         for name, _ in view.identities(prefix):
             view.put_identity(name, None)
 
@@ -100,7 +98,7 @@ def collect_policies(view: ReadView, account: str, *entities: str) -> tuple[Poli
     for entity in entities:
         documents += inline_policies(view, entity).values()
         documents += [find_document(view, account, arn) for arn in attached_policies(view, entity)]
-    return tuple([_parse(document) for document in documents if document is not None])
+    return tuple([read_identity_policy(document) for document in documents if document is not None])
 
 
 def collect_user_policies(view: ReadView, account: str, user_id: str) -> tuple[Policy, ...]:
@@ -111,10 +109,3 @@ def collect_user_policies(view: ReadView, account: str, user_id: str) -> tuple[P
     there = {decode_identity(GroupRecord, body).id for _, body in view.identities(f"group/{account}/")}
     groups = [group for group in groups_of(view, user_id) if group in there]
     return collect_policies(view, account, user_id, *groups)
-
-
-def _parse(document: str) -> Policy:
-    try:
-        return parse_policy(document.encode(), with_principal=False)
-    except S3Error:
-        return parse_policy(_DENY_ALL, with_principal=False)

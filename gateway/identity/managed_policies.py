@@ -80,16 +80,16 @@ def list_policies(view: ReadView, account: str) -> list[ManagedPolicy]:
     return [ManagedPolicy(policy_arn(record), record, False) for record in records]
 
 
-def find_attachments(view: ReadView, account: str) -> dict[str, list[str]]:
-    """Ids of the account's entities by the ARN of the policy that is attached to them."""
+def find_attachments(view: ReadView, account: str, *, as_boundary: bool = False) -> dict[str, list[str]]:
+    """Ids of the account's entities by the ARN of the policy that is attached to them (or is their boundary)."""
     ids = {user.id for user in view.users() if (user.account or user.id) == account}
     for kind in ("role", "group"):
         ids |= {msgspec.msgpack.decode(body)[1] for _, body in view.identities(f"{kind}/{account}/")}
     found: dict[str, list[str]] = {}
-    for name, _ in view.identities("attached/"):
+    for name, body in view.identities("boundary/" if as_boundary else "attached/"):
         _, entity, arn = name.split("/", 2)
         if entity in ids:
-            found.setdefault(arn, []).append(entity)
+            found.setdefault(body.decode() if as_boundary else arn, []).append(entity)
     return found
 
 
@@ -158,7 +158,7 @@ def set_policy_tags(view: WriteView, policy: ManagedPolicy, tags: dict[str, str]
 def delete_policy(view: WriteView, policy: ManagedPolicy) -> None:
     """Remove a policy that is attached to nothing and has one version left."""
     record = _own(policy)
-    if policy.arn in find_attachments(view, record.account):
+    if any(policy.arn in find_attachments(view, record.account, as_boundary=used) for used in (False, True)):
         raise DeleteConflict("Cannot delete a policy attached to entities.")
     if len(record.versions) > 1:
         raise DeleteConflict(

@@ -1,9 +1,12 @@
 """Do policies allow or deny one action on one resource to one principal? What ``authorize`` puts together.
 
 An explicit deny wins over everything; that is ``authorize``'s to apply, since it may stand in any of several policies.
-A resource's policy can name a principal itself (or everyone), or only the account it lives in: the second delegates,
-and needs an identity policy of that account besides. A statement's principals, actions, resources and conditions must
-all match; conditions are evaluated last and only for what matched so far.
+A resource's policy can name a principal itself (or everyone), the role or user that its session is of, or only the
+account it lives in. The last delegates, and needs an identity policy of that account besides. What is allowed to a role
+adds to the role's own policies, and is limited by what limits those (permissions boundary, session policies); what is
+allowed to the session itself, to a user or to everyone is not (IAM User Guide, "Policy evaluation logic").
+A statement's principals, actions, resources and conditions must all match; conditions are evaluated last and only for
+what matched so far.
 """
 
 from __future__ import annotations
@@ -19,22 +22,26 @@ from gateway.s3.policy_patterns import Lookup, match_pattern
 
 NOT_NAMED: Final = 0
 BY_ACCOUNT: Final = 1
-DIRECTLY: Final = 2
+AS_ROLE: Final = 2
+DIRECTLY: Final = 3
 Find = Callable[[str], tuple[str, ...] | None]
 """From a condition key (lower case) to the values the request has for it."""
 
 
 class Verdict(NamedTuple):
-    """What some policies say. ``direct``: allowed to the principal itself; ``delegated``: to its account only."""
+    """What some policies say. ``direct``: allowed to the principal itself; ``limited``: to the role (or user) that its
+    session is of; ``delegated``: to its account only.
+    """
 
     denied: bool = False
     direct: bool = False
     delegated: bool = False
+    limited: bool = False
 
     @property
     def allowed(self) -> bool:
         """Whether anything allows it."""
-        return self.direct or self.delegated
+        return self.direct or self.limited or self.delegated
 
 
 NOTHING: Final = Verdict()
@@ -48,7 +55,7 @@ def evaluate(
     policies: Iterable[Policy], action: str, resource: str, find: Find, principal: Principal | None = None
 ) -> Verdict:
     """What ``policies`` say of ``action`` on the ARN ``resource``. ``principal``: for resource policies only."""
-    denied = direct = delegated = False
+    denied = direct = delegated = limited = False
     action = action.lower()
     for policy in policies:
         lookup = _lookup(find) if policy.variables else None
@@ -67,9 +74,18 @@ def evaluate(
                 denied = True
             elif named == DIRECTLY:
                 direct = True
+            elif named == AS_ROLE:
+                limited = True
             else:
                 delegated = True
-    return Verdict(denied, direct, delegated)
+    return Verdict(denied, direct, delegated, limited)
+
+
+def evaluate_limits(principal: Principal, action: str, resource: str, find: Find) -> Verdict:
+    """What session policies and the permissions boundary say: each there is must allow; none allows everything."""
+    limits = [limit for limit in (principal.session, principal.boundary) if limit is not None]
+    found = [evaluate(limit, action, resource, find) for limit in limits]
+    return Verdict(any(one.denied for one in found), all(one.allowed for one in found))
 
 
 def _lookup(find: Find) -> Lookup:
@@ -91,7 +107,7 @@ def _is_about(statement: Statement, action: str, resource: str, lookup: Lookup |
 
 
 def match_principals(principals: Principals, principal: Principal) -> int:
-    """Whether a statement is about ``principal``: ``NOT_NAMED``, ``BY_ACCOUNT`` or ``DIRECTLY``."""
+    """Whether a statement is about ``principal``: ``NOT_NAMED``, ``BY_ACCOUNT``, ``AS_ROLE`` or ``DIRECTLY``."""
     if principals.everyone:
         found = DIRECTLY
     else:
@@ -105,10 +121,11 @@ def _match_name(kind: str, name: str, principal: Principal) -> int:
     """Whether ``name`` means ``principal``. The schemes are those of ``arns``."""
     if principal.is_anonymous or kind not in ("AWS", "CanonicalUser"):
         return NOT_NAMED
-    of_account = DIRECTLY if principal.is_account else BY_ACCOUNT
+    itself = AS_ROLE if principal.session_name or principal.federated else DIRECTLY
+    of_account = itself if principal.is_account else BY_ACCOUNT
     if not name.startswith("arn:"):
         if name == principal.user.id:
-            return DIRECTLY
+            return itself
         return of_account if names_account(name, principal.id) else NOT_NAMED
     parts = name.split(":", 5)
     if len(parts) != 6 or kind != "AWS":
@@ -118,15 +135,23 @@ def _match_name(kind: str, name: str, principal: Principal) -> int:
         return NOT_NAMED
     if resource == "root":
         return of_account if account else NOT_NAMED
-    return DIRECTLY if resource in _resources(principal, with_account=bool(account)) else NOT_NAMED
+    if account and resource == _session_resource(principal):
+        return DIRECTLY
+    return itself if resource in _resources(principal, with_account=bool(account)) else NOT_NAMED
+
+
+def _session_resource(principal: Principal) -> str | None:
+    """What stands behind the account in the ARN of a session itself; None for who is no session with a name."""
+    if principal.session_name:
+        return f"assumed-role/{principal.user.name}/{principal.session_name}"
+    return f"federated-user/{principal.federated}" if principal.federated else None
 
 
 def _resources(principal: Principal, *, with_account: bool) -> tuple[str, ...]:
-    """What may stand behind the account in an ARN that means this principal."""
+    """What may stand behind the account in an ARN that means the user, or the role that the session is of."""
     user = principal.user
     if principal.session_name:
-        session = f"assumed-role/{user.name}/{principal.session_name}"
-        return (f"role{principal.role_path or '/'}{user.name}", session) if with_account else ()
+        return (f"role{principal.role_path or '/'}{user.name}",) if with_account else ()
     if not with_account:
         return (f"user/{user.id}",)
     return f"user{path_of(user)}{user.name}", f"user/{user.id}"

@@ -10,12 +10,13 @@ import json
 from functools import lru_cache
 from typing import Any, Final
 
-from gateway.s3.errors import MalformedPolicy
+from gateway.s3.errors import MalformedPolicy, S3Error
 from gateway.s3.policy_document import Policy, parse_policy
 from gateway.s3.query_errors import LimitExceeded, MalformedPolicyDocument
 
 TRUST_CHARACTERS_MAX: Final = 4096
 _TRUST_ACTIONS: Final = ("sts:",)
+_DENY_ALL: Final = b'{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}'
 
 
 def check_identity_policy(document: str) -> Policy:
@@ -24,6 +25,14 @@ def check_identity_policy(document: str) -> Policy:
         return parse_policy(document.encode(), with_principal=False)
     except (MalformedPolicy, UnicodeEncodeError) as error:
         raise MalformedPolicyDocument(_text_of(error)) from None
+
+
+def read_identity_policy(document: str) -> Policy:
+    """A policy as it was once taken. One that cannot be read any more denies everything, never nothing."""
+    try:
+        return parse_policy(document.encode(), with_principal=False)
+    except S3Error:
+        return parse_policy(_DENY_ALL, with_principal=False)
 
 
 @lru_cache(maxsize=1024)

@@ -11,6 +11,8 @@ What authorization needs of a principal is in it, filled here once a generation 
   its groups', its role's. They count only for principals that are not an account's own user, which may do all;
 * ``session`` the policies a session was narrowed with (None: it was not; all of them are one set, of which one must
   allow). They also narrow an account's own user;
+* ``boundary`` what it may at most (None: it has no permissions boundary);
+* ``transitive`` names (lower case) of session tags that the sessions it takes on inherit;
 * ``role_path``, ``session_name`` of an assumed role's session, else empty;
 * ``federated`` what a user called the session it made of itself for somebody else (GetFederationToken), else empty;
 * ``values`` further condition keys (lower case) and what they are for it: its tags, who a web identity is.
@@ -25,6 +27,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from gateway.identity.arns import account_of, federated_arn, role_arn, session_arn, user_arn
+from gateway.identity.boundaries import find_boundary
 from gateway.identity.identity_policies import collect_user_policies
 from gateway.s3.errors import InvalidToken
 from gateway.s3.policy_document import Policy
@@ -47,6 +50,8 @@ class Principal(NamedTuple):
     session_name: str = ""
     values: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     federated: str = ""
+    boundary: tuple[Policy, ...] | None = None
+    transitive: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -90,7 +95,8 @@ def find_principal(view: ReadView, access_key_id: str) -> Principal | None:
     user = view.user(key.user)
     if user is None or user.disabled or find_account(view, account_of(user)) is None:
         return None
-    return Principal(user, key, account_of(user), policies_of(view, user), values=tag_values(user.tags))
+    policies, boundary = policies_of(view, user), limit_of(view, user)
+    return Principal(user, key, account_of(user), policies, values=tag_values(user.tags), boundary=boundary)
 
 
 def find_account(view: ReadView, account: str) -> UserRecord | None:
@@ -107,6 +113,11 @@ def tag_values(tags: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
 def policies_of(view: ReadView, user: UserRecord) -> tuple[Policy, ...]:
     """What a user may by its own and its groups' policies; an account's own user has none and needs none."""
     return collect_user_policies(view, user.account, user.id) if user.account else ()
+
+
+def limit_of(view: ReadView, user: UserRecord) -> tuple[Policy, ...] | None:
+    """A user's permissions boundary, if it has one."""
+    return find_boundary(view, user.account, user.id) if user.account else None
 
 
 class PrincipalCache:

@@ -11,10 +11,19 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.identity.arns import account_of
+from gateway.identity.boundaries import find_boundary
 from gateway.identity.identity_policies import collect_policies
 from gateway.identity.managed_policies import find_document
 from gateway.identity.policy_texts import check_identity_policy
-from gateway.identity.principals import Principal, PrincipalCache, find_account, find_principal, policies_of, tag_values
+from gateway.identity.principals import (
+    Principal,
+    PrincipalCache,
+    find_account,
+    find_principal,
+    limit_of,
+    policies_of,
+    tag_values,
+)
 from gateway.identity.roles import find_role
 from gateway.identity.sessions import OF_FEDERATED, OF_ROLE, Session, SessionMaker
 from gateway.s3.errors import ExpiredToken
@@ -39,6 +48,7 @@ def find_session_principal(view: ReadView, session: Session, access_key: AccessK
             return None
         values = {**tag_values(user.tags), **_session_values(session)}
         principal = Principal(user, access_key, account_of(user), policies_of(view, user), narrowed, values=values)
+        principal = principal._replace(boundary=limit_of(view, user))
         if session.kind == OF_FEDERATED:
             return principal._replace(session=narrowed or (), federated=session.name)
         return principal
@@ -55,7 +65,11 @@ def find_session_principal(view: ReadView, session: Session, access_key: AccessK
     )
     policies = collect_policies(view, role.account, role.id)
     values = {**tag_values(role.tags), **_session_values(session)}
-    return Principal(acting, access_key, role.account, policies, narrowed, role.path, session.name, values)
+    return Principal(
+        *(acting, access_key, role.account, policies, narrowed, role.path, session.name, values),
+        boundary=find_boundary(view, role.account, role.id),
+        transitive=session.transitive,
+    )
 
 
 def _session_values(session: Session) -> dict[str, tuple[str, ...]]:

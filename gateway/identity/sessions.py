@@ -44,7 +44,8 @@ class Session(msgspec.Struct, array_like=True, frozen=True, gc=False):
     ``policies``: session policies as documents, ``policy_arns``: as managed policies; both empty: not narrowed,
     but that a federated session then may nothing.
     ``issuer_key``: of a user's session, the key that asked for it. ``values``: condition keys (lower case) that the
-    session brings along, such as who a web identity is.
+    session brings along, such as who a web identity is and its tags. ``transitive``: names (lower case) of those of its
+    tags that the sessions which come of it inherit.
     """
 
     version: int = _VERSION
@@ -59,6 +60,7 @@ class Session(msgspec.Struct, array_like=True, frozen=True, gc=False):
     policy_arns: tuple[str, ...] = ()
     issuer_key: str = ""
     values: dict[str, str] = {}
+    transitive: tuple[str, ...] = ()
 
 
 class Credentials(NamedTuple):

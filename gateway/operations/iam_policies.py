@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from gateway.identity.account_users import list_account_users
@@ -44,6 +44,8 @@ from gateway.store.ports import ReadView, WriteView
 
 _VERSION_ID: Final = re.compile(r"v([1-9][0-9]{0,8})(\.[A-Za-z0-9-]*)?", re.ASCII)
 _SCOPES: Final = ("All", "AWS", "Local")
+_AS_PERMISSIONS: Final = "PermissionsPolicy"
+_AS_BOUNDARY: Final = "PermissionsBoundary"
 
 
 def find_named_policy(request: IamRequest, view: ReadView, parameters: Parameters, action: str) -> ManagedPolicy:
@@ -54,7 +56,18 @@ def find_named_policy(request: IamRequest, view: ReadView, parameters: Parameter
     return find_policy(view, request.account, arn)
 
 
-def show_policy(policy: ManagedPolicy, attachments: Mapping[str, list[str]], *, whole: bool = True) -> Fields:
+class _Uses(NamedTuple):
+    """Ids of entities by the ARN of the policy that is attached to them, or is their boundary."""
+
+    attached: Mapping[str, list[str]] = {}
+    boundaries: Mapping[str, list[str]] = {}
+
+
+def _find_uses(view: ReadView, account: str) -> _Uses:
+    return _Uses(find_attachments(view, account), find_attachments(view, account, as_boundary=True))
+
+
+def _show_policy(policy: ManagedPolicy, uses: _Uses, *, whole: bool = True) -> Fields:
     """A policy as answers show it; lists leave out description and tags."""
     record = policy.record
     fields: dict[str, Any] = {
@@ -63,8 +76,8 @@ def show_policy(policy: ManagedPolicy, attachments: Mapping[str, list[str]], *, 
         "Arn": policy.arn,
         "Path": record.path,
         "DefaultVersionId": f"v{record.default}",
-        "AttachmentCount": len(attachments.get(policy.arn, ())),
-        "PermissionsBoundaryUsageCount": 0,
+        "AttachmentCount": len(uses.attached.get(policy.arn, ())),
+        "PermissionsBoundaryUsageCount": len(uses.boundaries.get(policy.arn, ())),
         "IsAttachable": True,
         "CreateDate": shown_time(record.created_ms),
         "UpdateDate": shown_time(max(version.created_ms for version in record.versions)),
@@ -91,13 +104,13 @@ def create(request: IamRequest, view: WriteView, parameters: Parameters) -> Fiel
     description = parameters.text("Description", default="", size_min=0, size_max=1000)
     document = parameters.text("PolicyDocument", size_max=131_072)
     made = create_policy(view, request.account, name, path, document, description, tags)
-    return {"Policy": show_policy(made, {})}
+    return {"Policy": _show_policy(made, _Uses())}
 
 
 def get(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
     """GetPolicy."""
     policy = find_named_policy(request, view, parameters, "iam:GetPolicy")
-    return {"Policy": show_policy(policy, find_attachments(view, request.account))}
+    return {"Policy": _show_policy(policy, _find_uses(view, request.account))}
 
 
 def list_all(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
@@ -110,17 +123,17 @@ def list_all(request: IamRequest, view: ReadView, parameters: Parameters) -> Fie
     if scope != "Local":
         found += [ManagedPolicy(arn, record, True) for arn, record in BUILTIN.items()]
     found = [policy for policy in found if policy.record.path.startswith(prefix)]
-    if parameters.text("PolicyUsageFilter", default="PermissionsPolicy") == "PermissionsBoundary":
-        found = []  # nothing is used as a boundary
-    attachments = find_attachments(view, request.account)
-    if parameters.flag("OnlyAttached"):
-        found = [policy for policy in found if policy.arn in attachments]
+    uses = _find_uses(view, request.account)
+    if _read_usage(parameters) == _AS_BOUNDARY:
+        found = [policy for policy in found if policy.arn in uses.boundaries]
+    elif parameters.flag("OnlyAttached"):
+        found = [policy for policy in found if policy.arn in uses.attached]
     return show_page(
         parameters,
         "Policies",
         found,
         lambda policy: policy.arn,
-        lambda policy: show_policy(policy, attachments, whole=False),
+        lambda policy: _show_policy(policy, uses, whole=False),
     )
 
 
@@ -170,10 +183,15 @@ def set_default_policy_version(request: IamRequest, view: WriteView, parameters:
 
 
 def list_entities(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
-    """ListEntitiesForPolicy: users, groups and roles it is attached to. All on one page."""
+    """ListEntitiesForPolicy: users, groups and roles it is attached to, or whose boundary it is. All on one page."""
     policy = find_named_policy(request, view, parameters, "iam:ListEntitiesForPolicy")
     wanted = parameters.text("EntityFilter", default="")
-    ids = set(find_attachments(view, request.account).get(policy.arn, ()))
+    uses, usage = _find_uses(view, request.account), _read_usage(parameters)
+    ids: set[str] = set()
+    if usage != _AS_BOUNDARY:
+        ids.update(uses.attached.get(policy.arn, ()))
+    if usage != _AS_PERMISSIONS:
+        ids.update(uses.boundaries.get(policy.arn, ()))
     users = [user for user in list_account_users(view, request.account) if user.id in ids]
     groups = [group for group in list_groups(view, request.account) if group.id in ids]
     roles = [role for role in list_roles(view, request.account) if role.id in ids]
@@ -238,6 +256,14 @@ def list_account_aliases(request: IamRequest, view: ReadView, parameters: Parame
     """ListAccountAliases: accounts have none."""
     request.authorize("iam:ListAccountAliases", "*")
     return {"AccountAliases": [], "IsTruncated": False}
+
+
+def _read_usage(parameters: Parameters) -> str:
+    """PolicyUsageFilter; empty: however a policy is used."""
+    usage = parameters.text("PolicyUsageFilter", default="")
+    if usage not in ("", _AS_PERMISSIONS, _AS_BOUNDARY):
+        raise ValidationError(f"Value '{usage[:32]}' at 'policyUsageFilter' is not a way to use a policy")
+    return usage
 
 
 def _read_version(parameters: Parameters) -> int:

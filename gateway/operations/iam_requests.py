@@ -18,7 +18,7 @@ from gateway.identity.account_users import ENTITY_NAME
 from gateway.identity.arns import account_id
 from gateway.identity.authorize import Asker
 from gateway.identity.facts import Facts
-from gateway.identity.policy_evaluation import evaluate
+from gateway.identity.policy_evaluation import evaluate, evaluate_limits
 from gateway.identity.principals import Principal
 from gateway.identity.sessions import SessionMaker
 from gateway.s3.query_errors import InvalidInput, LimitExceeded, QueryAccessDenied, ValidationError
@@ -52,10 +52,13 @@ class IamRequest(NamedTuple):
         """The ARN of an IAM resource of the account."""
         return f"arn:aws:iam::{account_id(self.account)}:{resource}"
 
-    def authorize(self, action: str, resource: str) -> None:
-        """Return if the caller may do ``action`` on the ARN; ``AccessDenied`` otherwise."""
+    def authorize(self, action: str, resource: str, values: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        """Return if the caller may do ``action`` on the ARN; ``AccessDenied`` otherwise.
+
+        ``values``: of condition keys (lower case) that the resource has (``entity_values``).
+        """
         principal = self.principal
-        if not may(self, action, resource):
+        if not may(self, action, resource, values):
             raise QueryAccessDenied(
                 f"User: {principal.caller_arn} is not authorized to perform: {action} on resource: {resource}"
             )
@@ -72,21 +75,17 @@ class Action(NamedTuple):
     writes: bool
 
 
-def may(request: IamRequest, action: str, resource: str) -> bool:
-    """Whether the caller's own policies (and those its session was narrowed with) allow ``action``."""
+def may(request: IamRequest, action: str, resource: str, values: Mapping[str, tuple[str, ...]] | None = None) -> bool:
+    """Whether the caller's own policies (and what limits them) allow ``action``; ``values``: see ``authorize``."""
     principal = request.principal
     if principal.is_anonymous or principal.user.disabled or principal.access_key.disabled:
         return False
     if is_user_session(principal) and action.startswith("iam:"):
         return False  # as AWS has it: credentials of GetSessionToken administrate nothing
-    find = make_find(request)
+    find = make_find(request, values)
     own = evaluate(principal.policies, action, resource, find)
-    if own.denied or not (principal.is_account or own.allowed):
-        return False
-    if principal.session is None:
-        return True
-    narrowed = evaluate(principal.session, action, resource, find)
-    return narrowed.allowed and not narrowed.denied
+    limits = evaluate_limits(principal, action, resource, find)
+    return (principal.is_account or own.allowed) and limits.allowed and not (own.denied or limits.denied)
 
 
 def is_user_session(principal: Principal) -> bool:
@@ -104,6 +103,20 @@ def make_find(
         return own[key] if key in own else asker.find(key)
 
     return find
+
+
+def entity_values(tags: Mapping[str, str], boundary: str = "") -> dict[str, tuple[str, ...]]:
+    """What conditions may ask of a user or role that a request is about: its tags, its permissions boundary."""
+    found: dict[str, tuple[str, ...]] = {
+        f"{service}:resourcetag/{name.lower()}": (value,) for name, value in tags.items() for service in ("aws", "iam")
+    }
+    return {**found, "iam:permissionsboundary": (boundary,)} if boundary else found
+
+
+def request_tag_values(tags: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """What conditions may ask of the tags in a request."""
+    found: dict[str, tuple[str, ...]] = {f"aws:requesttag/{name.lower()}": (value,) for name, value in tags.items()}
+    return {**found, "aws:tagkeys": tuple(tags)} if tags else found
 
 
 def caller_id(principal: Principal) -> str:
@@ -138,6 +151,21 @@ def read_path(parameters: Parameters, name: str = "Path", default: str = "/") ->
 def read_prefix(parameters: Parameters) -> str:
     """A PathPrefix; everything begins with "/"."""
     return parameters.matching("PathPrefix", _PATH_PREFIX, 512, default="/")
+
+
+def read_boundary(request: IamRequest, parameters: Parameters, *, needed: bool = True) -> str:
+    """PermissionsBoundary, the ARN of a policy, told to conditions; empty if it is not there and not needed."""
+    if not needed and parameters.find("PermissionsBoundary") is None:
+        return ""
+    parameters.text("PermissionsBoundary", size_min=20, size_max=2048)
+    arn = parameters.matching("PermissionsBoundary", ARN, 2048)
+    request.facts.tell({"iam:permissionsboundary": (arn,)})
+    return arn
+
+
+def shown_boundary(arn: str) -> Fields | None:
+    """A permissions boundary as answers show it."""
+    return {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn} if arn else None
 
 
 def read_tags(parameters: Parameters, present: Mapping[str, str] | None = None) -> dict[str, str]:

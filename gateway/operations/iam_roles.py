@@ -8,22 +8,26 @@ from urllib.parse import quote
 
 import msgspec
 
+from gateway.identity.boundaries import boundary_of, put_boundary
 from gateway.identity.policy_texts import check_trust
 from gateway.identity.roles import arn_of_role, create_role, delete_role, find_role, list_roles, save_role
 from gateway.identity.users import new_unique_id
 from gateway.operations.iam_requests import (
     Action,
     IamRequest,
+    entity_values,
+    read_boundary,
     read_name,
     read_path,
     read_prefix,
     read_tags,
     show_page,
+    shown_boundary,
     shown_tags,
     shown_time,
     without_tags,
 )
-from gateway.s3.query_errors import NoSuchEntity, QueryNotImplemented
+from gateway.s3.query_errors import NoSuchEntity
 from gateway.s3.query_protocol import Fields, Parameters
 from gateway.store.identity_format import RoleRecord
 from gateway.store.ports import ReadView, WriteView
@@ -37,14 +41,15 @@ def find_named_role(request: IamRequest, view: ReadView, parameters: Parameters,
     """The role that ``RoleName`` names, if the caller may do ``action`` on it; ``NoSuchEntity``."""
     name = read_name(parameters, "RoleName", 64)
     role = find_role(view, request.account, name)
-    request.authorize(action, arn_of_role(role) if role is not None else request.arn(f"role/{name}"))
     if role is None:
+        request.authorize(action, request.arn(f"role/{name}"))
         raise NoSuchEntity(f"The role with name {name} cannot be found.")
+    request.authorize(action, arn_of_role(role), entity_values(role.tags, boundary_of(view, role.id)))
     return role
 
 
-def show_role(role: RoleRecord, *, whole: bool = True) -> Fields:
-    """A role as answers show it; lists leave out tags."""
+def show_role(role: RoleRecord, *, whole: bool = True, boundary: str = "") -> Fields:
+    """A role as answers show it; lists leave out tags and the ARN of its boundary."""
     fields: dict[str, Any] = {
         "Path": role.path,
         "RoleName": role.name,
@@ -54,6 +59,7 @@ def show_role(role: RoleRecord, *, whole: bool = True) -> Fields:
         "AssumeRolePolicyDocument": quote(role.trust, safe="-._~"),
         "Description": role.description or None,
         "MaxSessionDuration": role.session_s_max,
+        "PermissionsBoundary": shown_boundary(boundary),
     }
     if whole and role.tags:
         fields["Tags"] = shown_tags(role.tags)
@@ -63,8 +69,7 @@ def show_role(role: RoleRecord, *, whole: bool = True) -> Fields:
 def create(request: IamRequest, view: WriteView, parameters: Parameters) -> Fields:
     """CreateRole."""
     name, path, tags = read_name(parameters, "RoleName", 64), read_path(parameters), read_tags(parameters)
-    if parameters.find("PermissionsBoundary") is not None:
-        raise QueryNotImplemented("Permissions boundaries are not implemented")
+    boundary = read_boundary(request, parameters, needed=False)
     request.authorize("iam:CreateRole", request.arn(f"role{path}{name}"))
     role = RoleRecord(
         id=new_unique_id("AROA"),
@@ -77,12 +82,16 @@ def create(request: IamRequest, view: WriteView, parameters: Parameters) -> Fiel
         session_s_max=_read_duration(parameters, SESSION_S_MIN),
         tags=tags,
     )
-    return {"Role": show_role(create_role(view, role))}
+    made = create_role(view, role)
+    if boundary:
+        put_boundary(view, request.account, role.id, boundary)
+    return {"Role": show_role(made, boundary=boundary)}
 
 
 def get(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
     """GetRole."""
-    return {"Role": show_role(find_named_role(request, view, parameters, "iam:GetRole"))}
+    role = find_named_role(request, view, parameters, "iam:GetRole")
+    return {"Role": show_role(role, boundary=boundary_of(view, role.id))}
 
 
 def list_all(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:

@@ -16,14 +16,18 @@ from gateway.identity.account_users import (
     set_user_tags,
 )
 from gateway.identity.arns import account_id, user_arn
+from gateway.identity.boundaries import boundary_of, put_boundary
 from gateway.operations.iam_requests import (
     Action,
     IamRequest,
+    entity_values,
+    read_boundary,
     read_name,
     read_path,
     read_prefix,
     read_tags,
     show_page,
+    shown_boundary,
     shown_tags,
     shown_time,
     without_tags,
@@ -45,13 +49,14 @@ def find_user(request: IamRequest, view: ReadView, parameters: Parameters, actio
     found = find_account_user(view, request.account, name) if name else view.user(request.principal.user.id)
     if found is not None and not found.account and not request.principal.is_account:
         found = None  # whoever made keys for the account's own user would be it
-    request.authorize(action, user_arn(found) if found is not None else request.arn(f"user/{name}"))
     if found is None:
+        request.authorize(action, request.arn(f"user/{name}"))
         raise NoSuchEntity(f"The user with name {name} cannot be found.")
+    request.authorize(action, user_arn(found), entity_values(found.tags, boundary_of(view, found.id)))
     return found
 
 
-def _find_inner(request: IamRequest, view: ReadView, parameters: Parameters, action: str) -> UserRecord:
+def find_inner_user(request: IamRequest, view: ReadView, parameters: Parameters, action: str) -> UserRecord:
     """As ``find_user``, but not the account's own user, which is the command's to change."""
     parameters.text("UserName")
     user = find_user(request, view, parameters, action)
@@ -60,14 +65,15 @@ def _find_inner(request: IamRequest, view: ReadView, parameters: Parameters, act
     return user
 
 
-def show_user(user: UserRecord, *, with_tags: bool = False) -> Fields:
-    """A user as answers show it."""
+def show_user(user: UserRecord, *, with_tags: bool = False, boundary: str = "") -> Fields:
+    """A user as answers show it; lists leave out tags and the ARN of its boundary."""
     return {
         "Path": user.path or "/",
         "UserName": user.name,
         "UserId": user.id if user.account else account_id(user.id),
         "Arn": user_arn(user),
         "CreateDate": shown_time(user.created_ms),
+        "PermissionsBoundary": shown_boundary(boundary),
         "Tags": shown_tags(user.tags) if with_tags and user.tags else None,
     }
 
@@ -75,15 +81,18 @@ def show_user(user: UserRecord, *, with_tags: bool = False) -> Fields:
 def create_user(request: IamRequest, view: WriteView, parameters: Parameters) -> Fields:
     """CreateUser."""
     name, path, tags = read_name(parameters, "UserName", 64), read_path(parameters), read_tags(parameters)
-    if parameters.find("PermissionsBoundary") is not None:
-        raise QueryNotImplemented("Permissions boundaries are not implemented")
+    boundary = read_boundary(request, parameters, needed=False)
     request.authorize("iam:CreateUser", request.arn(f"user{path}{name}"))
-    return {"User": show_user(create_account_user(view, request.account, name, path, tags), with_tags=True)}
+    user = create_account_user(view, request.account, name, path, tags)
+    if boundary:
+        put_boundary(view, request.account, user.id, boundary)
+    return {"User": show_user(user, with_tags=True, boundary=boundary)}
 
 
 def get_user(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
     """GetUser: the caller, if no name is given."""
-    return {"User": show_user(find_user(request, view, parameters, "iam:GetUser"), with_tags=True)}
+    user = find_user(request, view, parameters, "iam:GetUser")
+    return {"User": show_user(user, with_tags=True, boundary=boundary_of(view, user.id))}
 
 
 def list_users(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
@@ -96,7 +105,7 @@ def list_users(request: IamRequest, view: ReadView, parameters: Parameters) -> F
 
 def update_user(request: IamRequest, view: WriteView, parameters: Parameters) -> None:
     """UpdateUser: another name, another path. The caller must be allowed it on both ARNs."""
-    user = _find_inner(request, view, parameters, "iam:UpdateUser")
+    user = find_inner_user(request, view, parameters, "iam:UpdateUser")
     name = read_name(parameters, "NewUserName", 64, default=user.name)
     path = read_path(parameters, "NewPath", user.path)
     request.authorize("iam:UpdateUser", request.arn(f"user{path}{name}"))
@@ -105,18 +114,18 @@ def update_user(request: IamRequest, view: WriteView, parameters: Parameters) ->
 
 def delete_user(request: IamRequest, view: WriteView, parameters: Parameters) -> None:
     """DeleteUser."""
-    delete_account_user(view, _find_inner(request, view, parameters, "iam:DeleteUser"))
+    delete_account_user(view, find_inner_user(request, view, parameters, "iam:DeleteUser"))
 
 
 def tag_user(request: IamRequest, view: WriteView, parameters: Parameters) -> None:
     """TagUser."""
-    user = _find_inner(request, view, parameters, "iam:TagUser")
+    user = find_inner_user(request, view, parameters, "iam:TagUser")
     set_user_tags(view, user, read_tags(parameters, user.tags))
 
 
 def untag_user(request: IamRequest, view: WriteView, parameters: Parameters) -> None:
     """UntagUser."""
-    user = _find_inner(request, view, parameters, "iam:UntagUser")
+    user = find_inner_user(request, view, parameters, "iam:UntagUser")
     set_user_tags(view, user, without_tags(user.tags, parameters))
 
 

@@ -7,13 +7,15 @@ own policies must allow it, too; across accounts always both) and narrows what c
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
 from gateway.identity.arns import account_id, account_of, federated_arn, session_arn
 from gateway.identity.managed_policies import find_policy
-from gateway.identity.policy_evaluation import evaluate
+from gateway.identity.policy_evaluation import evaluate, evaluate_limits
 from gateway.identity.policy_texts import check_identity_policy, parse_trust
 from gateway.identity.roles import arn_of_role, find_role_by_arn
 from gateway.identity.sessions import OF_FEDERATED, OF_ROLE, OF_USER, Credentials, Session
@@ -22,11 +24,13 @@ from gateway.operations.iam_requests import (
     Action,
     IamRequest,
     caller_id,
+    entity_values,
     is_user_session,
     make_find,
     may,
     shown_time,
 )
+from gateway.operations.sts_tags import SessionTags, inherit, read_session_tags
 from gateway.s3.query_errors import (
     PackedPolicyTooLarge,
     QueryAccessDenied,
@@ -44,6 +48,7 @@ ROLE_CHAINED_S_MAX: Final = 3600
 USER_SESSION_S_MAX: Final = 129_600
 POLICY_CHARACTERS_MAX: Final = 2048
 POLICY_ARNS_MAX: Final = 10
+NO_VALUES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def get_caller_identity(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
@@ -84,13 +89,15 @@ def get_federation_token(request: IamRequest, view: ReadView, parameters: Parame
         raise QueryAccessDenied("Cannot call GetFederationToken with session credentials")
     parameters.text("Name", size_min=2, size_max=32)
     name = parameters.matching("Name", SESSION_NAME, 32)
-    if parameters.structures("Tags"):
-        raise QueryNotImplemented("Tags of a session are not implemented")
+    tags = read_session_tags(parameters)
     arn = federated_arn(request.account, name)
-    request.authorize("sts:GetFederationToken", arn)
+    for action in ("sts:GetFederationToken", *tags.needed):
+        request.authorize(action, arn, tags.request_values)
     policies, arns = _read_session_policies(view, parameters, request.account)
     made = _make_user_session(request, parameters, OF_FEDERATED)
-    session = msgspec.structs.replace(made, name=name, policies=policies, policy_arns=arns)
+    session = msgspec.structs.replace(
+        made, name=name, policies=policies, policy_arns=arns, values=tags.session_values, transitive=tags.transitive
+    )
     return {
         "Credentials": show_credentials(request.maker.issue(session)),
         "FederatedUser": {"FederatedUserId": f"{account_id(request.account)}:{name}", "Arn": arn},
@@ -118,38 +125,37 @@ def assume_role(request: IamRequest, view: ReadView, parameters: Parameters) -> 
     """AssumeRole."""
     arn, name = read_role_arn(parameters), read_session_name(parameters)
     _refuse_mfa(parameters)
-    for refused in ("Tags", "TransitiveTagKeys", "ProvidedContexts"):
-        if parameters.structures(refused):
-            raise QueryNotImplemented(f"{refused} of a session are not implemented")
-    if parameters.find("SourceIdentity") is not None:
-        raise QueryNotImplemented("SourceIdentity of a session is not implemented")
+    if parameters.structures("ProvidedContexts"):
+        raise QueryNotImplemented("ProvidedContexts of a session are not implemented")
+    asked = read_session_tags(parameters)
     role = find_role_by_arn(view, arn)
-    more: dict[str, tuple[str, ...]] = {"sts:rolesessionname": (name,)}
+    more = {**asked.request_values, "sts:rolesessionname": (name,)}
     if parameters.find("ExternalId") is not None:
         parameters.text("ExternalId", size_min=2, size_max=1224)
         more["sts:externalid"] = (parameters.matching("ExternalId", _EXTERNAL_ID, 1224),)
-    if role is None or request.principal.federated or not _is_trusted(request, role, more):
-        raise QueryAccessDenied(
-            f"User: {request.principal.caller_arn} is not authorized to perform: sts:AssumeRole on resource: {arn}"
-        )
+    for action in ("sts:AssumeRole", *asked.needed):
+        if role is None or request.principal.federated or not _is_trusted(request, role, action, more):
+            raise QueryAccessDenied(
+                f"User: {request.principal.caller_arn} is not authorized to perform: {action} on resource: {arn}"
+            )
+    assert role is not None
     chained = bool(request.principal.session_name)
     duration_s = read_duration(parameters, role, ROLE_CHAINED_S_MAX if chained else role.session_s_max)
-    return issue_role_session(request, view, parameters, role, name, duration_s)
+    return issue_role_session(request, view, parameters, role, name, duration_s, inherit(asked, request.principal))
 
 
-def _is_trusted(request: IamRequest, role: RoleRecord, more: dict[str, tuple[str, ...]]) -> bool:
+def _is_trusted(request: IamRequest, role: RoleRecord, action: str, more: dict[str, tuple[str, ...]]) -> bool:
     """Whether the caller may become the role: its trust policy's and the caller's own policies' verdicts together."""
-    find, resource = make_find(request, more), arn_of_role(role)
-    trust = evaluate((parse_trust(role.trust),), "sts:AssumeRole", resource, find, request.principal)
-    own = evaluate(request.principal.policies, "sts:AssumeRole", resource, find)
-    if trust.denied or own.denied or not trust.allowed:
+    values = {**more, **entity_values(role.tags)}
+    find, resource = make_find(request, values), arn_of_role(role)
+    trust = evaluate((parse_trust(role.trust),), action, resource, find, request.principal)
+    own = evaluate(request.principal.policies, action, resource, find)
+    limits = evaluate_limits(request.principal, action, resource, find)
+    if trust.denied or own.denied or limits.denied or not trust.allowed:
         return False
-    if trust.direct and role.account == request.account:
-        if request.principal.session is None:
-            return True
-        narrowed = evaluate(request.principal.session, "sts:AssumeRole", resource, find)
-        return narrowed.allowed and not narrowed.denied
-    return may(request, "sts:AssumeRole", resource)
+    if role.account == request.account and (trust.direct or (trust.limited and limits.allowed)):
+        return True
+    return may(request, action, resource, values)
 
 
 def issue_role_session(
@@ -159,7 +165,8 @@ def issue_role_session(
     role: RoleRecord,
     name: str,
     duration_s: int,
-    values: dict[str, str] | None = None,
+    tags: SessionTags,
+    values: Mapping[str, str] = NO_VALUES,
 ) -> dict[str, Any]:
     """Credentials of a role, narrowed by the ``Policy`` and ``PolicyArns`` of the request; what the answer shows."""
     policies, arns = _read_session_policies(view, parameters, role.account)
@@ -173,7 +180,8 @@ def issue_role_session(
         expires_s=request.now_s + duration_s,
         policies=policies,
         policy_arns=arns,
-        values=values or {},
+        values={**values, **tags.session_values},
+        transitive=tags.transitive,
     )
     return {
         "Credentials": show_credentials(request.maker.issue(session)),
@@ -181,7 +189,8 @@ def issue_role_session(
             "AssumedRoleId": f"{role.id}:{name}",
             "Arn": session_arn(role.account, role.name, name),
         },
-        "PackedPolicySize": _packed_percent(policies) if policies or arns else None,
+        "PackedPolicySize": _packed_percent(policies) if policies or arns or tags.tags else None,
+        "SourceIdentity": tags.source or None,
     }
 
 

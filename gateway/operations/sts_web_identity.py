@@ -21,13 +21,14 @@ from gateway.identity.web_identity import (
     trust_of_federated,
     verify_signature,
 )
-from gateway.operations.iam_requests import IamRequest, make_find
+from gateway.operations.iam_requests import IamRequest, entity_values, make_find
 from gateway.operations.sts_sessions import (
     issue_role_session,
     read_duration,
     read_role_arn,
     read_session_name,
 )
+from gateway.operations.sts_tags import tags_of_token
 from gateway.s3.errors import S3Error
 from gateway.s3.query_errors import InvalidIdentityToken, QueryAccessDenied, QueryNotImplemented
 from gateway.s3.query_protocol import Fields, Parameters
@@ -35,7 +36,6 @@ from gateway.store.identity_format import ProviderRecord, RoleRecord
 from gateway.store.ports import ReadView
 
 ACTION = "AssumeRoleWithWebIdentity"
-_TAGS = "https://aws.amazon.com/tags"
 
 
 class WebClaim(NamedTuple):
@@ -65,8 +65,6 @@ def find_claim(view: ReadView, parameters: Parameters) -> WebClaim:
     provider = find_provider(view, role.account, url) if url else None
     if provider is None or provider.scheme != scheme:
         raise InvalidIdentityToken(f"No OpenIDConnect provider found in your account for {token.issuer[:255]}")
-    if _TAGS in token.claims:
-        raise QueryNotImplemented("Session tags are not implemented")
     owner = view.user(role.account)
     return WebClaim(role, token, provider, owner is not None and owner.admin)
 
@@ -82,16 +80,18 @@ def assume(
     verify_signature(token, keys)
     check_claims(token, provider, request.now_s)
     name = read_session_name(parameters)
-    values = condition_values(token, provider)
-    find = make_find(request, {**values, "sts:rolesessionname": (name,)})
+    values, tags = condition_values(token, provider), tags_of_token(token.claims)
+    about = {**tags.request_values, **entity_values(role.tags), "sts:rolesessionname": (name,)}
+    find = make_find(request, {**about, **values})
     trust = trust_of_federated(role.trust, provider_arn(provider))
-    verdict = evaluate((trust,), f"sts:{ACTION}", arn_of_role(role), find)
-    if verdict.denied or not verdict.allowed:
-        raise _denied()
+    for action in (f"sts:{ACTION}", *tags.needed):
+        verdict = evaluate((trust,), action, arn_of_role(role), find)
+        if verdict.denied or not verdict.allowed:
+            raise _denied(action)
     duration_s = read_duration(parameters, role, role.session_s_max)
     brought = {key: value[0] for key, value in values.items() if len(value) == 1}
     brought["aws:federatedprovider"] = provider_arn(provider)
-    fields = issue_role_session(request, view, parameters, role, name, duration_s, brought)
+    fields = issue_role_session(request, view, parameters, role, name, duration_s, tags, brought)
     return {
         **fields,
         "SubjectFromWebIdentityToken": token.subject,
@@ -100,5 +100,5 @@ def assume(
     }
 
 
-def _denied() -> S3Error:
-    return QueryAccessDenied(f"Not authorized to perform sts:{ACTION}")
+def _denied(action: str = f"sts:{ACTION}") -> S3Error:
+    return QueryAccessDenied(f"Not authorized to perform {action}")

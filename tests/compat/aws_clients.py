@@ -56,6 +56,6 @@ def allow(action: Any, resource: Any = "*", **more: Any) -> dict[str, Any]:
     return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
 
 
-def trust(principal: Any, action: str = "sts:AssumeRole", **more: Any) -> dict[str, Any]:
+def trust(principal: Any, action: Any = "sts:AssumeRole", **more: Any) -> dict[str, Any]:
     """A statement of a role's trust policy."""
     return {"Effect": "Allow", "Principal": principal, "Action": action, **more}

@@ -255,8 +255,10 @@ def test_the_account_of_a_key_is_told_to_its_own(connect, account, key, refused)
 def test_what_a_session_cannot_have_is_refused(connect, key, role, refused):
     sts = connect("sts", key)
     ask: dict[str, Any] = {"RoleArn": role, "RoleSessionName": "s1"}
-    refused("NotImplemented", 501, sts.assume_role, **ask, Tags=[{"Key": "k", "Value": "v"}])
-    refused("NotImplemented", 501, sts.assume_role, **ask, SourceIdentity="me")
+    refused("AccessDenied", 403, sts.assume_role, **ask, Tags=[{"Key": "k", "Value": "v"}])  # no sts:TagSession
+    refused("AccessDenied", 403, sts.assume_role, **ask, SourceIdentity="me")
+    contexts = [{"ProviderArn": "arn:aws:iam::aws:contextProvider/x", "ContextAssertion": "abcd"}]
+    refused("NotImplemented", 501, sts.assume_role, **ask, ProvidedContexts=contexts)
     refused("InvalidAction", 400, sts.decode_authorization_message, EncodedMessage="x")
 
 

@@ -23,6 +23,7 @@ class Fault(NamedTuple):
 
 _STORE = "tests/gateway/store"
 _S3 = "tests/gateway/s3"
+_LIMITS = "tests/compat/test_boto3_limits.py"
 _CRASH_STATES = ("tests/e2e/test_planted.py::test_the_crash_states_notice[]",)
 _CRASH_REMOVED = "tests/crash/test_store_crashes.py::test_no_index_that_a_crash_leaves_names_what_collection_removed"
 
@@ -278,6 +279,21 @@ FAULTS: Final = (
         "            raise refuse_on_reads(name, headers[name])\n        raise not_implemented_header(name)",
         "            raise refuse_on_reads(name, headers[name])",
         (f"{_S3}/test_object_headers.py::test_what_skerry_does_not_do_is_refused_by_name",),
+    ),
+    Fault(
+        *("forget permissions boundaries", 7, "gateway/identity/policy_evaluation.py"),
+        *("for limit in (principal.session, principal.boundary)", "for limit in (principal.session,)"),
+        (f"{_LIMITS}::test_a_boundary_limits_what_a_users_policies_allow",),
+    ),
+    Fault(
+        *("let a bucket's policy lift a role's limits", 7, "gateway/identity/policy_evaluation.py"),
+        *("elif named == AS_ROLE:", "elif False:"),
+        (f"{_LIMITS}::test_a_session_policy_limits_its_role_but_not_what_names_the_session",),
+    ),
+    Fault(
+        *("tag sessions unasked", 7, "gateway/operations/sts_sessions.py"),
+        *('for action in ("sts:AssumeRole", *asked.needed):', 'for action in ("sts:AssumeRole",):'),
+        (f"{_LIMITS}::test_tags_of_a_session_are_its_principals",),
     ),
     Fault(
         *("ignore a policy's deny", 7, "gateway/identity/authorize.py"),
