@@ -31,7 +31,7 @@ from gateway.operations.objects_copy import CopySource, locate_source
 from gateway.operations.opened_reads import StoredBody
 from gateway.operations.storage_classes import place_class
 from gateway.s3.attributes import NO_ATTRIBUTES, Attributes
-from gateway.s3.checksums import default_type
+from gateway.s3.checksums import COMPOSITE, default_type
 from gateway.s3.errors import InvalidRequest, NoSuchUpload, PreconditionFailed, invalid_argument
 from gateway.s3.ranges import parse_copy_range
 from gateway.s3.sse_customer import CustomerKey
@@ -149,15 +149,18 @@ def upload_algorithm(upload: UploadRecord) -> str:
 def begin_part(context: Context, name: UploadName, number: int, claimed: Sequence[str]) -> str:
     """Early refusal of a part, before its body is read; returns the algorithm to compute.
 
-    ``claimed``: algorithms the client sends a checksum of. ``InvalidRequest`` if the upload was made for another.
+    ``claimed``: algorithms the client sends a checksum of. ``InvalidRequest`` if the upload was made for another, or
+    composes its checksum of those of its parts and there is none.
     """
     check_part_number(context, number)
     with context.store.view() as view:
         _, upload = find_upload(context, view, name, "UploadPart")
-    if upload.checksum_algorithm and any(other != upload.checksum_algorithm for other in claimed):
+    asked = upload.checksum_algorithm
+    is_missing = not claimed and upload.checksum_type == COMPOSITE
+    if asked and (is_missing or any(other != asked for other in claimed)):
         raise InvalidRequest(
-            f"Checksum Type mismatch occurred, expected checksum Type: {upload.checksum_algorithm.lower()}, "
-            f"actual checksum Type: {claimed[0].lower()}"
+            f"Checksum Type mismatch occurred, expected checksum Type: {asked.lower()}, "
+            f"actual checksum Type: {claimed[0].lower() if claimed else 'null'}"
         )
     return upload_algorithm(upload)
 

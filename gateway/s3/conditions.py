@@ -127,11 +127,11 @@ def evaluate_copy_source(conditions: Conditions, etag: str, modified_s: int) -> 
 
 def refuse_unsupported_write(headers: Mapping[str, str]) -> None:
     """Preconditions that a write cannot have are refused, not ignored: If-Modified-Since has no meaning (RFC 9110: GET
-    and HEAD only), and If-None-Match takes only ``*``, as AWS has it.
+    and HEAD only), and If-None-Match takes only ``*`` and never stands beside If-Match, as AWS has it.
     """
     if "if-modified-since" in headers:
         raise not_implemented_header("If-Modified-Since")
-    if headers.get("if-none-match", "*").strip() != "*":
+    if "if-none-match" in headers and (headers["if-none-match"].strip() != "*" or "if-match" in headers):
         raise not_implemented_header("If-None-Match", headers["if-none-match"])
 
 

@@ -72,9 +72,14 @@ def parse_attributes_request(query: Mapping[str, str], headers: Mapping[str, str
     return AttributesParameters(
         parse_version_id(query),
         wanted,
-        min(parse_integer(headers, "x-amz-max-parts", KEYS_MAX), KEYS_MAX),
+        _parse_parts_max(headers.get("x-amz-max-parts", "")),
         parse_integer(headers, "x-amz-part-number-marker", 0),
     )
+
+
+def _parse_parts_max(text: str) -> int:
+    """Parts of one answer; what is no number is passed over, as AWS does with this header."""
+    return min(int(text), KEYS_MAX) if text.isascii() and text.isdecimal() and len(text) < 20 else KEYS_MAX
 
 
 def _write_parts(parameters: AttributesParameters, fields: AttributesFields) -> str:

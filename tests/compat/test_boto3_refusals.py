@@ -144,3 +144,26 @@ def test_chunked_bodies_that_are_none(server, bucket, send, body, length, status
 def test_counts_that_are_none(s3, bucket, refused, call):
     error = refused("InvalidArgument", 400, getattr(s3, call), Bucket=bucket, MaxKeys=-1)["Error"]
     assert (error["ArgumentName"], error["ArgumentValue"]) == ("maxKeys", "-1")
+
+
+def test_conditions_that_exclude_each_other(send):
+    answer = send("PUT", "k", "", "x", if_match="*", if_none_match="*")
+    assert (answer.status, answer.code) == (501, "NotImplemented")
+
+
+def test_composed_checksums_need_those_of_the_parts(s3, bucket, send):
+    for kind, status in (("COMPOSITE", 400), ("FULL_OBJECT", 200)):
+        asked = {"ChecksumAlgorithm": "CRC32", "ChecksumType": kind}
+        upload = s3.create_multipart_upload(Bucket=bucket, Key="k", **asked)["UploadId"]
+        answer = send("PUT", "k", f"partNumber=1&uploadId={upload}", "x")
+        assert (answer.status, b"actual checksum Type: null" in answer.body) == (status, status == 400)
+
+
+@pytest.mark.parametrize(("count", "told"), [("junk", b"1000"), ("-1", b"1000"), ("2", b"2")])
+def test_counts_of_attributes(server, s3, bucket, send, count, told):
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    part = s3.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=1, Body=b"x")
+    parts = [{"PartNumber": 1, "ETag": part["ETag"]}]
+    s3.complete_multipart_upload(Bucket=bucket, Key="k", UploadId=upload, MultipartUpload={"Parts": parts})
+    answer = send("GET", "k", "attributes", x_amz_object_attributes="ObjectParts", x_amz_max_parts=count)
+    assert (answer.status, b"<MaxParts>%b</MaxParts>" % told in answer.body) == (200, True)
