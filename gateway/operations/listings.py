@@ -40,7 +40,7 @@ class VersionsPage(NamedTuple):
 
 
 class UploadsPage(NamedTuple):
-    """A page of open uploads by key and id. The markers are those of the next page, empty at the end."""
+    """A page of open uploads by key and id. ``next_key`` and ``next_id``: the last entry's."""
 
     uploads: list[UploadRecord]
     prefixes: list[bytes]
@@ -139,8 +139,7 @@ def list_uploads(context: Context, name: str, wanted: UploadsWanted) -> UploadsP
         bucket = find_bucket(context, view, name, "ListBucketMultipartUploads")
         uploads, prefixes, last, truncated = _fold_uploads(view, bucket.uid, wanted)
         owners = {upload.owner: find_owner(view, upload.owner) for upload in uploads}
-    next_key, next_id = last if truncated else (b"", "")
-    return UploadsPage(uploads, prefixes, owners, next_key, next_id, truncated)
+    return UploadsPage(uploads, prefixes, owners, *last, truncated)
 
 
 def _fold_uploads(

@@ -5,12 +5,15 @@ As ``requests`` is for everything else: what is malformed is ``InvalidArgument``
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gateway.s3.errors import invalid_argument
 from gateway.s3.listing import KEYS_MAX, Page, decode_token
 from gateway.s3.requests import parse_integer, parse_upload_id
+
+_UPLOAD_ID: Final = re.compile(r"[0-9a-f]{48}")  # what ``operations.multipart`` makes
 
 
 class ListParameters(NamedTuple):
@@ -117,13 +120,16 @@ def parse_list_versions(query: Mapping[str, str]) -> ListVersionsParameters:
 
 
 def parse_list_uploads(query: Mapping[str, str]) -> ListUploadsParameters:
-    """ListMultipartUploads."""
+    """ListMultipartUploads. An upload id without a key is passed over, as documented."""
+    after_id = query.get("upload-id-marker", "") if query.get("key-marker") else ""
+    if after_id and not _UPLOAD_ID.fullmatch(after_id):
+        raise invalid_argument("Invalid uploadId marker", "upload-id-marker", after_id)
     return ListUploadsParameters(
         query.get("prefix", ""),
         query.get("delimiter", ""),
         _parse_encoding(query),
         query.get("key-marker", ""),
-        query.get("upload-id-marker", "") if query.get("key-marker") else "",
+        after_id,
         _parse_keys_max(query, "max-uploads"),
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from gateway.s3.checksums import ALGORITHMS
-from gateway.s3.errors import S3Error, invalid_argument
+from gateway.s3.errors import InvalidRequest, invalid_argument
 from gateway.s3.listing import KEYS_MAX
 from gateway.s3.requests import parse_integer, parse_version_id
 
@@ -55,20 +55,16 @@ class AttributesFields(NamedTuple):
     truncated: bool
 
 
-def _bad_attributes(message: str, value: str) -> S3Error:
-    return invalid_argument(message, _HEADER, value)
-
-
 def parse_attributes_request(query: Mapping[str, str], headers: Mapping[str, str]) -> AttributesParameters:
-    """GetObjectAttributes. ``InvalidArgument`` if nothing is asked for, or something that is no attribute."""
+    """GetObjectAttributes. ``InvalidRequest`` if nothing is asked for, ``InvalidArgument`` for what is no attribute."""
     text = headers.get(_HEADER, "")
     wanted = frozenset(name.strip() for name in text.split(",") if name.strip())
     if not wanted:
-        raise _bad_attributes(
-            f"The {_HEADER} header specifying the attributes to be retrieved is either missing or empty", text
+        raise InvalidRequest(
+            f"The {_HEADER} header specifying the attributes to be retrieved is either missing or empty"
         )
     if not wanted <= set(ATTRIBUTES):
-        raise _bad_attributes("Invalid attribute name specified.", text)
+        raise invalid_argument("Invalid attribute name specified.", _HEADER, text)
     return AttributesParameters(
         parse_version_id(query),
         wanted,

@@ -52,7 +52,7 @@ class ChecksumClaim(NamedTuple):
 
 
 NO_CHECKSUM: Final = ChecksumClaim()
-_NO_CHECKSUM: Final = "Missing required header for this request: Content-MD5"
+_NO_CHECKSUM: Final = "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"
 
 
 def decode_header_text(value: str) -> str:

@@ -83,5 +83,5 @@ def test_attributes_that_are_none(s3, bucket, refused, other):
     s3.put_object(Bucket=bucket, Key="k", Body=b"1")
     call = s3.get_object_attributes
     refused("InvalidArgument", 400, call, Bucket=bucket, Key="k", ObjectAttributes=["Colour"])
-    refused("InvalidArgument", 400, call, Bucket=bucket, Key="k", ObjectAttributes=[])
+    refused("InvalidRequest", 400, call, Bucket=bucket, Key="k", ObjectAttributes=[])
     refused("AccessDenied", 403, other.get_object_attributes, Bucket=bucket, Key="k", ObjectAttributes=ALL)

@@ -167,3 +167,17 @@ def test_counts_of_attributes(server, s3, bucket, send, count, told):
     s3.complete_multipart_upload(Bucket=bucket, Key="k", UploadId=upload, MultipartUpload={"Parts": parts})
     answer = send("GET", "k", "attributes", x_amz_object_attributes="ObjectParts", x_amz_max_parts=count)
     assert (answer.status, b"<MaxParts>%b</MaxParts>" % told in answer.body) == (200, True)
+
+
+def test_markers_of_uploads(s3, bucket, refused):
+    list_uploads = s3.list_multipart_uploads
+    refused("InvalidArgument", 400, list_uploads, Bucket=bucket, KeyMarker="k", UploadIdMarker="none")
+    assert list_uploads(Bucket=bucket, UploadIdMarker="none")["UploadIdMarker"] == ""
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    page = list_uploads(Bucket=bucket)
+    assert (page["IsTruncated"], page["NextKeyMarker"], page["NextUploadIdMarker"]) == (False, "k", upload)
+
+
+def test_attributes_must_be_asked_for(send):
+    assert send("GET", "k", "attributes").code == "InvalidRequest"
+    assert send("GET", "k", "attributes", x_amz_object_attributes="Colour").code == "InvalidArgument"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.s3.errors import InvalidArgument
+from gateway.s3.errors import InvalidArgument, InvalidRequest
 from gateway.s3.object_attributes import ATTRIBUTES, AttributesFields, parse_attributes_request, render_attributes
 from gateway.store.object_format import PartEntry
 
@@ -25,9 +25,6 @@ def test_what_is_asked_for():
 @pytest.mark.parametrize(
     "headers",
     [
-        {},
-        {HEADER: ""},
-        {HEADER: " , "},
         {HEADER: "ETag,Colour"},
         {HEADER: "etag"},
         {HEADER: "ETag", "x-amz-part-number-marker": "1.5"},
@@ -35,6 +32,12 @@ def test_what_is_asked_for():
 )
 def test_what_cannot_be_asked_for(headers):
     with pytest.raises(InvalidArgument):
+        parse_attributes_request({}, headers)
+
+
+@pytest.mark.parametrize("headers", [{}, {HEADER: ""}, {HEADER: " , "}])
+def test_something_must_be_asked_for(headers):
+    with pytest.raises(InvalidRequest):
         parse_attributes_request({}, headers)
 
 
