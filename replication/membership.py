@@ -36,23 +36,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from replication.crdt import Dot
+from replication.member_format import Removal, read_register
 from replication.ports import ChangeLog, Origin, RemoteLog
 
 Members = Mapping[bytes, Collection[Origin]]
 """The live logs of every member, by site; of the own site, those besides the own log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """That a site was forgotten: how far each of its logs counts (incarnation → batch; one not named: not at all), who
-    inherits its packs, and the changes that say so. ``revoked``: it is in the wrong hands.
-    """
-
-    cut: Mapping[bytes, int]
-    heir: bytes
-    dots: frozenset[Dot]
-    revoked: bool = False
-    at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +168,9 @@ def waiting_for(
 
 def take_census(log: ChangeLog, heads: Mapping[Origin, int] | None = None) -> Census:
     """The census as of now, from the log; ``heads``: of logs that were not taken in yet, if they were listed."""
-    identity = log.identity()
-    return Census((identity.site, identity.incarnation), log.shipped().seq, log.remote_logs(), dict(heads or {}))
+    identity, said = log.identity(), read_register(log.statements())
+    me, logs = (identity.site, identity.incarnation), log.remote_logs()
+    return Census(me, log.shipped().seq, logs, dict(heads or {}), said.removed, said.retired.keys())
 
 
 def _covers(log: Origin, acks: Mapping[Origin, int], dot: Dot) -> bool:

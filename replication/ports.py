@@ -150,6 +150,17 @@ class HeldObject:
     doomed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """An unreplaced change that says something of a site (``member_format``)."""
+
+    item: bytes
+    dot: Dot
+    hlc: int
+    dead: bool
+    body: bytes
+
+
 class ChangeLog(Protocol):
     """The site's change log as replication sees it. Reads are consistent snapshots; writes are durable on return."""
 
@@ -193,6 +204,12 @@ class ChangeLog(Protocol):
 
     def acks(self) -> Mapping[Origin, Mapping[Origin, int]]:
         """What each remote log's writer had applied of each origin, as its batches taken in here say."""
+
+    def statements(self) -> Sequence[Statement]:
+        """What is said of the realm's sites: every unreplaced change of that family, in any order."""
+
+    async def state(self, item: bytes, body: bytes) -> None:
+        """Say something of a site: an own change to that item that replaces what stands there."""
 
     async def record_pulled(self, batch: PulledBatch) -> None:
         """Merge a remote batch: changes, frames, locations and position become durable together, or not at all.

@@ -3,7 +3,8 @@
 Invariants: a batch is applied only if it opens in its place, carries the chain hash of the one before it, and its
 changes go on exactly where those ended; never after a gap or damage, and never without the index that locates its
 bytes. One log that cannot be read stops that log, with the reason in its state, and no other. Readers remember how far
-each log reached: a head lower than that is a rollback or a withheld log, and is said.
+each log reached: a head lower than that is a rollback or a withheld log, and is said. Of a site that was forgotten
+nothing is taken in beyond the cut, whatever its log still holds: that is told apart (``refused``), and stops nothing.
 
 The realm's subscription filter belongs where a batch is applied (``record_pulled``): a log is always read in full, or
 its chain could not be verified. Not here: merging (the store), when to look (service), waiting out failures (retry).
@@ -22,6 +23,7 @@ from replication.change_format import ChangeInvalid, ChangeTooNew, decode_change
 from replication.cloud_index_format import decode_index
 from replication.cloud_names import HEADS_PREFIX, INDEX_HASH_SIZE, index_name, log_name, split_head_name
 from replication.listing import list_all
+from replication.member_format import Removal, read_register
 from replication.padded_format import CloudObjectTooNew
 from replication.ports import (
     ChangeLog,
@@ -64,6 +66,7 @@ class OriginState:
     position: LogPosition
     head_n: int = 0
     stopped: str = ""
+    refused: str = ""
     reason: StopReason | None = None
     sent_ms: int = 0
     applied_ms: int = 0
@@ -117,10 +120,14 @@ class Puller:
             if origin == (identity.site, identity.incarnation):
                 continue
             position = known.get(origin, LogPosition())
-            state = self.states.get(origin, OriginState(position))
-            self.states[origin] = replace(state, position=position, head_n=heads.get(origin, 0))
+            state, head_n = self.states.get(origin, OriginState(position)), heads.get(origin, 0)
+            removal = read_register(self._log.statements()).removed.get(origin[0])
+            refused = "" if removal is None else _say_refused(removal, origin, head_n)
+            self.states[origin] = replace(state, position=position, head_n=head_n, refused=refused)
+            if removal is not None:
+                head_n = max(position.n, min(head_n, removal.counts(origin[1])))
             try:
-                async for applied in self._pull_log(origin, position, heads.get(origin, 0)):
+                async for applied in self._pull_log(origin, position, head_n):
                     batches, changes = batches + 1, changes + applied
                 self.states[origin] = replace(self.states[origin], stopped="", reason=None)
             except OriginStopped as stop:
@@ -201,6 +208,14 @@ class Puller:
             raise OriginStopped(StopReason.TOO_NEW, str(error)) from None
         except ValueError as error:
             raise OriginStopped(StopReason.DAMAGED, f"index of batch {batch.n}: {error}") from None
+
+
+def _say_refused(removal: Removal, origin: Origin, head_n: int) -> str:
+    counts = removal.counts(origin[1])
+    if head_n <= counts:
+        return ""
+    who = "revoked" if removal.revoked else "forgotten"
+    return f"batches {counts + 1} to {head_n} are refused: its site was {who}, and its log counts up to {counts}"
 
 
 async def list_heads(cloud: Cloud) -> dict[Origin, int]:

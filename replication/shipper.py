@@ -20,11 +20,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from replication.acknowledging import AckLimits, Acknowledging, Settle, no_limits, settle_nothing
+from replication.acknowledging import AckLimits, Acknowledging, no_limits
 from replication.batch_format import Batch, decode_batch, encode_batch, hash_object, locate_inline
 from replication.change_format import decode_change
 from replication.cloud_index_format import PackedFrames, decode_index, encode_index, locate_packed, packed_frames
 from replication.cloud_names import head_name, head_prefix, index_name, log_name
+from replication.departures import raise_cuts
 from replication.frame_format import decode_header
 from replication.listing import list_all
 from replication.offload import Offload, run_in_thread
@@ -87,7 +88,7 @@ class _Attempt:
 class Shipper:
     """Ships for one site. One per site and process; ``keyring`` is asked anew for each round.
 
-    ``ack_limits`` and ``settle``: see ``acknowledging``. ``told`` is what the newest confirmed batch acknowledged,
+    ``ack_limits``: see ``acknowledging``. ``told`` is what the newest confirmed batch acknowledged,
     ``spoken_ms`` when it was written, by this site's clock (0: not known yet).
     """
 
@@ -102,11 +103,10 @@ class Shipper:
         wall_ms: Callable[[], int],
         offload: Offload = run_in_thread,
         ack_limits: AckLimits = no_limits,
-        settle: Settle = settle_nothing,
         tell_status: TellStatus = lambda unsent: b"",
     ) -> None:
         self._log = log
-        self._acknowledging = Acknowledging(log, ack_limits, settle)
+        self._acknowledging = Acknowledging(log, ack_limits, lambda: raise_cuts(log))
         self._tell_status = tell_status
         self._frames = frames
         self._cloud = cloud

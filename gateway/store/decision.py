@@ -34,6 +34,7 @@ from gateway.store.item_format import (
     FAMILY_DOCUMENT,
     FAMILY_DOOM,
     FAMILY_IDENTITY,
+    FAMILY_MEMBER,
     FAMILY_NULL_SLOT,
     FAMILY_USER,
     FAMILY_VERSION,
@@ -257,6 +258,10 @@ class Decision(View):
     def put_identity(self, name: str, body: bytes | None) -> None:
         """Set an identity item; None removes it."""
         self._set_item(FAMILY_IDENTITY, name.encode(), body)
+
+    def put_member(self, item: bytes, body: bytes) -> None:
+        """Say something of a site (``replication/member_format``)."""
+        self._put_item(FAMILY_MEMBER, item, body)
 
     def _set_item(self, family: int, item: bytes, body: bytes | None) -> None:
         if body is not None:

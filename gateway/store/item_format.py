@@ -11,6 +11,7 @@
     7 VERSION_DOCUMENT  bucket uid 16 | version id 16 (zeros: null) | S3 key length u16 big endian | S3 key | name
                                                               tags, ACL, lock of one version: version_document_format
     8 IDENTITY     kind | "/" | … (UTF-8)                     roles, groups, policies, who has them: identity_format
+    9 MEMBER       kind | "/" | … (ASCII)                     what is said of sites: replication/member_format
    12 DOOM         hash of the body 16                        objects that leave the bucket: doom_format
 
 Numbers are never reused. Replication treats all of it as opaque bytes.
@@ -32,6 +33,7 @@ FAMILY_USER: Final = 5
 FAMILY_ACCESS_KEY: Final = 6
 FAMILY_VERSION_DOCUMENT: Final = 7
 FAMILY_IDENTITY: Final = 8
+FAMILY_MEMBER: Final = 9
 FAMILY_DOOM: Final = 12
 
 UID_SIZE: Final = 16

@@ -9,7 +9,8 @@ Stands between ``apply`` and the tables ``items`` and ``names``. The stored entr
   ``object-lock`` (a site may suspend what another one locks meanwhile); ``object-lock``: the greatest body;
   ``public-access-block``: what either blocks; ``ownership``: BucketOwnerEnforced wins (ACLs off);
 * user, access key: deleted wins, disabled wins;
-* identity (roles, groups, policies, memberships …): deleted wins, else the greatest order.
+* identity (roles, groups, policies, memberships …): deleted wins, else the greatest order;
+* statements on sites: replication's to read (``member_format``).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from gateway.store.item_format import (
     FAMILY_DOCUMENT,
     FAMILY_DOOM,
     FAMILY_IDENTITY,
+    FAMILY_MEMBER,
     FAMILY_NULL_SLOT,
     FAMILY_USER,
     FAMILY_VERSION,
@@ -44,11 +46,18 @@ from gateway.store.purge_format import decode_purge
 from gateway.store.version_document_format import check_version_document_item
 from replication.change_format import Change, ChangeInvalid, ChangeTooNew
 from replication.crdt import Dot, Entry, Write, is_removed, merge, winner
+from replication.member_format import check_member_item
 
 CONFIGURATION_FAMILIES: Final = frozenset(
     (FAMILY_BUCKET, FAMILY_DOCUMENT, FAMILY_USER, FAMILY_ACCESS_KEY, FAMILY_IDENTITY)
 )
-_FAMILIES: Final = CONFIGURATION_FAMILIES | {FAMILY_NULL_SLOT, FAMILY_VERSION, FAMILY_VERSION_DOCUMENT, FAMILY_DOOM}
+_FAMILIES: Final = CONFIGURATION_FAMILIES | {
+    FAMILY_NULL_SLOT,
+    FAMILY_VERSION,
+    FAMILY_VERSION_DOCUMENT,
+    FAMILY_MEMBER,
+    FAMILY_DOOM,
+}
 VERSIONING: Final = "versioning"
 OBJECT_LOCK: Final = "object-lock"
 PUBLIC_ACCESS_BLOCK: Final = "public-access-block"
@@ -102,6 +111,8 @@ def check_value(change: Change) -> None:
             raise ChangeInvalid(f"change {change.dot.seq} is no document of a version: {error}") from error
     elif change.family == FAMILY_IDENTITY:
         check_identity_item(change.item, change.body, dead=change.dead)
+    elif change.family == FAMILY_MEMBER:
+        check_member_item(change.item, change.body, dead=change.dead)
     elif change.dead and change.family == FAMILY_VERSION:
         decode_purge(change.body)
     elif change.dead:

@@ -27,8 +27,8 @@ from gateway.store.decision import Decision
 from gateway.store.errors import Damaged
 from gateway.store.index import Transaction
 from gateway.store.index_format import CHUNK_HOLDS, ChunkPlace, State, decode_chunk
-from gateway.store.item_format import FAMILY_NULL_SLOT
-from gateway.store.item_rows import check_value
+from gateway.store.item_format import FAMILY_MEMBER, FAMILY_NULL_SLOT
+from gateway.store.item_rows import check_value, scan_entries
 from gateway.store.local_frames import FrameAbsent
 from gateway.store.log import Log
 from gateway.store.log_format import Imported, Located, Pulled, Shipped
@@ -42,6 +42,7 @@ from gateway.store.views import View, ViewContext
 from gateway.store.written_sums import HeldSums, Progress, WrittenSums, sum_held, sum_written
 from replication.change_format import ChangeInvalid, decode_change, encode_change
 from replication.frame_format import KIND_PAGE, FrameName, decode_header
+from replication.member_format import check_member_item
 from replication.ports import (
     Backlog,
     DoomState,
@@ -52,6 +53,7 @@ from replication.ports import (
     Origin,
     PulledBatch,
     RemoteLog,
+    Statement,
 )
 from replication.sealing import SealBroken, open_frame
 
@@ -196,6 +198,20 @@ class Replica:
                     origin = (dot.site, dot.incarnation)
                     found[origin] = min(dot.seq, found.get(origin, dot.seq))
         return found
+
+    def statements(self) -> list[Statement]:
+        """What is said of the realm's sites."""
+        with self._open_view() as view:
+            return [
+                Statement(item, write.dot, write.hlc, write.dead, write.body)
+                for item, entry in scan_entries(view.transaction, FAMILY_MEMBER)
+                for write in entry.live
+            ]
+
+    async def state(self, item: bytes, body: bytes) -> None:
+        """Say something of a site."""
+        check_member_item(item, body, dead=False)
+        await self._committer.commit(lambda view: view.put_member(item, body))
 
     # FrameStore
 

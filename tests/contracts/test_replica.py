@@ -5,10 +5,12 @@ import random
 
 import pytest
 
-from replication.change_format import ChangeInvalid, decode_change
+from replication.change_format import Change, ChangeInvalid, decode_change, encode_change
 from replication.cloud_memory import MemoryCloud
+from replication.crdt import Dot
 from replication.frame_format import decode_header
 from replication.hydrate import CloudFetcher
+from replication.member_format import NameRecord, encode_member, name_item, read_register
 from replication.ports import FrameLocation, LogPosition, PulledBatch, RemoteLog
 from replication.puller import Puller
 from replication.restore import restore_site
@@ -355,3 +357,25 @@ async def test_what_a_log_said_of_itself_is_kept(make_site):
     log = a.replica.remote_logs()[other]
     assert log == RemoteLog(LogPosition(2, 0, b"2" * 32), {third: 4}, 8, closed=True, status=b"well")
     assert a.replica.acks() == {other: {third: 4}}  # acknowledged once is acknowledged
+
+
+async def test_statements_on_sites_replicate(make_site):
+    a, b, cloud = make_site(b"a"), make_site(b"b"), MemoryCloud()
+    assert a.replica.statements() == []
+    await a.replica.state(name_item(b"s" * 16), encode_member(NameRecord(name="old")))
+    await a.replica.state(name_item(b"s" * 16), encode_member(NameRecord(name="shop")))
+    with pytest.raises(ChangeInvalid):
+        await b.replica.record_pulled(invalid_statement())
+    await ship(a, cloud)
+    await pull(b, cloud)
+    b.restart()
+    for site in (a, b):
+        (said,) = site.replica.statements()
+        assert (said.item, said.dot.seq, said.dead) == (name_item(b"s" * 16), 2, False)
+        assert read_register([said]).names == {b"s" * 16: "shop"}
+
+
+def invalid_statement():
+    origin = (b"o" * 16, b"i" * 8)
+    change = Change(Dot(*origin, 1), 1, 9, b"name/no site", body=b"?")
+    return PulledBatch(origin, LogPosition(1, 1, b"1" * 32), (encode_change(change),))

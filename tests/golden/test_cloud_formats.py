@@ -13,6 +13,7 @@ from replication.change_format import REF_DATA, Change, Ref, decode_change, enco
 from replication.cloud_index_format import decode_index, encode_index, packed_frames
 from replication.crdt import Dot
 from replication.frame_format import CODEC_STORED, KIND_DATA, FrameHeader, FrameName, decode_header
+from replication.member_format import ForgottenRecord, NameRecord, RetiredRecord, decode_member, encode_member
 from replication.pack_format import decode_pack, encode_pack
 from replication.ports import Frame
 from replication.realm_format import (
@@ -67,6 +68,7 @@ BATCH = Batch(
 )
 STATUS = SiteStatus(1, "Lädchen 7", "0.1.0", 2, 3, 4096, 1_700_000_000_000, 1 << 33, 12.5, -250, 1)
 TOLD = replace(BATCH, changes=(), frames=(), index=b"", closed=True, status=encode_site_status(STATUS))
+FORGOTTEN = ForgottenRecord(1, 1_700_000_000_000, ((b"i" * 8, 12), (b"j" * 8, 0)), b"h" * 16, True)
 PACK = encode_pack(KEYRING, ORIGIN, FRAMES)
 
 WRITE = {
@@ -75,6 +77,9 @@ WRITE = {
     "batch": lambda: encode_batch(KEYRING, ORIGIN, BATCH),
     "told": lambda: encode_batch(KEYRING, ORIGIN, TOLD),
     "status": lambda: encode_site_status(STATUS),
+    "forgotten": lambda: encode_member(FORGOTTEN),
+    "retired": lambda: encode_member(RetiredRecord(1, 1_700_000_000_000)),
+    "name": lambda: encode_member(NameRecord(1, "Lädchen 7")),
     "pack": lambda: PACK.data,
     "index": lambda: encode_index(KEYRING, ORIGIN, 5, [packed_frames(PACK)]).data,
     "realm": lambda: encode_realm(REALM),
@@ -87,13 +92,16 @@ READ = {
     "batch": (lambda data: decode_batch(KEYRING, ORIGIN, 5, data), BATCH),
     "told": (lambda data: decode_batch(KEYRING, ORIGIN, 5, data), TOLD),
     "status": (decode_site_status, STATUS),
+    "forgotten": (lambda data: decode_member(ForgottenRecord, data), FORGOTTEN),
+    "retired": (lambda data: decode_member(RetiredRecord, data), RetiredRecord(1, 1_700_000_000_000)),
+    "name": (lambda data: decode_member(NameRecord, data), NameRecord(1, "Lädchen 7")),
     "pack": (lambda data: decode_pack(KEYRING, ORIGIN, data), list(PACK.located)),
     "index": (lambda data: decode_index(KEYRING, ORIGIN, 5, data), list(PACK.located)),
     "realm": (decode_realm, REALM),
     "key": (lambda data: unwrap_key(KEYRING.realm, ROOT, KEY_ID, data), RECORD),
     "text": (lambda data: decode_key_text(data.decode()), ROOT),
 }
-DETERMINISTIC = ["change", "frame", "status", "pack", "realm", "text"]
+DETERMINISTIC = ["change", "frame", "status", "forgotten", "retired", "name", "pack", "realm", "text"]
 
 
 @pytest.mark.parametrize("kind", READ)

@@ -17,11 +17,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import msgspec
 
 from gateway.store.doom_format import decode_doom, doom_item, encode_doom
-from gateway.store.item_format import FAMILY_DOOM
+from gateway.store.item_format import FAMILY_DOOM, FAMILY_MEMBER
 from replication.change_format import REF_DATA, Change, Ref, decode_change, encode_change
 from replication.clock import tick
 from replication.crdt import EMPTY, Dot, Entry, Write, merge, winner
 from replication.frame_format import CODEC_STORED, KIND_DATA, FrameHeader, FrameName, decode_header
+from replication.member_format import check_member_item
 from replication.ports import (
     Backlog,
     ChunkFetcher,
@@ -35,6 +36,7 @@ from replication.ports import (
     Origin,
     PulledBatch,
     RemoteLog,
+    Statement,
 )
 from replication.sealing import Keyring, chunk_id, open_frame, seal_frame
 
@@ -194,6 +196,18 @@ class MemorySite:
     def remote_logs(self) -> Mapping[Origin, RemoteLog]:
         return dict(self.remotes)
 
+    def statements(self) -> list[Statement]:
+        return [
+            Statement(item, write.dot, write.hlc, write.dead, write.body)
+            for (family, item), entry in self.entries.items()
+            if family == FAMILY_MEMBER
+            for write in entry.live
+        ]
+
+    async def state(self, item: bytes, body: bytes) -> None:
+        await asyncio.sleep(0)
+        self.write(FAMILY_MEMBER, item, body, replaces=[write.dot for write in self.live(FAMILY_MEMBER, item)])
+
     def acks(self) -> Mapping[Origin, Mapping[Origin, int]]:
         return {origin: dict(log.acks) for origin, log in self.remotes.items()}
 
@@ -205,6 +219,9 @@ class MemorySite:
         if batch.position.n != known.position.n + 1:
             raise ValueError("a gap in a remote log")
         changes = [decode_change(data) for data in batch.changes]
+        for change in changes:
+            if change.family == FAMILY_MEMBER:
+                check_member_item(change.item, change.body, dead=change.dead)
         self.frames |= {decode_header(frame.header).name: frame for frame in batch.frames}
         self._locate(batch.located)
         for change in changes:

@@ -1,0 +1,154 @@
+"""Sites leave: whoever knew more of a forgotten one says so, and all end with the same part of its logs."""
+
+from __future__ import annotations
+
+import pytest
+
+from replication.cloud_memory import MemoryCloud
+from replication.departures import UNHEARD_MS_MIN, DepartureRefused, forget_site, name_site, retire_site, why_out
+from replication.member_format import read_register
+from replication.membership import take_census
+from replication.offload import run_at_once
+from replication.puller import Puller
+from replication.settings import ReplicationSettings
+from replication.shipper import Shipper
+from tests.replication.fixed_realm import KEYRING
+from tests.replication.memory_site import MemorySite
+
+NOW = 1_700_000_000_000
+LATER = NOW + UNHEARD_MS_MIN
+
+
+class Machine:
+    """A site with its shipper and puller; ``heard`` names whose logs it can read."""
+
+    def __init__(self, name, bucket):
+        self.store, self.bucket = MemorySite(KEYRING, name, lambda: NOW), bucket
+        store, keyring = self.store, lambda: KEYRING
+        self.shipper = Shipper(
+            store, store, bucket, keyring, ReplicationSettings(), wall_ms=store.wall_ms, offload=run_at_once
+        )
+        self.puller = Puller(store, bucket, keyring, wall_ms=store.wall_ms)
+
+    @property
+    def site(self):
+        return self.store.identity().site
+
+    @property
+    def log(self):
+        return (self.site, self.store.identity().incarnation)
+
+    async def ship(self):
+        await self.shipper.ship_round(speak=True)
+        while await self.shipper.ship_round():
+            pass
+
+    async def pull(self):
+        while (await self.puller.pull_round()).batches:
+            pass
+
+    def register(self):
+        return read_register(self.store.statements())
+
+
+@pytest.fixture
+def machines():
+    bucket = MemoryCloud()
+    return [Machine(name, bucket) for name in (b"a", b"b", b"c")]
+
+
+async def rest(*machines):
+    for _ in range(6):
+        for machine in machines:
+            await machine.ship()
+        for machine in machines:
+            await machine.pull()
+
+
+async def test_all_end_with_what_the_best_informed_had(machines):
+    a, b, lost = machines
+    lost.store.put(b"early", b"early")
+    await rest(a, b, lost)
+    lost.store.put(b"late", b"late")
+    await lost.ship()
+    await b.pull()  # a has not heard of it
+    await forget_site(a.store, lost.site, a.site, LATER)
+    assert a.register().removed[lost.site].counts(lost.log[1]) < b.store.pulled()[lost.log].n
+    await a.ship()
+    assert lost.site in take_census(a.store).members()  # b may know more: it is still waited for
+    await rest(a, b)
+    lost.store.put(b"too late", b"too late")
+    await lost.ship()
+    await rest(a, b)
+    assert a.store.visible() == b.store.visible()
+    values = {item for (family, item), _ in a.store.visible().items() if family == 1}
+    assert values == {b"early", b"late"}
+    assert lost.site not in take_census(a.store).members()
+    assert take_census(a.store).cut()[a.log] == a.store.shipped().seq
+    state = a.puller.states[lost.log]
+    assert (state.stopped, "refused" in state.refused, "forgotten" in state.refused) == ("", True, True)
+
+
+async def test_a_site_without_the_late_part_fetches_it_up_to_the_greatest_cut(machines):
+    a, b, lost = machines
+    await rest(a, b, lost)
+    for number in range(3):
+        lost.store.put(b"late %d" % number, b"late")
+        await lost.ship()
+    await a.pull()
+    await forget_site(a.store, lost.site, b.site, LATER)
+    await rest(a, b)
+    assert b.store.pulled()[lost.log] == a.store.pulled()[lost.log]
+    assert b.register().removed[lost.site].heir == b.site
+
+
+async def test_the_forgotten_site_learns_of_it(machines):
+    a, _, lost = machines
+    await rest(*machines)
+    assert why_out(lost.store) == ""
+    await forget_site(a.store, lost.site, a.site, LATER, revoked=True)
+    await a.ship()
+    await lost.pull()
+    assert "revoked" in why_out(lost.store)
+
+
+async def test_a_forgotten_site_may_be_revoked_and_never_taken_back(machines):
+    a, b, lost = machines
+    await rest(*machines)
+    await forget_site(a.store, lost.site, a.site, LATER)
+    again = await forget_site(a.store, lost.site, b.site, LATER)
+    assert (again.heir, again.revoked) == (a.site, False)
+    await forget_site(a.store, lost.site, a.site, LATER, revoked=True)
+    await rest(a, b)
+    await forget_site(b.store, lost.site, b.site, LATER)
+    await rest(a, b)
+    assert a.register() == b.register()
+    assert a.register().removed[lost.site].revoked
+
+
+async def test_what_makes_no_sense_is_refused(machines):
+    a, b, lost = machines
+    await rest(*machines)
+    with pytest.raises(DepartureRefused, match="spoke 0 minutes ago"):
+        await forget_site(a.store, lost.site, a.site, NOW)
+    with pytest.raises(DepartureRefused, match="retire"):
+        await forget_site(a.store, a.site, b.site, LATER)
+    with pytest.raises(DepartureRefused, match="not known"):
+        await forget_site(a.store, b"x" * 16, a.site, LATER)
+    with pytest.raises(DepartureRefused, match="the heir"):
+        await forget_site(a.store, lost.site, b"x" * 16, LATER)
+    await retire_site(a.store, b.site, LATER)
+    with pytest.raises(DepartureRefused, match="stays"):
+        await forget_site(a.store, lost.site, b.site, LATER)
+    assert not a.register().removed
+    await forget_site(a.store, lost.site, a.site, NOW, insist=True)
+    with pytest.raises(DepartureRefused, match="forgotten already"):
+        await retire_site(a.store, lost.site, LATER)
+
+
+async def test_names_replicate(machines):
+    a, b, _ = machines
+    await rest(*machines)
+    await name_site(a.store, b.site, "Lädchen 7")
+    await rest(*machines)
+    assert b.register().names == {b.site: "Lädchen 7"}
