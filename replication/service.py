@@ -25,7 +25,9 @@ from dataclasses import dataclass
 from replication.acknowledging import AckLimits, no_limits
 from replication.cancellation import is_stopping
 from replication.conditional import CreateOnce, probe_create_once
+from replication.fleet import Wait, follow_waits
 from replication.keys import RealmError
+from replication.membership import take_census
 from replication.offload import Offload, run_in_thread
 from replication.ports import ChangeLog, CloudError, CloudRefused, CloudUnreachable, FrameStore
 from replication.puller import Puller
@@ -69,8 +71,10 @@ class ReplicationService:
         publish_report: Callable[[DaemonReport], None] = lambda report: None,
         ack_limits: AckLimits = no_limits,
         tell_status: TellStatus = lambda unsent: b"",
+        waits: tuple[Wait, ...] = (),
     ) -> None:
         self._log = log
+        self._waits = waits
         self._cloud = cloud
         self._realm = realm
         self._settings = settings
@@ -163,6 +167,7 @@ class ReplicationService:
                 state.stopped,
                 state.sent_ms,
                 state.applied_ms,
+                state.refused,
             )
             for origin, state in sorted(self.puller.states.items())
         )
@@ -180,7 +185,13 @@ class ReplicationService:
             shipped_n=shipped.n,
             shipped_seq=shipped.seq,
             remotes=remotes,
+            waits=self._follow_waits(),
         )
+
+    def _follow_waits(self) -> tuple[Wait, ...]:
+        heads = {origin: state.head_n for origin, state in self.puller.states.items() if state.head_n}
+        self._waits = follow_waits(self._waits, take_census(self._log, heads), self._wall_ms())
+        return self._waits
 
     async def _run_loops(self) -> None:
         while not self._entered:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from replication.fleet import Wait
 from replication.ports import Backlog, LogPosition
 
 
@@ -27,11 +28,14 @@ class RemoteReport(msgspec.Struct, frozen=True):
     stopped: str
     sent_ms: int
     applied_ms: int
+    refused: str = ""
 
 
 class DaemonReport(msgspec.Struct, frozen=True):
     """The replication daemon's own account. ``cloud`` is a ``Reachability`` value; empty strings mean nothing is
-    wrong. ``stopped``: what no waiting mends, such as a bucket of another realm.
+    wrong. ``stopped``: what no waiting mends, such as a bucket of another realm. ``ended``: this site retired or was
+    revoked, and ships nothing any more; ``waits``: who holds the stable cut back; ``skew_ms``: the site's clock less
+    the cloud's.
     """
 
     written_ms: int
@@ -47,6 +51,9 @@ class DaemonReport(msgspec.Struct, frozen=True):
     shipped_n: int = 0
     shipped_seq: int = 0
     remotes: tuple[RemoteReport, ...] = ()
+    waits: tuple[Wait, ...] = ()
+    skew_ms: int = 0
+    ended: str = ""
 
 
 class ReplicationStatus(msgspec.Struct, frozen=True):
@@ -126,5 +133,8 @@ def _warnings(backlog: Backlog, report: DaemonReport | None) -> list[str]:
         warnings.append("replication is not running")
     if report.cloud in ("unreachable", "refused"):
         warnings.append(f"the cloud is {report.cloud}: {report.last_error}")
+    if report.ended:
+        warnings.append(f"{report.ended}: what is written here from now on stays here")
+    warnings += [f"site {remote.site}: {remote.refused}" for remote in report.remotes if remote.refused]
     warnings += [f"site {remote.site} is not taken in: {remote.stopped}" for remote in report.remotes if remote.stopped]
     return warnings

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 
 from gateway.cli.drill_runner import read_drill
+from gateway.cli.fleet_view import cut_age_s, list_waits, see_fleet
 from gateway.cli.opening import OpenSite
 from gateway.cli.scrub_runner import describe_scrub
 from gateway.cli.site_status import assess_site
@@ -32,6 +35,10 @@ class SiteStatus:
         with self._site.store.view() as view:
             conflicts = count_conflicts(view)
         report, tier = status.daemon, describe_tier(self._site)
+        census, fleet = see_fleet(self._site, report)
+        waits, told = list_waits(census, report), [one.status for one in fleet if one.is_waited_for and one.status]
+        heard = [one.seen_ms for one in fleet if one.is_waited_for]
+        full_days = [one.full_in_days for one in told if one.full_in_days >= 0]
         drill, scrub = read_drill(self._site), describe_scrub(self._site)
         return {
             "backlog_bytes": status.backlog_bytes,
@@ -56,6 +63,14 @@ class SiteStatus:
             "scrub_mended": scrub["mended"],
             "drill_sound": float(drill is not None and drill.sound),
             "drill_time_seconds": drill.at_ms / 1000 if drill is not None else 0.0,
+            "fleet_sites": sum(one.is_waited_for for one in fleet) + 1,
+            "fleet_backlog_changes": sum(one.backlog_changes for one in told),
+            "fleet_backlog_bytes": sum(one.backlog_bytes for one in told),
+            "fleet_unheard_seconds": max([time.time() - at_ms / 1000 for at_ms in heard], default=0.0),
+            "fleet_full_in_days": min(full_days, default=math.inf),
+            "sites_holding_back": len({wait.site for wait in waits}),
+            "stable_cut_age_seconds": cut_age_s(waits),
+            "refused_logs": sum(bool(remote.refused) for remote in report.remotes) if report else 0,
             "remote_logs": len(self._site.replica.pulled()),
             "remote_logs_stopped": sum(bool(remote.stopped) for remote in report.remotes) if report else 0,
         }

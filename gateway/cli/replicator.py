@@ -15,7 +15,8 @@ from typing import Final
 from gateway.cli.failures import find_failure
 from gateway.cli.opening import OpenSite
 from gateway.cli.replication_turn import AlreadyReplicating, daemon_turn, once_turn, wait_wanted
-from gateway.cli.site_status import write_report
+from gateway.cli.site_status import read_report, write_report
+from gateway.cli.told_status import tell_own
 from replication.service import OnceSummary, ReplicationService
 
 REST_S: Final = 10.0
@@ -27,6 +28,7 @@ def make_service(site: OpenSite) -> ReplicationService:
     """The replication of a site that has a cloud."""
     assert site.cloud is not None
     assert site.config.cloud is not None
+    before = read_report(site)
     return ReplicationService(
         site.replica,
         site.replica,
@@ -35,6 +37,8 @@ def make_service(site: OpenSite) -> ReplicationService:
         site.config.replication,
         single_writer=site.config.cloud.single_writer,
         publish_report=lambda report: write_report(site, report),
+        tell_status=lambda unsent: tell_own(site, unsent),
+        waits=before.waits if before else (),
     )
 
 

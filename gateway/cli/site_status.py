@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.cli.drill_runner import read_drill
+from gateway.cli.fleet_view import cut_age_s, describe_fleet, describe_waits, list_waits, see_fleet
 from gateway.cli.opening import OpenSite
 from gateway.cli.replication_turn import is_replicating
 from gateway.cli.scrub_runner import describe_scrub, read_scrub
@@ -67,6 +68,8 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
     identity = site.replica.identity()
     report, drill = status.daemon, read_drill(site)
     warnings = list(status.warnings)
+    census, fleet = see_fleet(site, report)
+    waits = list_waits(census, report)
     if drill is not None and not drill.sound:
         warnings.append(f"the last drill did not get everything back: {drill.findings[0]}; run `skerry drill` again")
     if scrub := read_scrub(site).findings:
@@ -96,6 +99,9 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         "replication": None if report is None else _describe_report(report),
         "drill": None if drill is None else {"sound": drill.sound, **msgspec.to_builtins(drill)},
         "sites": _describe_remotes(site, report),
+        "fleet": describe_fleet(fleet, report),
+        "waiting_for": describe_waits(waits, fleet),
+        "stable_cut_age_s": round(cut_age_s(waits), 3),
     }
 
 

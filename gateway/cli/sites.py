@@ -1,34 +1,38 @@
-"""``skerry sites``: the sites of the realm as this one knows them, and what a site's cloud user may do."""
+"""``skerry sites``: the fleet as any site sees it, and what is said of sites: named, retired, forgotten, revoked.
+
+What a verb says is an own change like any other: it is acknowledged here at once, works without the cloud, and reaches
+the others with the next batch.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-from typing import Any
+from typing import Any, Final
 
+from gateway.cli.fleet_view import describe_fleet, describe_waits, list_waits, see_fleet
 from gateway.cli.opening import opened_site
 from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
-from gateway.cli.outcomes import EXIT_OK, EXIT_USAGE, complain, print_json, print_table
+from gateway.cli.outcomes import EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json, print_table
 from gateway.cli.site import open_site
-from gateway.cli.site_status import describe_site
+from gateway.cli.site_status import read_report
+from gateway.cli.site_verbs import forget, name, retire, revoke
 from replication.site_policy import site_policy
+
+_NAMED: Final = "a site's name, id, or the first 8 digits of its id"
 
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``sites`` and its verbs."""
-    sites = new_parser(
-        subcommands,
-        "sites",
-        "the sites of the realm",
-        "The sites of the realm.",
-        "skerry sites list --config site.toml",
-    )
+    about = "The sites of the realm: who is there and how they are, and who is no longer to be waited for."
+    sites = new_parser(subcommands, "sites", "the sites of the realm", about, "skerry sites list --config site.toml")
     verbs = sites.add_subparsers(dest="verb", required=True, metavar="VERB")
     listing = new_parser(
         verbs,
         "list",
-        "this site and those it took changes from",
-        "This site and every log of another that it took in, with how far.",
+        "every site, as it told of itself last",
+        "Every site of the realm as this one knows it: backlog, free space and days until it is full, when it was\n"
+        "last heard, how far its logs were taken in, and which of them hold back what may be collected.",
         "skerry sites list --config site.toml --json",
     )
     add_site_options(listing)
@@ -42,25 +46,118 @@ def add_parser(subcommands: Subcommands) -> None:
     )
     add_site_options(policy, json=False)
     policy.set_defaults(run=_policy)
+    _add_name(verbs)
+    _add_retire(verbs)
+    _add_forget(verbs)
+    _add_revoke(verbs)
+
+
+def _add_name(verbs: Subcommands) -> None:
+    parser = new_parser(
+        verbs,
+        "name",
+        "call a site something",
+        "Call a site something on all sites, whatever its own configuration calls it.",
+        "skerry sites name 3f9c12ab shop-7 --config site.toml",
+    )
+    parser.add_argument("site", metavar="SITE", help=_NAMED)
+    parser.add_argument("name", metavar="NAME")
+    add_site_options(parser)
+    parser.set_defaults(run=name)
+
+
+def _add_retire(verbs: Subcommands) -> None:
+    parser = new_parser(
+        verbs,
+        "retire",
+        "end a site in good order: ship all, then end its log",
+        "End a site in good order: it ships all it has, ends its log, and is waited for no longer. Without SITE, this\n"
+        "one; the command then replicates until that is done. Another site obeys when it hears of it. Its data stays\n"
+        "readable from everywhere. Exit code 3 if it could not be done here, 4 if the cloud cannot be reached.",
+        "skerry sites retire --config site.toml --yes",
+    )
+    parser.add_argument("site", metavar="SITE", nargs="?", help=f"{_NAMED}; default: this site")
+    _add_yes(parser)
+    add_site_options(parser)
+    parser.set_defaults(run=retire)
+
+
+def _add_forget(verbs: Subcommands) -> None:
+    parser = new_parser(
+        verbs,
+        "forget",
+        "no longer wait for a site that is lost for good",
+        "Declare a site lost for good: what was taken in of it here or anywhere stays, what else it may have is given\n"
+        "up, and nobody waits for it. If the machine comes back it is a stranger. A site that spoke within the last\n"
+        "hour is not forgotten unless --force. There is no way back. Exit code 3 if it is refused.",
+        "skerry sites forget shop-7 --heir head-office --config site.toml --yes",
+    )
+    parser.add_argument("site", metavar="SITE", help=_NAMED)
+    parser.add_argument("--heir", metavar="SITE", required=True, help="who looks after its objects in the bucket")
+    parser.add_argument("--force", action="store_true", help="even if it spoke within the last hour")
+    _add_yes(parser)
+    add_site_options(parser)
+    parser.set_defaults(run=forget)
+
+
+def _add_revoke(verbs: Subcommands) -> None:
+    parser = new_parser(
+        verbs,
+        "revoke",
+        "trust a stolen site no more",
+        "A site was stolen: forget it, and refuse and report whatever its log brings from now on. Prints what else\n"
+        "there is to do: a stolen box has the realm's keys and its own cloud credentials.",
+        "skerry sites revoke shop-7 --config site.toml --yes",
+    )
+    parser.add_argument("site", metavar="SITE", help=_NAMED)
+    parser.add_argument("--heir", metavar="SITE", help="who looks after its objects in the bucket; default: this site")
+    _add_yes(parser)
+    add_site_options(parser)
+    parser.set_defaults(run=revoke)
+
+
+def _add_yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do it without asking")
 
 
 def _list(arguments: argparse.Namespace) -> int:
     async def read() -> dict[str, Any]:
         async with opened_site(load_site_config(arguments)) as site:
-            return describe_site(site)
+            report = read_report(site)
+            census, fleet = see_fleet(site, report)
+            waits = describe_waits(list_waits(census, report), fleet)
+            return {"sites": describe_fleet(fleet, report), "waiting_for": waits}
 
     document = asyncio.run(read())
-    this = {key: document[key] for key in ("site", "site_id", "incarnation", "realm")}
     if arguments.json:
-        print_json({"this": this, "others": document["sites"]})
+        print_json(document)
         return EXIT_OK
-    rows: list[tuple[object, ...]] = [(this["site_id"], this["incarnation"], "this site", "")]
-    rows += [
-        (other["site_id"], other["incarnation"], other["applied_changes"], other["stopped"])
-        for other in document["sites"]
-    ]
-    print_table(("SITE", "INCARNATION", "CHANGES TAKEN IN", "STOPPED"), rows)
+    head = ("SITE", "NAME", "STATE", "RELEASE", "UNSENT", "FREE", "FULL IN", "HEARD", "TAKEN IN", "REMARK")
+    print_table(head, [_row(row) for row in document["sites"]])
+    for wait in document["waiting_for"]:
+        who = wait["name"] or wait["site_id"]
+        print(f"waiting for {who}: {wait['changes_not_acknowledged']} changes, for {wait['age_s'] or 0:.0f} s")
     return EXIT_OK
+
+
+def _row(site: dict[str, Any]) -> tuple[object, ...]:
+    heard = "" if site["last_seen_age_s"] is None else f"{site['last_seen_age_s']:.0f} s ago"
+    taken_in = ", ".join(f"{log['applied_batches']}/{log['known_batches']}" for log in site["logs"] if not log["ended"])
+    remarks = [log[why] for log in site["logs"] for why in ("stopped", "refused") if log[why]]
+    return (
+        site["site_id"][:8],
+        site["name"],
+        site["state"],
+        site["release"] or "",
+        ""
+        if site["backlog_changes"] is None
+        else f"{site['backlog_changes']} ({describe_bytes(site['backlog_bytes'])})",
+        "" if site["free_bytes"] is None else describe_bytes(site["free_bytes"]),
+        "" if site["full_in_days"] is None else f"{site['full_in_days']:.1f} days",
+        "" if site["state"] == "this site" else heard,
+        taken_in,
+        "; ".join(remarks),
+    )
 
 
 def _policy(arguments: argparse.Namespace) -> int:

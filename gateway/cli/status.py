@@ -60,4 +60,7 @@ def _print_status(document: dict[str, Any]) -> None:
             (site["site_id"], site["incarnation"], site["applied_batches"], site["applied_changes"], site["stopped"])
             for site in document["sites"]
         ]
+        for wait in document["waiting_for"]:
+            who, age_s = wait["name"] or wait["site_id"], wait["age_s"] or 0
+            print(f"waiting for {who}: {wait['changes_not_acknowledged']} changes not acknowledged, for {age_s:.0f} s")
         print_table(("OTHER SITE", "INCARNATION", "BATCHES APPLIED", "CHANGES", "STOPPED"), rows)

@@ -182,8 +182,16 @@ def test_no_index_is_made_anew_beside_a_running_process(capsys, data):
 
 def test_sites(capsys, data):
     sites = answer(capsys, "sites", "list", "--data", data)
-    assert sites["others"] == []
-    assert len(sites["this"]["site_id"]) == 32
+    (this,) = sites["sites"]
+    assert (this["state"], this["is_waited_for"], sites["waiting_for"]) == ("this site", False, [])
+    assert len(this["site_id"]) == 32
+    assert run(capsys, "sites", "list", "--data", data)[0] == 0
+    assert answer(capsys, "sites", "name", this["site_id"], "shop 7", "--data", data)["name"] == "shop 7"
+    assert answer(capsys, "sites", "list", "--data", data)["sites"][0]["name"] == "shop 7"
+    assert answer(capsys, "status", "--data", data)["fleet"][0]["name"] == "shop 7"
+    for verb in (["forget", "shop 7", "--heir", "shop 7"], ["revoke", "shop 7"], ["name", "nobody", "x"]):
+        assert run(capsys, "sites", *verb, "--data", data)[0] == 3
+    assert run(capsys, "sites", "retire", "--yes", "--data", data)[0] == 2  # there is no cloud
     assert run(capsys, "sites", "policy", "--data", data)[0] == 2
 
 
