@@ -297,7 +297,7 @@ FAULTS: Final = (
     ),
     Fault(
         *("ignore a policy's deny", 7, "gateway/identity/authorize.py"),
-        *("if denied or identity.denied or narrowed.denied or not", "if identity.denied or narrowed.denied or not"),
+        *("if denied or identity.denied or limits.denied:", "if identity.denied or limits.denied:"),
         ("tests/gateway/identity/test_authorize.py::test_denies_reach_everybody",),
     ),
     Fault(
