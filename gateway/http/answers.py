@@ -10,7 +10,6 @@ with a line break (which no request could have brought in) is an error and never
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from typing import Final
 
@@ -20,13 +19,13 @@ from aiohttp.abc import AbstractStreamWriter
 _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus if status.value >= 200
 }
+_JOINED_MAX: Final = 128 << 10  # a body up to this size is copied behind its head: cheaper than a second piece
 
 
 class ReadyAnswer(web.StreamResponse):
     """``base``: whole header lines of our own making, with their ends; ``lines``: further ones, without.
 
-    Content-Length and Connection are added. ``length``: of the body a HEAD only tells of;
-    ``idle_s``: how long the client may take none of it.
+    Content-Length and Connection are added. ``length``: of the body a HEAD only tells of.
     """
 
     def __init__(
@@ -37,7 +36,6 @@ class ReadyAnswer(web.StreamResponse):
         body: bytes = b"",
         *,
         length: int | None = None,
-        idle_s: float | None = None,
     ) -> None:
         # Not aiohttp's: nothing of its state is used, and it would cost as much as the answer itself.
         self._status = status
@@ -45,8 +43,8 @@ class ReadyAnswer(web.StreamResponse):
         self._lines = lines
         self._answer_body = body
         self._length = len(body) if length is None else length
-        self._idle_s = idle_s
         self._keep_alive = None
+        self._is_sent = False
 
     @property
     def sent_bytes(self) -> int:
@@ -54,7 +52,10 @@ class ReadyAnswer(web.StreamResponse):
         return self._length
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Write all of it."""
+        """Write all of it, once; returns when the client has taken most of it."""
+        if self._is_sent:
+            return None
+        self._is_sent = True
         if self._keep_alive is None:
             self._keep_alive = request.keep_alive
         lines = self._lines
@@ -71,13 +72,15 @@ class ReadyAnswer(web.StreamResponse):
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
         raw = f"{_STATUS_LINES[self._status]}\r\n{self._base}{further}\r\n\r\n".encode("utf-8", "surrogateescape")
-        transport.write(raw + self._answer_body if request.method != "HEAD" else raw)
+        if request.method == "HEAD" or not self._answer_body:
+            transport.write(raw)
+        elif len(self._answer_body) <= _JOINED_MAX:
+            transport.write(raw + self._answer_body)
+        else:
+            transport.writelines((raw, self._answer_body))
+        self._answer_body = b""
         if request.protocol.writing_paused:
-            try:
-                async with asyncio.timeout(self._idle_s):
-                    await request.writer.drain()
-            except TimeoutError:
-                raise ConnectionResetError("the client takes nothing") from None
+            await request.writer.drain()
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:

@@ -29,12 +29,13 @@ from gateway.http.body import WindowBudget
 from gateway.http.calls import SERVER, Call, CallHandler
 from gateway.http.cors_calls import find_cors_headers
 from gateway.http.dispatch import HANDLERS, OWN_DOORS
-from gateway.http.failures import answer_error, to_s3_error
+from gateway.http.failures import answer_error, release_frames, to_s3_error
 from gateway.http.iam_calls import IamDoor, is_query_call
 from gateway.http.metrics import RequestMetrics
 from gateway.http.object_reads import READS, find_read
 from gateway.http.protocol import S3Server, check_aiohttp
 from gateway.http.settings import HttpSettings
+from gateway.http.turns import Turns
 from gateway.http.website_calls import serve_website
 from gateway.identity.facts import Facts
 from gateway.identity.principals import ANONYMOUS, Principal
@@ -52,6 +53,16 @@ from gateway.s3.uri import parse_query, split_target
 from gateway.store.ports import Store
 
 access_log: Final = logging.getLogger("skerry.access")
+LISTINGS: Final = frozenset(
+    {
+        Operation.ListObjects,
+        Operation.ListObjectsV2,
+        Operation.ListObjectVersions,
+        Operation.ListMultipartUploads,
+        Operation.ListParts,
+    }
+)
+"""What is walked and rendered in one go, milliseconds long."""
 _LINGER_BYTES_MAX: Final = 1 << 20  # more than this left of a body: the connection ends with the answer
 
 
@@ -66,6 +77,7 @@ class Gateway:
         self._iam = IamDoor(store, self._principals, settings.region)
         self._hosts = HostNames(settings.domains, settings.website_domains, custom=settings.custom_domains)
         self._budget = WindowBudget(settings.body_budget_bytes)
+        self._turns = Turns()
         self.logs = AccessLogs(store, settings)
         self._id_prefix = os.urandom(4).hex().upper()
         self._id_count = 0
@@ -90,16 +102,20 @@ class Gateway:
         """Answer one request. Raises only ``ConnectionError`` (nobody to answer) and cancellation."""
         started_ns = time.perf_counter_ns()
         now_s = int(time.time())
-        call = Call(request, self._next_request_id(), self.host_id, self._settings, self._budget, now_s)
+        call = Call(request, self._next_request_id(), self.host_id, self._settings, self._budget, self._turns, now_s)
         call.base_head = self._base_head(now_s)
         response: web.StreamResponse
         try:
             handler = self._admit(call)
+            if call.operation in LISTINGS:
+                await self._turns.take()
             response = await handler(call)
-        except ConnectionError:
+        except ConnectionError as error:
+            release_frames(error)
             self._count(call, 499, 0, started_ns)
             raise
         except Exception as error:
+            release_frames(error)
             close = not request.content.is_eof() and self._must_close(call)
             failure = to_s3_error(error, call.request_id)
             call.error_code = failure.code

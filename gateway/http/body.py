@@ -76,7 +76,10 @@ class RequestBody:
         "_content_md5",
         "_headers",
         "_idle_s",
+        "_pace_bytes",
+        "_pace_since_s",
         "_payload",
+        "_rate_min_bytes_s",
         "_request",
         "_verified",
         "_verify_documents",
@@ -99,6 +102,8 @@ class RequestBody:
         self._verified = verified
         self._budget = budget
         self._idle_s = settings.body_idle_timeout_s
+        self._rate_min_bytes_s = settings.body_rate_min_bytes_s
+        self._pace_since_s, self._pace_bytes = 0.0, 0
         self._content_md5: bytes | None = None
         self._claim = NO_CHECKSUM
         self._compute: tuple[str, ...] = ()
@@ -179,12 +184,13 @@ class RequestBody:
         self.continued = True
 
     async def _read(self) -> bytes:
-        """The next bytes of the stream, b"" at its end. ``RequestTimeout`` after a while without any."""
+        """The next bytes of the stream, b"" at its end. ``RequestTimeout`` after a while without any, or of too few."""
         stream = self._request.content
         data = stream.read_nowait()
         if data or stream.at_eof():
             self.bytes_read += len(data)
             return data
+        self._check_pace()
         try:
             async with asyncio.timeout(self._idle_s):
                 data = await stream.readany()
@@ -192,6 +198,18 @@ class RequestBody:
             raise RequestTimeout from None
         self.bytes_read += len(data)
         return data
+
+    def _check_pace(self) -> None:
+        """``RequestTimeout`` for a client that has kept us waiting for the idle time and sent next to nothing in it."""
+        now_s = asyncio.get_running_loop().time()
+        if not self._pace_since_s:
+            self._pace_since_s = now_s
+        waited_s = now_s - self._pace_since_s
+        if waited_s < self._idle_s:
+            return
+        if self.bytes_read - self._pace_bytes < self._rate_min_bytes_s * waited_s:
+            raise RequestTimeout
+        self._pace_since_s, self._pace_bytes = now_s, self.bytes_read
 
     async def _read_small(self, length: int) -> bytes:
         """Exactly ``length`` bytes, gathered."""

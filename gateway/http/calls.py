@@ -16,6 +16,7 @@ from multidict import CIMultiDict
 from gateway.http.answers import ReadyAnswer
 from gateway.http.body import RequestBody, WindowBudget
 from gateway.http.settings import HttpSettings
+from gateway.http.turns import Turns
 from gateway.identity.principals import PrincipalCache
 from gateway.operations.context import Context, find_bucket
 from gateway.operations.objects_get import Located
@@ -30,6 +31,7 @@ from gateway.s3.uri import Query
 SERVER: Final = "Skerry"
 XML: Final = "application/xml"
 _STRANGERS_BYTES_MAX: Final = 256 << 10
+_AT_ONCE_BYTES_MAX: Final = 64 << 10  # a document above this is parsed in a turn of its own
 
 
 class Call:
@@ -62,6 +64,7 @@ class Call:
         "resource",
         "settings",
         "target",
+        "turns",
         "verified",
     )
     base_head: str
@@ -81,6 +84,7 @@ class Call:
         host_id: str,
         settings: HttpSettings,
         budget: WindowBudget,
+        turns: Turns,
         now_s: int,
     ) -> None:
         self.request = request
@@ -88,6 +92,7 @@ class Call:
         self.host_id = host_id
         self.settings = settings
         self.budget = budget
+        self.turns = turns
         self.now_s = now_s
         self.operation: Operation | None = None
         self.resource = ""
@@ -155,7 +160,10 @@ class Call:
             key = b"" if self.target.key is None else self.key
             with self.context.store.view() as view:
                 find_bucket(self.context, view, self.bucket, self.operation, key)
-        return await self.body.read_whole(bytes_max, MalformedXML)
+        document = await self.body.read_whole(bytes_max, MalformedXML)
+        if len(document) > _AT_ONCE_BYTES_MAX:
+            await self.turns.take()
+        return document
 
 
 CallHandler = Callable[[Call], Awaitable[web.StreamResponse]]

@@ -8,6 +8,7 @@ a body. This is the only place where errors become answers.
 from __future__ import annotations
 
 import logging
+import traceback
 from typing import Final
 
 from aiohttp import web
@@ -60,6 +61,18 @@ def to_s3_error(error: BaseException, request_id: str) -> S3Error:
             return answer(message, headers=_retry_after(retry_s) if retry_s else None)
     log.error("request %s failed", request_id, exc_info=error)
     return InternalError()
+
+
+def release_frames(error: BaseException) -> None:
+    """Let go what the frames that ``error`` came through hold: pieces of bodies, megabytes each.
+
+    aiohttp keeps such errors in futures that these frames hold in turn; until Python looks for cycles, hundreds of
+    clients that vanish in the middle of an answer would cost as many pieces.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
 
 
 def answer_error(

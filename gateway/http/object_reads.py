@@ -15,6 +15,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.http.answers import ReadyAnswer
+from gateway.http.body import WindowBudget
 from gateway.http.calls import Call, CallHandler
 from gateway.http.failures import ClientGone, log
 from gateway.operations.object_encryption import shown_encryption
@@ -37,7 +38,8 @@ READS: Final = frozenset({Operation.GetObject, Operation.HeadObject})
 _ONE_WRITE_MAX: Final = 1 << 20  # an answer up to this size goes out as one buffer
 _SLICE: Final = 1 << 20
 _PIECE_MAX: Final = 4 << 20  # the longest piece a reader yields
-_BITE: Final = 128 << 10  # what a reader without budget asks for at a time
+_BITE: Final = 128 << 10  # what a reader asks for at a time if the budget has no more
+_CRUMB: Final = 16 << 10  # and if it has nothing
 _WIRE_NAMES: Final = {
     "content-type": "Content-Type",
     "cache-control": "Cache-Control",
@@ -144,8 +146,7 @@ def _ready(
 ) -> ReadyAnswer:
     """An answer of one write."""
     lines = [f"{name}: {value}" for name, value in headers.items()]
-    idle_s = call.settings.body_idle_timeout_s
-    return ReadyAnswer(status, call.base_head, lines, body, length=length, idle_s=idle_s)
+    return ReadyAnswer(status, call.base_head, lines, body, length=length)
 
 
 def _add_checksums(headers: dict[str, str], located: Located, selection: Selection | None) -> None:
@@ -248,8 +249,12 @@ async def _send(call: Call, located: Located, parameters: GetParameters) -> web.
     pieces = _read_within(call, located, start, length)
     first = await anext(pieces)
     if len(first) == length and length <= _ONE_WRITE_MAX:
-        await _close(pieces)
-        return _ready(call, status, headers, first)
+        answer = _ready(call, status, headers, first)
+        try:
+            await answer.prepare(call.request)  # what the client does not take yet is still the budget's
+        finally:
+            await _close(pieces)
+        return answer
     streamed = call.base_headers()
     streamed.update(headers)
     streamed["Content-Length"] = str(length)
@@ -259,21 +264,17 @@ async def _send(call: Call, located: Located, parameters: GetParameters) -> web.
 async def _read_within(call: Call, located: Located, start: int, length: int) -> AsyncGenerator[bytes, None]:
     """The plaintext, in pieces as large as the budget has bytes left for: a slow client may hold each for minutes.
 
-    Who gets none of the budget goes on in small pieces, each read for itself, and asks again with every one. Half of
-    the budget is left to bodies.
+    Who gets little of the budget goes on in small pieces, each read for itself, and asks again with every one. Half of
+    the budget is left to bodies, but for the small pieces, which leave a quarter.
     """
     store, record, budget = call.context.store, located.version.record, call.budget
     guard = store.read(record.content, 0, 0)  # between small pieces, too, the content is not collected
-    charged = min(length, _PIECE_MAX)
-    end = start + length
-    granted = False
+    whole, end, taken = call.settings.body_budget_bytes, start + length, 0
     try:
         while start < end:
             began = start
-            granted = granted or length <= _BITE or budget.take(charged, keep=call.settings.body_budget_bytes // 2)
-            pieces = read_plain(
-                store, record, located.opening, start, end - start if granted else min(_BITE, end - start)
-            )
+            taken, asked = _take_piece(budget, end - start, whole)
+            pieces = read_plain(store, record, located.opening, start, asked)
             try:
                 async for piece in pieces:
                     start += len(piece)
@@ -282,22 +283,36 @@ async def _read_within(call: Call, located: Located, start: int, length: int) ->
                 await _close(pieces)
             if start == began:
                 return  # there are fewer bytes than were told: the answer is cut short
+            budget.give(taken)
+            taken = 0
     finally:
-        if granted and length > _BITE:
-            budget.give(charged)
+        budget.give(taken)
         await _close(guard)
+
+
+def _take_piece(budget: WindowBudget, left: int, whole: int) -> tuple[int, int]:
+    """(bytes taken of the budget, bytes to read now) for an answer of which ``left`` bytes are to be sent."""
+    if left > _BITE and budget.take(min(left, _PIECE_MAX), keep=whole // 2):
+        return min(left, _PIECE_MAX), left  # to its end, a piece at a time
+    if budget.take(min(left, _BITE), keep=whole // 4):
+        return min(left, _BITE), min(left, _BITE)
+    return 0, min(left, _CRUMB)
 
 
 async def _stream(
     call: Call, response: web.StreamResponse, first: bytes, pieces: AsyncIterator[bytes]
 ) -> web.StreamResponse:
-    """Send an answer piece by piece; whatever fails once it began ends the connection."""
-    idle_s = call.settings.body_idle_timeout_s
+    """Send an answer piece by piece; whatever fails once it began ends the connection, as does a client that takes
+    none of it for too long (``protocol``).
+    """
     try:
         await response.prepare(call.request)
-        await _write(response, first, idle_s)
+        await _write(response, first)
+        first = b""
         async for piece in pieces:
-            await _write(response, piece, idle_s)
+            await _write(response, piece)
+            if call.request.protocol.writing_paused:  # aiohttp lets some more pile up
+                await call.request.writer.drain()
         return response
     except ConnectionError as error:
         raise ClientGone from error
@@ -317,16 +332,14 @@ async def _close(pieces: AsyncIterator[bytes]) -> None:
         await close()
 
 
-async def _write(response: web.StreamResponse, piece: bytes, idle_s: float) -> None:
-    """Write one piece, a slice at a time: a client that takes no slice within ``idle_s`` is gone."""
+async def _write(response: web.StreamResponse, piece: bytes) -> None:
+    """Write one piece, a slice at a time."""
     if len(piece) <= _SLICE:
-        async with asyncio.timeout(idle_s):
-            await response.write(piece)
+        await response.write(piece)
         return
     view = memoryview(piece)
     for at in range(0, len(piece), _SLICE):
-        async with asyncio.timeout(idle_s):
-            await response.write(view[at : at + _SLICE])
+        await response.write(view[at : at + _SLICE])
 
 
 HANDLERS: Final[dict[Operation, CallHandler]] = {

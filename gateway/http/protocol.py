@@ -1,15 +1,18 @@
 """The connection: aiohttp's low-level server with deadlines and a cap of its own, and errors in S3's words.
 
-aiohttp parses (its C parser, asserted), writes and keeps alive; this module adds what it lacks: a deadline for request
-headers that trickle in, a cap on connections, and S3 XML instead of plain text where its parser refuses a request. It
-never logs what a client sent: aiohttp's own messages would quote URLs with their signatures.
+aiohttp parses (its C parser, asserted), writes and keeps alive; this module adds what it lacks: deadlines for request
+headers that trickle in and for answers that nobody takes, a cap on connections (the idle give way to the new), and S3
+XML instead of plain text where its parser refuses a request. It never logs what a client sent: aiohttp's own messages
+would quote URLs with their signatures.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import sys
+import termios
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
@@ -20,15 +23,19 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from gateway.http.failures import answer_error
 from gateway.http.settings import HttpSettings
+from gateway.http.unsent import WRITE_HIGH_BYTES, UnsentAnswers
 from gateway.s3.errors import InternalError, InvalidRequest, InvalidURI, RequestHeaderSectionTooLarge, S3Error
 
 log: Final = logging.getLogger("skerry.http")
 _AIOHTTP_MIN: Final = (3, 14, 3)
 _FULL: Final = (
-    b"HTTP/1.1 503 Slow Down\r\nServer: Skerry\r\nConnection: close\r\nRetry-After: 1\r\n"
+    b"HTTP/1.1 503 Slow Down\r\nServer: Skerry\r\nConnection: close\r\nRetry-After: 5\r\n"
     b"Content-Type: application/xml\r\nContent-Length: 91\r\n\r\n"
     b"<Error><Code>SlowDown</Code><Message>Too many connections to this site.</Message></Error>\r\n"
 )
+_IDLE_MIN_S: Final = 5.0  # who has asked nothing for so long gives way to a new connection: what Retry-After promises
+_FULL_FOR_S: Final = 0.1  # how long it is believed that nobody gives way: looking costs a pass over all
+_LISTED_MAX: Final = 4  # requests of one connection that are parsed before they are handled
 _DRAIN_STEP_S: Final = 0.02
 _CANCEL_TIMEOUT_S: Final = 1.0  # for handlers that were told to stop after the drain
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -42,6 +49,15 @@ def check_aiohttp() -> None:
         raise RuntimeError(f"aiohttp {aiohttp.__version__} is too old: at least 3.14.3 is needed")
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         raise RuntimeError("aiohttp has no C parser here: install its binary wheel, unset AIOHTTP_NO_EXTENSIONS")
+
+
+def _count_queued(transport: asyncio.Transport) -> int:
+    """Bytes the kernel has taken of a transport and its client has not (SIOCOUTQ, tcp(7)); 0 if that is not known."""
+    try:
+        queued = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except (OSError, AttributeError):
+        return 0
+    return int.from_bytes(queued, sys.byteorder)
 
 
 class InlineLoop:
@@ -75,6 +91,7 @@ class S3Connection(RequestHandler):
 
     def __init__(self, manager: S3Server, **options: Any) -> None:
         super().__init__(manager, **options)
+        self._max_msg_queue_size, self._msg_queue_resume_size = _LISTED_MAX, _LISTED_MAX // 2
         self._partial_since_s = 0.0
         self._is_refused = False
         self._has_followers = False  # whether requests waited, parsed, behind the one handled last
@@ -83,7 +100,7 @@ class S3Connection(RequestHandler):
         """Take a connection, or refuse it above the cap, in words an SDK retries on."""
         manager = self._manager
         assert isinstance(manager, S3Server)
-        if manager.is_full:
+        if manager.is_full and not manager.make_room():
             transport.write(_FULL)  # type: ignore[attr-defined] # uvloop's are no asyncio.Transport
             transport.close()
             self._manager = None
@@ -91,6 +108,7 @@ class S3Connection(RequestHandler):
         super().connection_made(transport)
         assert self.transport is not None
         manager.live[self] = self.transport
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         if manager.inline_loop is not None:
             self._loop = manager.inline_loop  # type: ignore[assignment]
 
@@ -103,8 +121,28 @@ class S3Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """The transport is gone for good."""
         if isinstance(self._manager, S3Server):
-            self._manager.live.pop(self, None)
+            self._manager.forget(self)
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not take what was written, for now."""
+        super().pause_writing()
+        manager, transport = self._manager, self.transport
+        if isinstance(manager, S3Server) and transport is not None:
+            manager.unsent.hold(self, transport.get_write_buffer_size(), self._loop.time())
+
+    def resume_writing(self) -> None:
+        """It took most of it."""
+        if isinstance(self._manager, S3Server):
+            self._manager.unsent.let_go(self)
+        super().resume_writing()
+
+    def abort(self) -> None:
+        """End the connection at once: what was not sent is lost."""
+        transport = self._manager.live.get(self) if isinstance(self._manager, S3Server) else None
+        self.force_close()
+        if transport is not None:
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; remember since when the headers of a request have been incomplete."""
@@ -128,6 +166,15 @@ class S3Connection(RequestHandler):
     def is_busy(self) -> bool:
         """Whether a request is being answered, or waits parsed."""
         return self._request_in_progress or bool(self._messages)
+
+    def gives_way(self, idle_since_s: float) -> bool:
+        """Close a connection that has had no request since that loop time; whether it did."""
+        if self.transport is None or self.is_busy:
+            return False
+        if self._next_keepalive_close_time - self._keepalive_timeout > idle_since_s:
+            return False
+        self.force_close()
+        return True
 
     def close_if_late(self, started_before_s: float) -> bool:
         """Close a connection whose current request headers began before that loop time; whether it did."""
@@ -184,10 +231,14 @@ class S3Server(web.Server):
         )
         self.live: dict[S3Connection, asyncio.Transport] = {}
         """Transports that are not lost yet, also those that are being closed."""
+        self.unsent = UnsentAnswers(settings.unsent_bytes_max)
+        self._closing: dict[S3Connection, tuple[int, float]] = {}  # bytes its kernel had left to send, and since when
+        self._full_until_s = 0.0
         self.inline_loop = InlineLoop(self._loop) if sys.version_info < (3, 12) else None
         self.draining = False
         self._connections_max = settings.connections_max
         self._header_timeout_s = settings.header_timeout_s
+        self._answer_timeout_s = settings.body_idle_timeout_s
 
     def __call__(self) -> RequestHandler:
         """A new connection's protocol."""
@@ -223,11 +274,50 @@ class S3Server(web.Server):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
+    def make_room(self) -> bool:
+        """End a connection that has been idle for a while, the oldest first, for the sake of a new one; whether one
+        was. (Browsers and SDKs open a kept connection anew if it was closed meanwhile.)
+        """
+        now_s = self._loop.time()
+        if now_s < self._full_until_s:
+            return False
+        for connection in self.live:
+            if connection.gives_way(now_s - _IDLE_MIN_S):
+                return True
+        self._full_until_s = now_s + _FULL_FOR_S
+        return False
+
+    def forget(self, connection: S3Connection) -> None:
+        """Its transport is gone."""
+        self.live.pop(connection, None)
+        self._closing.pop(connection, None)
+        self.unsent.let_go(connection)
+
     async def sweep(self) -> None:
-        """For ever: close connections whose request headers take too long."""
+        """For ever: end connections whose request headers take too long, or that take none of their answer, not even
+        the rest of it after which they are closed.
+        """
+        pause_s = min(1.0, self._header_timeout_s / 4, self._answer_timeout_s / 4)
         while True:
-            await asyncio.sleep(min(1.0, self._header_timeout_s / 4))
-            before_s = self._loop.time() - self._header_timeout_s
+            await asyncio.sleep(pause_s)
+            now_s = self._loop.time()
             for connection in self.connections:
                 if isinstance(connection, S3Connection):
-                    connection.close_if_late(before_s)
+                    connection.close_if_late(now_s - self._header_timeout_s)
+            before = self.unsent.aborted
+            self.unsent.abort_since(now_s - self._answer_timeout_s)
+            self._abort_closing(now_s)
+            if self.unsent.aborted > before:
+                log.warning("%d connections ended: their clients took nothing", self.unsent.aborted - before)
+
+    def _abort_closing(self, now_s: float) -> None:
+        """A transport that is closed stays until its client has taken all: not if that takes nothing of it."""
+        for connection, transport in list(self.live.items()):
+            if not transport.is_closing():
+                continue
+            queued = _count_queued(transport)
+            before, since_s = self._closing.get(connection, (queued + 1, now_s))
+            if queued < before:
+                self._closing[connection] = (queued, now_s)
+            elif since_s <= now_s - self._answer_timeout_s:
+                transport.abort()

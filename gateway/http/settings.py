@@ -33,7 +33,9 @@ class HttpSettings:
     body_idle_timeout_s: float = 60.0  # without a byte of the body, or without the client taking one of the answer
     linger_timeout_s: float = 5.0  # for what is left of a body after an early answer
     drain_timeout_s: float = 30.0  # for requests in flight at a stop
-    body_budget_bytes: int = 64 * MIB  # of bodies being read, all requests of a worker together
+    body_rate_min_bytes_s: int = 256  # of a body, over body_idle_timeout_s; slower ones are given up
+    body_budget_bytes: int = 64 * MIB  # of bodies being read, and of answers, all requests of a worker together
+    unsent_bytes_max: int = 32 * MIB  # of answers that clients do not take: those who stall longest are cut off
     document_bytes_max: int = 2 * MIB  # XML bodies: DeleteObjects and Complete are the large ones
     access_log: bool = False
     log_delivery_s: float = 300.0  # how long lines of logged buckets wait to become an object

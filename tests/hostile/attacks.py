@@ -21,6 +21,7 @@ SLOW: Final = 100
 TRICKLE_S: Final = 0.01
 BUCKET: Final = "good"
 LARGE_KEY, LARGE_BYTES = "large", 16 << 20
+MEDIUM_KEY, MEDIUM_BYTES = "medium", 1 << 20
 MANY_BUCKET, MANY_KEYS = "many", 600
 PIPELINED: Final = 400
 
@@ -171,15 +172,18 @@ def smuggling(place: Place, ended: threading.Event) -> str:
 
 
 def unread_answers(place: Place, ended: threading.Event) -> str:
-    """Clients that ask for something large and never read the answer."""
-    target = f"/{BUCKET}/{LARGE_KEY}"
-    request = build("GET", target, place.raw.signed_headers("GET", target))
-    with _connected(place, SLOW) as connections:
-        for connection in connections:
-            connection.sendall(request)
+    """Clients that ask for something large, less large, or a long listing, and never read the answer."""
+    signed = place.raw.signed_headers
+    targets = ((f"/{BUCKET}/{LARGE_KEY}", ""), (f"/{BUCKET}/{MEDIUM_KEY}", ""), (f"/{MANY_BUCKET}", "list-type=2"))
+    requests = [
+        build("GET", f"{path}?{query}" if query else path, signed("GET", path, query=query)) for path, query in targets
+    ]
+    with _connected(place, CONNECTIONS, receive_bytes=4096) as connections:
+        for number, connection in enumerate(connections):
+            connection.sendall(requests[number % len(requests)] * 8)
         place.begun.set()
         ended.wait()
-    return f"{SLOW} answers of {LARGE_BYTES >> 20} MiB"
+    return f"{CONNECTIONS} answers of {LARGE_BYTES >> 20} MiB, of {MEDIUM_BYTES >> 10} KiB, or of {MANY_KEYS} keys"
 
 
 def vanishing(place: Place, ended: threading.Event) -> str:
@@ -239,11 +243,17 @@ ATTACKS: Final = (
 
 
 @contextlib.contextmanager
-def _connected(place: Place, count: int) -> Iterator[list[socket.socket]]:
+def _connected(place: Place, count: int, receive_bytes: int = 0) -> Iterator[list[socket.socket]]:
+    """Connections; ``receive_bytes``: what their kernels take for them while they read nothing."""
     connections: list[socket.socket] = []
     try:
         for _ in range(count):
-            connections.append(place.raw.connect())
+            connection = socket.socket()
+            connections.append(connection)
+            if receive_bytes:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+            connection.settimeout(20)
+            connection.connect(("127.0.0.1", place.raw.port))
         yield connections
     finally:
         for connection in connections:

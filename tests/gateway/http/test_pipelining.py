@@ -15,6 +15,9 @@ class Sink(asyncio.Transport):
     def write(self, data: object) -> None:
         """Take it."""
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing is ever buffered."""
+
     def is_closing(self) -> bool:
         return False
 
