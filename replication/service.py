@@ -34,7 +34,7 @@ from replication.puller import Puller
 from replication.realm_access import RealmAccess
 from replication.retry import Reachability, RetryingCloud
 from replication.settings import ReplicationSettings
-from replication.shipper import Fenced, Shipper, TellStatus
+from replication.shipper import Fenced, LogEnded, Shipper, TellStatus
 from replication.status import DaemonReport, RemoteReport
 
 logger = logging.getLogger(__name__)
@@ -186,6 +186,7 @@ class ReplicationService:
             shipped_seq=shipped.seq,
             remotes=remotes,
             waits=self._follow_waits(),
+            ended=self.shipper.ended,
         )
 
     def _follow_waits(self) -> tuple[Wait, ...]:
@@ -236,6 +237,7 @@ class ReplicationService:
         """Ship and pull in turn until both find nothing. A fenced site still takes in news, then raises ``Fenced``."""
         shipped_changes = shipped_bytes = pulled_changes = 0
         fence: Fenced | None = None
+        ended = False
         quiet, speak = False, self._log.shipped().n == 0
         while not quiet:
             quiet = True
@@ -246,11 +248,13 @@ class ReplicationService:
                     quiet = speak = False
             except Fenced as error:
                 fence = error
+            except LogEnded:
+                ended = True
             if self._settings.pull:
                 pulled = await self.puller.pull_round()
                 pulled_changes += pulled.changes
                 quiet = quiet and pulled.batches == 0
-            if quiet and not fence and self.shipper.owes_acks:
+            if quiet and not fence and not ended and self.shipper.owes_acks:
                 quiet, speak = False, True
         if fence:
             raise fence
@@ -263,7 +267,7 @@ class ReplicationService:
             try:
                 speak, self._hurried = self._is_to_speak(), False
                 shipped = await asyncio.create_task(self.shipper.ship_round(speak=speak))  # see ``cancellation``
-            except Fenced as error:
+            except (Fenced, LogEnded) as error:
                 logger.error("shipping stopped: %s", error)
                 self._announced.set()
                 self._report()
@@ -285,7 +289,7 @@ class ReplicationService:
 
     def _is_to_speak(self) -> bool:
         """Whether a batch is due, though there be no change for it."""
-        if not self._log.shipped().n:
+        if not self._log.shipped().n or self.shipper.is_to_end:
             return True
         waited_ms = self._wall_ms() - self.shipper.spoken_ms
         longest_s = self._settings.ack_interval_s if self.shipper.owes_acks else self._settings.status_interval_s

@@ -25,7 +25,7 @@ from replication.batch_format import Batch, decode_batch, encode_batch, hash_obj
 from replication.change_format import decode_change
 from replication.cloud_index_format import PackedFrames, decode_index, encode_index, locate_packed, packed_frames
 from replication.cloud_names import head_name, head_prefix, index_name, log_name
-from replication.departures import raise_cuts
+from replication.departures import is_retiring, is_revoked, raise_cuts, why_out
 from replication.frame_format import decode_header
 from replication.listing import list_all
 from replication.offload import Offload, run_in_thread
@@ -61,6 +61,10 @@ class Fenced(Exception):
     """The site's log in the bucket is not this machine's any more. Shipping stops; nothing is lost, nothing
     overwritten.
     """
+
+
+class LogEnded(Exception):
+    """This site retired, or was revoked: it ships nothing any more, under no name. What it writes stays here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +122,15 @@ class Shipper:
         self._attempt: _Attempt | None = None
         self._doubts = 0
         self.fenced = ""
+        self.ended = ""
+        """Why nothing is shipped any more, for good: retired, or revoked."""
         self.told: Mapping[Origin, int] = {}
         self.spoken_ms = 0
+
+    @property
+    def is_to_end(self) -> bool:
+        """Whether this site was told to retire and did not end its log yet."""
+        return not self.ended and is_retiring(self._log)
 
     @property
     def owes_acks(self) -> bool:
@@ -127,20 +138,32 @@ class Shipper:
         return self._acknowledging.owes(self.told)
 
     async def ship_round(self, *, speak: bool = False) -> ShippedRound | None:
-        """Ship the next round; None if there is nothing to ship. Raises ``Fenced``, ``CloudError``, the store's errors.
+        """Ship the next round; None if there is nothing to ship. Raises ``Fenced``, ``LogEnded``, ``CloudError``, the
+        store's errors.
 
         ``speak``: a batch goes even if there is no change for it, with what is to be acknowledged and the status.
         After any error the next call takes up where this one was.
         """
         if self.fenced:
             raise Fenced(self.fenced)
+        self._check_standing()
         identity = self._log.identity()
         origin, before = (identity.site, identity.incarnation), self._log.shipped()
         if self._opened != origin:
             await self._open(origin, before)
+            self._check_standing()
         if self._attempt is None or (self._attempt.origin, self._attempt.before) != (origin, before):
             self._attempt = await self._prepare(origin, before, speak=speak)
         return await self._commit(self._attempt) if self._attempt else None
+
+    def _check_standing(self) -> None:
+        """``Fenced`` if this site was forgotten, ``LogEnded`` if it is to ship nothing any more."""
+        if is_revoked(self._log):
+            self.ended = why_out(self._log)
+        elif why_out(self._log):
+            raise self._fence(why_out(self._log))
+        if self.ended:
+            raise LogEnded(self.ended)
 
     async def _open(self, origin: Origin, before: LogPosition) -> None:
         """Compare chains with the cloud, and adopt a batch that we put before an interruption."""
@@ -155,6 +178,7 @@ class Shipper:
             with suppress(ValueError):  # our own, and whole; should its key be missing, it is told again
                 batch = decode_batch(self._keyring(), origin, before.n, newest)
                 self.told, self.spoken_ms = batch.acks, batch.sent_ms
+                self._end(batch)
         self._acknowledging.begin(self.told)
         with suppress(CloudMissing):
             self._attempt = await self._recognise(origin, before)
@@ -178,7 +202,8 @@ class Shipper:
         changes = await self._offload(
             lambda: self._log.sendable(self._log.read_changes(before.seq, limits.changes_max, limits.change_bytes_max))
         )
-        if not changes and not speak:
+        closed = not changes and is_retiring(self._log)
+        if not changes and not speak and not closed:
             return None
         plan = await self._offload(lambda: plan_round(self._needs(changes), limits))
         keyring, n = self._keyring(), before.n + 1
@@ -192,7 +217,7 @@ class Shipper:
         sent = tuple(changes[: plan.changes])
         last_seq = before.seq + len(sent)
         acks, status = self._acknowledging.tell(last_seq), self._tell_status(self._log.last_seq() - last_seq)
-        batch = Batch(n, before.chain, before.seq + 1, sent, acks, self._wall_ms(), digest, inline, status=status)
+        batch = Batch(n, before.chain, before.seq + 1, sent, acks, self._wall_ms(), digest, inline, closed, status)
         data = encode_batch(keyring, origin, batch)
         packed = tuple(locate_packed(origin, packs))
         return _Attempt(origin, before, batch, data, packed, tuple(locate_inline(origin, batch, data)))
@@ -249,7 +274,7 @@ class Shipper:
             batch = decode_batch(self._keyring(), origin, n, data)
         except ValueError as error:
             raise self._doubt(f"batch {n} in the bucket is not this site's: {error}") from None
-        if batch.closed:
+        if batch.closed and not is_retiring(self._log):
             raise self._fence(f"this site's log was closed at batch {n}: it was replaced")
         own = self._log.read_changes(before.seq, len(batch.changes), ALL_BYTES) if batch.changes else []
         same = len(own) == len(batch.changes) and all(map(is_same_change, own, batch.changes))
@@ -271,10 +296,15 @@ class Shipper:
         await self._log.record_shipped(position, (*attempt.packed, *attempt.inline))
         self._attempt, self._doubts = None, 0
         self.told, self.spoken_ms = batch.acks, batch.sent_ms
+        self._end(batch)
         with suppress(CloudError):  # an old head left behind says nothing wrong, and goes at the next start
             await self._cloud.delete(head_name(origin, batch.n - 1))
         size = len(attempt.data) + sum(decode_header(place.header).stored_size for place in attempt.packed)
         return ShippedRound(position, len(batch.changes), len(attempt.packed) + len(attempt.inline), size)
+
+    def _end(self, batch: Batch) -> None:
+        if batch.closed and is_retiring(self._log):
+            self.ended = f"this site has retired: its log ended at batch {batch.n}"
 
     def _doubt(self, reason: str) -> Fenced | CloudUnreachable:
         self._doubts += 1

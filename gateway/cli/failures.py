@@ -21,7 +21,7 @@ from replication.ports import CloudError
 from replication.restore import RestoreIncomplete
 from replication.root_keys import RootKeyUnusable
 from replication.service import BucketUnsuitable
-from replication.shipper import Fenced
+from replication.shipper import Fenced, LogEnded
 
 _TABLE: Final[tuple[tuple[type[BaseException], str, int], ...]] = (
     (ConfigError, "", EXIT_USAGE),
@@ -33,6 +33,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], str, int], ...]] = (
     (RootKeyUnusable, "realm key: ", EXIT_FAILED),
     (RealmError, "realm: ", EXIT_FAILED),
     (Fenced, "fenced: ", EXIT_FAILED),
+    (LogEnded, "", EXIT_FAILED),
     (RestoreIncomplete, "not everything could be restored: ", EXIT_FAILED),
     (BucketUnsuitable, "cloud: ", EXIT_CLOUD),
     (CloudError, "cloud: ", EXIT_CLOUD),

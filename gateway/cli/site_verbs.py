@@ -71,6 +71,8 @@ def retire(arguments: argparse.Namespace) -> int:
         here = named == site.directory.site
         if here:
             await replicate_once(site)
+            if site.replica.backlog().changes:
+                raise DepartureRefused("its log has ended, and it was written to meanwhile: that stays on this disk")
         return {"site_id": named.hex(), "here": here}
 
     def tell(said: dict[str, Any]) -> str:

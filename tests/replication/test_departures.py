@@ -9,9 +9,10 @@ from replication.departures import UNHEARD_MS_MIN, DepartureRefused, forget_site
 from replication.member_format import read_register
 from replication.membership import take_census
 from replication.offload import run_at_once
+from replication.ports import CloudUnreachable
 from replication.puller import Puller
 from replication.settings import ReplicationSettings
-from replication.shipper import Shipper
+from replication.shipper import Fenced, LogEnded, Shipper
 from tests.replication.fixed_realm import KEYRING
 from tests.replication.memory_site import MemorySite
 
@@ -22,13 +23,18 @@ LATER = NOW + UNHEARD_MS_MIN
 class Machine:
     """A site with its shipper and puller; ``heard`` names whose logs it can read."""
 
-    def __init__(self, name, bucket):
-        self.store, self.bucket = MemorySite(KEYRING, name, lambda: NOW), bucket
+    def __init__(self, name, bucket, store=None):
+        self.store, self.bucket = store or MemorySite(KEYRING, name, lambda: NOW), bucket
         store, keyring = self.store, lambda: KEYRING
         self.shipper = Shipper(
             store, store, bucket, keyring, ReplicationSettings(), wall_ms=store.wall_ms, offload=run_at_once
         )
         self.puller = Puller(store, bucket, keyring, wall_ms=store.wall_ms)
+
+    @classmethod
+    def again(cls, machine):
+        """The same disk after a restart."""
+        return cls(b"", machine.bucket, machine.store)
 
     @property
     def site(self):
@@ -152,3 +158,60 @@ async def test_names_replicate(machines):
     await name_site(a.store, b.site, "Lädchen 7")
     await rest(*machines)
     assert b.register().names == {b.site: "Lädchen 7"}
+
+
+async def test_a_site_that_retires_ships_all_ends_its_log_and_is_not_waited_for(machines):
+    a, b, leaving = machines
+    await rest(*machines)
+    leaving.store.put(b"last", b"last")
+    await retire_site(a.store, leaving.site, LATER)  # told by another
+    await a.ship()
+    await leaving.pull()
+    assert leaving.shipper.is_to_end
+    with pytest.raises(LogEnded, match="retired"):
+        await leaving.ship()
+    with pytest.raises(LogEnded):
+        await Machine.again(leaving).ship()
+    assert leaving.store.backlog().changes == 0
+    await a.pull()
+    assert a.store.remote_logs()[leaving.log].closed
+    assert a.store.visible()[1, b"last"]
+    assert leaving.site not in take_census(a.store).members()
+    await rest(a, b)
+    assert take_census(a.store).cut()[a.log] == a.store.shipped().seq
+
+
+async def test_retiring_is_taken_up_again_after_a_lost_reply(machines):
+    a, _, leaving = machines
+    await rest(*machines)
+    await retire_site(leaving.store, leaving.site, LATER)
+    put = leaving.bucket.put
+
+    async def lose_the_reply(name, data, **options):
+        await put(name, data, **options)
+        if "/log/" in name and leaving.store.backlog().changes == 0:
+            raise CloudUnreachable("the reply was lost")
+
+    leaving.bucket.put = lose_the_reply
+    with pytest.raises(CloudUnreachable):
+        await leaving.ship()
+    leaving.bucket.put = put
+    with pytest.raises(LogEnded):
+        await Machine.again(leaving).ship()
+    await a.pull()
+    assert a.store.remote_logs()[leaving.log].closed
+
+
+async def test_a_forgotten_site_ships_no_more_and_a_revoked_one_is_out_for_good(machines):
+    a, b, lost = machines
+    await rest(*machines)
+    await forget_site(a.store, lost.site, a.site, LATER)
+    await forget_site(a.store, b.site, a.site, LATER, revoked=True)
+    await a.ship()
+    for machine, error, word in ((lost, Fenced, "forgotten"), (b, LogEnded, "revoked")):
+        machine.store.put(b"mine", b"mine")
+        await machine.pull()
+        shipped = machine.store.shipped()
+        with pytest.raises(error, match=word):
+            await machine.ship()
+        assert machine.store.shipped() == shipped
