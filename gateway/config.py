@@ -28,8 +28,9 @@ from gateway.http.settings import KIB, MIB, HttpSettings
 from gateway.operations.lifecycle_settings import LifecycleSettings
 from gateway.s3.ownership import OWNERSHIPS
 from gateway.store.store import StoreSettings
-from gateway.store.tier_settings import TierSettings, check_pinned
-from replication.settings import CloudSettings, ReplicationSettings
+from gateway.store.tier_settings import TierSettings, check_prefixes
+from replication.link_hours import HoursInvalid, LinkHours
+from replication.settings import CloudSettings, LinkSettings, ReplicationSettings
 from replication.tariff import Tariff
 
 __all__ = ["Address", "Config", "ConfigError", "Overrides", "load_config", "parse_address"]
@@ -123,6 +124,22 @@ def _check_currency(text: str) -> str | None:
     return None if re.fullmatch("[A-Z]{3}", text) else f"must be three capital letters such as EUR, not {text!r}"
 
 
+def _check_hours(entries: tuple[str, ...]) -> str | None:
+    try:
+        LinkHours(entries)
+    except HoursInvalid as error:
+        return str(error)
+    return None
+
+
+def _check_time_zone(name: str) -> str | None:
+    try:
+        LinkHours((), name)
+    except HoursInvalid as error:
+        return str(error)
+    return None
+
+
 def _check_domains(domains: tuple[str, ...]) -> str | None:
     wrong = [domain for domain in domains if not _DOMAIN.fullmatch(domain)]
     return f"not a lower-case domain name: {wrong[0]!r}" if wrong else None
@@ -196,6 +213,7 @@ SECTIONS: Final[Mapping[str, type]] = {
     "realm": RealmConfig,
     "cloud": CloudSettings,
     "replication": ReplicationSettings,
+    "link": LinkSettings,
     "store": StoreSettings,
     "encryption": EncryptionConfig,
     "notifications": NotificationSettings,
@@ -251,6 +269,10 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("replication", "backlog_poll_s"): Rule(0.05, 3600),
     ("replication", "uploads_max"): Rule(1, 64),
     ("replication", "prefetch_max"): Rule(1, 64),
+    ("link", "hours"): Rule(check=_check_hours),
+    ("link", "time_zone"): Rule(check=_check_time_zone),
+    ("link", "urgent"): Rule(check=check_prefixes),
+    ("link", "probe_interval_s"): Rule(0.05, 3600),
     ("store", "reserve_bytes"): Rule(0),
     ("store", "map_size_bytes"): Rule(64 * MIB, 1 << 46),
     ("store", "write_budget_bytes"): Rule(16 * MIB, 1 << 36),
@@ -265,7 +287,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("tier", "evict_bytes_per_s"): Rule(0),
     ("tier", "check_interval_s"): Rule(0.05, 86_400),
     ("tier", "census_interval_s"): Rule(1, 604_800),
-    ("tier", "pinned"): Rule(check=check_pinned),
+    ("tier", "pinned"): Rule(check=check_prefixes),
     **{("tariff", name): Rule(0.0) for name in _PRICES},
     ("tariff", "currency"): Rule(check=_check_currency),
     ("scrub", "every_days"): Rule(0.0, 3650),
@@ -300,6 +322,7 @@ class Config:
     tariff: Tariff = field(default_factory=Tariff)
     drill: DrillConfig = field(default_factory=DrillConfig)
     scrub: ScrubConfig = field(default_factory=ScrubConfig)
+    link: LinkSettings = field(default_factory=LinkSettings)
 
     @property
     def data(self) -> Path:

@@ -11,7 +11,9 @@ of ``ports``:
     arrive intact, an error without an S3 code, a 200 that is no S3 answer
     (captive portal: HTML, no ETag, another bucket's name, wrong length)          CloudUnreachable
     416, an object shorter than asked, one above ``object_bytes_max``             CloudError
+    RequestTimeTooSkewed: from then on the cloud's clock signs (cloud_clock)      CloudUnreachable
 
+A refusal makes the next request look whether the credentials file has changed since: rotated keys need no restart.
 Nothing is retried here (retry does that), no message repeats a credential. Not here: encryption, names.
 """
 
@@ -22,8 +24,9 @@ import base64
 import configparser
 import hashlib
 import zlib
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from aiobotocore.config import AioConfig
@@ -40,12 +43,16 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from replication.cancellation import is_stopping
+from replication.cloud_clock import seconds_ahead, sign_by
 from replication.ports import CloudError, CloudExists, CloudMissing, CloudRefused, CloudUnreachable
 from replication.root_keys import RootKeyUnusable, read_secret
 from replication.settings import CloudSettings
 
 LIST_COUNT_MAX: Final = 1000
 HASH_INLINE_MAX: Final = 64 << 10
+UPLOAD_READ_TIMEOUT_S: Final = 86_400.0
+SLOWEST_BYTES_PER_S: Final = 1 << 10
+"""No line is waited for that carries less than this of an upload."""
 CONTENT_TYPE: Final = "application/octet-stream"
 
 _LATER: Final = frozenset(
@@ -69,20 +76,40 @@ _EXISTS: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 class S3Cloud:
     """See ``ports.Cloud``. Made by ``open_s3``; close it."""
 
-    def __init__(self, client: Any, settings: CloudSettings, stack: AsyncExitStack) -> None:
+    def __init__(self, settings: CloudSettings, stack: AsyncExitStack) -> None:
         prefix = settings.prefix.strip("/")
-        self._client = client
+        self._settings = settings
+        self._client: Any = None
+        self._uploads: Any = None
+        """A client of its own: its answers may take as long as the kernel's buffers take to drain on a slow line."""
+        self._keys: Mapping[str, str] = {}
+        self._refused = False
+        self._ahead_s = 0.0
         self._bucket = settings.bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._object_bytes_max = settings.object_bytes_max
         self._stack = stack
 
+    async def connect(self) -> None:
+        """Make the client, or make it anew if the credentials were refused and are others by now."""
+        keys = _credentials(self._settings)
+        if self._client is not None and keys == self._keys:
+            return
+        clients = []
+        for read_timeout_s in (self._settings.read_timeout_s, UPLOAD_READ_TIMEOUT_S):
+            client = await self._stack.enter_async_context(_new_client(self._settings, keys, read_timeout_s))
+            sign_by(client, lambda: self._ahead_s)
+            clients.append(client)
+        self._keys = keys
+        self._client, self._uploads = clients  # those before are closed with the rest: requests may be on their way
+
     async def put(self, name: str, data: bytes, *, if_absent: bool = False) -> None:
         """Create or replace; confirmed by the digest that the bucket returns."""
         md5, crc = await _digests(data)
         condition = {"IfNoneMatch": "*"} if if_absent else {}
-        async with _mapped("PUT", name):
-            reply = await self._client.put_object(
+        limit_s = self._settings.read_timeout_s + len(data) / SLOWEST_BYTES_PER_S
+        async with self._mapped("PUT", name), asyncio.timeout(limit_s):
+            reply = await self._uploads.put_object(
                 Bucket=self._bucket,
                 Key=self._prefix + name,
                 Body=data,
@@ -97,7 +124,7 @@ class S3Cloud:
         """Bytes of an object or a range, exactly as many as the bucket announced and as were asked for."""
         ranged = offset > 0 or length is not None
         wanted = {"Range": f"bytes={offset}-{'' if length is None else offset + length - 1}"} if ranged else {}
-        async with _mapped("GET", name):
+        async with self._mapped("GET", name):
             reply = await self._client.get_object(Bucket=self._bucket, Key=self._prefix + name, **wanted)
             body = reply["Body"]
             try:
@@ -121,7 +148,7 @@ class S3Cloud:
         position = {"StartAfter": self._prefix + after} if after else {}
         names: list[str] = []
         while True:
-            async with _mapped("LIST", prefix):
+            async with self._mapped("LIST", prefix):
                 reply = await self._client.list_objects_v2(
                     Bucket=self._bucket,
                     Prefix=self._prefix + prefix,
@@ -137,43 +164,73 @@ class S3Cloud:
 
     async def delete(self, name: str) -> None:
         """Remove an object."""
-        async with _mapped("DELETE", name):
+        async with self._mapped("DELETE", name):
             await self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
 
     async def close(self) -> None:
         """Release connections."""
         await self._stack.aclose()
 
+    @asynccontextmanager
+    async def _mapped(self, verb: str, name: str) -> AsyncIterator[None]:
+        """Turns what botocore raises into the errors of the port; see the module's table."""
+        if self._refused:
+            await self.connect()
+            self._refused = False
+        try:
+            with _mapping(verb, name):
+                yield
+        except ClockRefused as error:
+            self._ahead_s = error.ahead_s
+            raise
+        except CloudRefused:
+            self._refused = True
+            raise
+
+
+class ClockRefused(CloudUnreachable):
+    """The cloud's clock and ours are too far apart for a signature; the next request is signed by the cloud's."""
+
+    def __init__(self, said: str, ahead_s: float) -> None:
+        super().__init__(f"{said}: the cloud's clock is {ahead_s:+.0f} s from this machine's; signing by the cloud's")
+        self.ahead_s = ahead_s
+
 
 async def open_s3(settings: CloudSettings) -> S3Cloud:
     """A client for the bucket. Sends nothing yet; ``CloudRefused`` if the settings cannot work at all."""
     stack = AsyncExitStack()
+    cloud = S3Cloud(settings, stack)
+    try:
+        await cloud.connect()
+    except (BotoCoreError, ValueError) as error:
+        await stack.aclose()
+        raise CloudRefused(f"the cloud's settings cannot be used: {type(error).__name__}") from None
+    except BaseException:
+        await stack.aclose()
+        raise
+    return cloud
+
+
+def _new_client(settings: CloudSettings, keys: Mapping[str, str], read_timeout_s: float) -> Any:
     config = AioConfig(
         s3={"addressing_style": settings.addressing},
         retries={"total_max_attempts": 1, "mode": "standard"},
         connect_timeout=settings.connect_timeout_s,
-        read_timeout=settings.read_timeout_s,
+        read_timeout=read_timeout_s,
         max_pool_connections=settings.connections_max,
         proxies={"http": settings.proxy_url, "https": settings.proxy_url} if settings.proxy_url else None,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         tcp_keepalive=True,
     )
-    try:
-        client = await stack.enter_async_context(
-            get_session().create_client(
-                "s3",
-                region_name=settings.region,
-                endpoint_url=settings.endpoint_url or None,
-                verify=str(settings.ca_file) if settings.ca_file else None,
-                config=config,
-                **_credentials(settings),
-            )
-        )
-    except (BotoCoreError, ValueError) as error:
-        await stack.aclose()
-        raise CloudRefused(f"the cloud's settings cannot be used: {type(error).__name__}") from None
-    return S3Cloud(client, settings, stack)
+    return get_session().create_client(
+        "s3",
+        region_name=settings.region,
+        endpoint_url=settings.endpoint_url or None,
+        verify=str(settings.ca_file) if settings.ca_file else None,
+        config=config,
+        **keys,
+    )
 
 
 def _credentials(settings: CloudSettings) -> dict[str, str]:
@@ -195,9 +252,8 @@ def _credentials(settings: CloudSettings) -> dict[str, str]:
     return {name: found[name] for name in names if found.get(name)}
 
 
-@asynccontextmanager
-async def _mapped(verb: str, name: str) -> AsyncIterator[None]:
-    """Turns what botocore raises into the errors of the port; see the module's table."""
+@contextmanager
+def _mapping(verb: str, name: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
@@ -216,6 +272,10 @@ def _map_client_error(verb: str, name: str, error: ClientError) -> CloudError:
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     code = str(error.response.get("Error", {}).get("Code", ""))
     said = f"{verb} {name}: {status} {code}"
+    if code == "RequestTimeTooSkewed":
+        headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        ahead_s = seconds_ahead(headers, datetime.now(UTC))
+        return CloudRefused(said) if ahead_s is None else ClockRefused(said, ahead_s)
     if status == 412 or code in _EXISTS:
         return CloudExists(said)
     if code == "NoSuchKey":

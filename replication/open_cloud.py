@@ -1,20 +1,24 @@
-"""Builds the cloud of a configuration: client, bandwidth limits, single-writer rule, retries, one around the other."""
+"""Builds the cloud of a configuration: client, what the link may carry, single-writer rule, retries, one around the
+other.
+"""
 
 from __future__ import annotations
 
 from replication.cloud_s3 import open_s3
 from replication.conditional import SingleWriterCloud
+from replication.link import Debts, Link, configured_link
 from replication.ports import Cloud
 from replication.retry import RetryingCloud
-from replication.settings import CloudSettings
-from replication.throttle import ByteRate, ThrottledCloud
+from replication.settings import CloudSettings, LinkSettings
+from replication.throttle import ThrottledCloud
 
 
-async def open_cloud(settings: CloudSettings) -> RetryingCloud:
-    """The cloud, ready to use; close it. Sends nothing yet. ``CloudRefused`` if the settings cannot work at all."""
-    cloud: Cloud = await open_s3(settings)
-    if settings.upload_bytes_per_s or settings.download_bytes_per_s:
-        cloud = ThrottledCloud(cloud, ByteRate(settings.upload_bytes_per_s), ByteRate(settings.download_bytes_per_s))
-    if settings.single_writer:
-        cloud = SingleWriterCloud(cloud)
-    return RetryingCloud(cloud, settings.retry)
+async def open_cloud(settings: CloudSettings, link: Link | None = None, debts: Debts | None = None) -> RetryingCloud:
+    """The cloud, ready to use; close it. Sends nothing yet. ``CloudRefused`` if the settings cannot work at all.
+
+    ``link``: what it may carry (else what ``settings`` says); ``debts``: shared with the site's other processes.
+    """
+    link = link or configured_link(settings, LinkSettings())
+    throttled = ThrottledCloud(await open_s3(settings), link, debts=debts, least_s=settings.read_timeout_s)
+    cloud: Cloud = SingleWriterCloud(throttled) if settings.single_writer else throttled
+    return RetryingCloud(cloud, settings.retry, goodput=throttled.goodput)

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import TypeVar
 
+from replication.goodput import Goodput
 from replication.ports import Cloud, CloudError, CloudRefused, CloudUnreachable
 from replication.settings import RetrySettings
 
@@ -42,6 +43,7 @@ class RetryingCloud:
         cloud: Cloud,
         settings: RetrySettings,
         *,
+        goodput: Goodput | None = None,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         uniform: Callable[[float, float], float] = _uniform,
@@ -56,6 +58,8 @@ class RetryingCloud:
         self._open_until = 0.0
         self.reachability = Reachability.UNKNOWN
         self.last_error = ""
+        self.goodput = goodput or Goodput()
+        """What the line under it carries; who plans what to send asks it."""
 
     async def put(self, name: str, data: bytes, *, if_absent: bool = False) -> None:
         """Create or replace."""

@@ -27,6 +27,8 @@ from replication.cancellation import is_stopping
 from replication.conditional import CreateOnce, probe_create_once
 from replication.fleet import Wait, follow_waits
 from replication.keys import RealmError
+from replication.link import Link
+from replication.link_watch import LinkWatch
 from replication.membership import take_census
 from replication.offload import Offload, run_in_thread
 from replication.ports import ChangeLog, CloudError, CloudRefused, CloudUnreachable, FrameStore
@@ -72,6 +74,10 @@ class ReplicationService:
         ack_limits: AckLimits = no_limits,
         tell_status: TellStatus = lambda unsent: b"",
         waits: tuple[Wait, ...] = (),
+        link: Link | None = None,
+        urgent_seq: Callable[[int], int] = lambda after_seq: 0,
+        watch: LinkWatch | None = None,
+        probe_interval_s: float = 2.0,
     ) -> None:
         self._log = log
         self._waits = waits
@@ -81,6 +87,8 @@ class ReplicationService:
         self._single_writer = single_writer
         self._wall_ms = wall_ms
         self._publish_report = publish_report
+        self._link, self._urgent_seq = link or Link(), urgent_seq
+        self._watch, self._probe_interval_s = watch, probe_interval_s
         self._woken = asyncio.Event()
         self._announced = asyncio.Event()
         self._hurried = False
@@ -96,6 +104,7 @@ class ReplicationService:
             offload=offload,
             ack_limits=ack_limits,
             tell_status=tell_status,
+            fit=cloud.goodput.fit,
         )
         self.puller = Puller(
             log,
@@ -115,9 +124,10 @@ class ReplicationService:
             async with asyncio.TaskGroup() as group:
                 work = group.create_task(self._run_loops())
                 stopping = group.create_task(stop.wait())
+                watching = group.create_task(self._watch_link())
                 await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                work.cancel()
-                stopping.cancel()
+                for task in (work, stopping, watching):
+                    task.cancel()
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
         finally:
@@ -182,6 +192,7 @@ class ReplicationService:
             create_once=self._create_once,
             published=self._entered,
             recoverable=self._realm.recoverable,
+            link=str(self._link.limits()),
             shipped_n=shipped.n,
             shipped_seq=shipped.seq,
             remotes=remotes,
@@ -264,9 +275,10 @@ class ReplicationService:
 
     async def _ship_forever(self) -> None:
         while True:
+            up_to = await self._await_leave()
             try:
                 speak, self._hurried = self._is_to_speak(), False
-                shipped = await asyncio.create_task(self.shipper.ship_round(speak=speak))  # see ``cancellation``
+                shipped = await asyncio.create_task(self.shipper.ship_round(up_to, speak=speak))  # see ``cancellation``
             except (Fenced, LogEnded) as error:
                 logger.error("shipping stopped: %s", error)
                 self._announced.set()
@@ -287,6 +299,32 @@ class ReplicationService:
                 else:
                     self._report()
 
+    async def _await_leave(self) -> int:
+        """Wait while the link is paused, unless something urgent waits: up to which change to ship (0: all).
+
+        A new site's first word passes, too: others count on it.
+        """
+        told = False
+        while True:
+            shipped = self._log.shipped()
+            urgent = self._urgent_seq(shipped.seq)
+            if urgent or not shipped.n or not self._link.limits().up.paused:
+                return urgent
+            if not told:
+                self._report()
+                told = True
+            await self._pause(self._settings.backlog_poll_s)
+
+    async def _watch_link(self) -> None:
+        """Wake every wait as soon as an unreachable cloud's port opens again."""
+        while self._watch is not None:
+            await asyncio.sleep(self._probe_interval_s)
+            if self._cloud.reachability is not Reachability.UNREACHABLE:
+                self._watch.forget()
+            elif await self._watch.is_back():
+                logger.info("the link is back")
+                self.wake()
+
     def _is_to_speak(self) -> bool:
         """Whether a batch is due, though there be no change for it."""
         if not self._log.shipped().n or self.shipper.is_to_end:
@@ -298,7 +336,7 @@ class ReplicationService:
 
     async def _await_backlog(self) -> None:
         """Wait for an unsent change, then until enough of them wait or the first has waited long enough; or until it is
-        time to speak.
+        time to speak. What is urgent ends the wait.
         """
         settings = self._settings
         while self._log.last_seq() <= self._log.shipped().seq:
@@ -308,6 +346,8 @@ class ReplicationService:
                 break
         waited_s = 0.0
         while waited_s < settings.ship_interval_s and self._log.backlog().bytes < settings.ship_bytes:
+            if self._urgent_seq(self._log.shipped().seq):
+                return
             step_s = min(settings.backlog_poll_s, settings.ship_interval_s - waited_s)
             if await self._pause(step_s):
                 return
@@ -316,6 +356,8 @@ class ReplicationService:
     async def _pull_forever(self) -> None:
         await self._announced.wait()
         while True:
+            while self._link.limits().down.paused:
+                await self._pause(self._settings.poll_interval_s)
             try:
                 await asyncio.create_task(self.puller.pull_round())
             except asyncio.CancelledError:

@@ -68,6 +68,16 @@ class CloudSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """[link]: hours with limits of their own (see ``link_hours``), and what is never kept waiting."""
+
+    hours: tuple[str, ...] = ()
+    time_zone: str = "UTC"
+    urgent: tuple[str, ...] = ()  # "bucket/prefix": its changes are shipped at once, during a pause, too
+    probe_interval_s: float = 2.0  # how often an unreachable cloud's port is knocked at; costs no request
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicationSettings:
     """The daemon's cadence and limits."""
 

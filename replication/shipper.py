@@ -44,7 +44,7 @@ from replication.ports import (
     Origin,
 )
 from replication.sealing import Keyring
-from replication.settings import ReplicationSettings
+from replication.settings import ReplicationSettings, ShipLimits
 
 ALL_BYTES = 1 << 62
 DOUBTS_TO_FENCE = 5
@@ -108,6 +108,7 @@ class Shipper:
         offload: Offload = run_in_thread,
         ack_limits: AckLimits = no_limits,
         tell_status: TellStatus = lambda unsent: b"",
+        fit: Callable[[ShipLimits], ShipLimits] = lambda limits: limits,
     ) -> None:
         self._log = log
         self._acknowledging = Acknowledging(log, ack_limits, lambda: raise_cuts(log))
@@ -118,6 +119,8 @@ class Shipper:
         self._settings = settings
         self._wall_ms = wall_ms
         self._offload = offload
+        self._fit = fit
+        self._sent_packs: set[str] = set()
         self._opened: Origin | None = None
         self._attempt: _Attempt | None = None
         self._doubts = 0
@@ -137,12 +140,13 @@ class Shipper:
         """Whether this site has taken in more than it told."""
         return self._acknowledging.owes(self.told)
 
-    async def ship_round(self, *, speak: bool = False) -> ShippedRound | None:
+    async def ship_round(self, up_to: int = 0, *, speak: bool = False) -> ShippedRound | None:
         """Ship the next round; None if there is nothing to ship. Raises ``Fenced``, ``LogEnded``, ``CloudError``, the
         store's errors.
 
-        ``speak``: a batch goes even if there is no change for it, with what is to be acknowledged and the status.
-        After any error the next call takes up where this one was.
+        ``up_to``: changes behind this one wait for another round (0: as many as fit). ``speak``: a batch goes even if
+        there is no change for it, with what is to be acknowledged and the status. After any error the next call takes
+        up where this one was.
         """
         if self.fenced:
             raise Fenced(self.fenced)
@@ -153,7 +157,7 @@ class Shipper:
             await self._open(origin, before)
             self._check_standing()
         if self._attempt is None or (self._attempt.origin, self._attempt.before) != (origin, before):
-            self._attempt = await self._prepare(origin, before, speak=speak)
+            self._attempt = await self._prepare(origin, before, up_to, speak=speak)
         return await self._commit(self._attempt) if self._attempt else None
 
     def _check_standing(self) -> None:
@@ -196,16 +200,17 @@ class Shipper:
             raise self._doubt(f"{reason}: {error}") from None
         raise self._fence(reason)
 
-    async def _prepare(self, origin: Origin, before: LogPosition, *, speak: bool) -> _Attempt | None:
-        limits = self._settings.limits
+    async def _prepare(self, origin: Origin, before: LogPosition, up_to: int, *, speak: bool) -> _Attempt | None:
+        limits = self._fit(self._settings.limits)
+        count_max = min(limits.changes_max, up_to - before.seq) if up_to > before.seq else limits.changes_max
         await self._acknowledging.look()
         changes = await self._offload(
-            lambda: self._log.sendable(self._log.read_changes(before.seq, limits.changes_max, limits.change_bytes_max))
+            lambda: self._log.sendable(self._log.read_changes(before.seq, count_max, limits.change_bytes_max))
         )
         closed = not changes and is_retiring(self._log)
         if not changes and not speak and not closed:
             return None
-        plan = await self._offload(lambda: plan_round(self._needs(changes), limits))
+        plan = await self._offload(lambda: plan_round(self._needs(changes, limits), limits))
         keyring, n = self._keyring(), before.n + 1
         packs = await self._upload_packs(keyring, origin, plan)
         digest = b""
@@ -222,12 +227,12 @@ class Shipper:
         packed = tuple(locate_packed(origin, packs))
         return _Attempt(origin, before, batch, data, packed, tuple(locate_inline(origin, batch, data)))
 
-    def _needs(self, changes: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    def _needs(self, changes: Sequence[bytes], limits: ShipLimits) -> Iterator[Sequence[bytes]]:
         """For each change the headers it needs: asked for all at once, and one by one only if that is more than a
         round.
         """
         together = self._frames.unshipped_frames(changes)
-        whole = plan_round([together], self._settings.limits)
+        whole = plan_round([together], limits)
         if whole.changes:
             yield together
             yield from [()] * (len(changes) - 1)
@@ -241,7 +246,9 @@ class Shipper:
         async def upload(headers: Sequence[bytes]) -> PackedFrames:
             async with gate:
                 pack = await self._offload(lambda: self._build_pack(keyring, origin, headers))
-                await self._cloud.put(pack.name, pack.data)
+                if pack.name not in self._sent_packs:  # confirmed before the round was interrupted
+                    await self._cloud.put(pack.name, pack.data)
+                    self._sent_packs.add(pack.name)
                 return packed_frames(pack)
 
         try:
@@ -297,6 +304,7 @@ class Shipper:
         self._attempt, self._doubts = None, 0
         self.told, self.spoken_ms = batch.acks, batch.sent_ms
         self._end(batch)
+        self._sent_packs.clear()
         with suppress(CloudError):  # an old head left behind says nothing wrong, and goes at the next start
             await self._cloud.delete(head_name(origin, batch.n - 1))
         size = len(attempt.data) + sum(decode_header(place.header).stored_size for place in attempt.packed)

@@ -50,6 +50,7 @@ class DaemonReport(msgspec.Struct, frozen=True):
     recoverable: bool = False
     shipped_n: int = 0
     shipped_seq: int = 0
+    link: str = ""
     remotes: tuple[RemoteReport, ...] = ()
     waits: tuple[Wait, ...] = ()
     skew_ms: int = 0

@@ -1,7 +1,9 @@
-"""Limits how many bytes a second go to and come from a cloud: a wrapper of ``Cloud``.
+"""Keeps a cloud to what its link may carry: a wrapper of ``Cloud``.
 
-A debt model: each transfer may start once those before it are paid for at the limit's rate, so one alone starts at once
-and the average holds. Counts object bytes (the wire adds a few hundred bytes of headers to each request).
+A debt model: each transfer may start once those before it are paid for at the rate that holds now, so one alone starts
+at once and the average holds. What is counted is what goes over the wire as HTTP: bodies, and ``HEAD_BYTES`` for the
+heads of each request and answer. A transfer that takes far longer than the link's own rate suggests is given up
+(``Goodput.deadline_s``): a half-dead line would otherwise hold it for ever.
 """
 
 from __future__ import annotations
@@ -9,63 +11,89 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Final
 
-from replication.ports import Cloud
+from replication.goodput import Goodput
+from replication.link import DOWN, UP, Debts, Link, OwnDebts
+from replication.ports import Cloud, CloudUnreachable
 
-
-class ByteRate:
-    """One direction's limit in bytes per second; 0: none."""
-
-    def __init__(
-        self,
-        bytes_per_s: int,
-        now: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._bytes_per_s = bytes_per_s
-        self._now = now
-        self._sleep = sleep
-        self._free_at = 0.0
-
-    async def pay(self, size: int) -> None:
-        """Wait for the transfers before, and owe ``size`` bytes."""
-        if not self._bytes_per_s:
-            return
-        begin = max(self._now(), self._free_at)
-        self._free_at = begin + size / self._bytes_per_s
-        if begin > self._now():
-            await self._sleep(begin - self._now())
+HEAD_BYTES: Final = 768
+"""Head of a signed request, or of an answer, about: what botocore sends and Ceph answers, measured."""
+NAME_BYTES: Final = 320
+"""What a listing tells of one name, about."""
 
 
 class ThrottledCloud:
-    """See ``ports.Cloud``."""
+    """See ``ports.Cloud``. ``now`` and ``sleep`` (seconds) are given by tests."""
 
-    def __init__(self, cloud: Cloud, up: ByteRate, down: ByteRate) -> None:
+    def __init__(
+        self,
+        cloud: Cloud,
+        link: Link,
+        *,
+        debts: Debts | None = None,
+        goodput: Goodput | None = None,
+        least_s: float = 60.0,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._cloud = cloud
-        self._up = up
-        self._down = down
+        self._link = link
+        self._debts = debts or OwnDebts()
+        self._least_s = least_s
+        self._now = now
+        self._sleep = sleep
+        self.goodput = goodput or Goodput()
 
     async def put(self, name: str, data: bytes, *, if_absent: bool = False) -> None:
-        """Create or replace, when its turn has come."""
-        await self._up.pay(len(data))
-        await self._cloud.put(name, data, if_absent=if_absent)
+        """Create or replace, when its turn has come. ``CloudUnreachable`` if it takes too long."""
+        await self._pay(UP, HEAD_BYTES + len(data))
+        begin, deadline_s = self._now(), self.goodput.deadline_s(len(data), self._least_s)
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._cloud.put(name, data, if_absent=if_absent)
+        except TimeoutError:
+            self.goodput.note_failure(len(data))
+            raise CloudUnreachable(f"PUT {name}: given up after {deadline_s:.0f} s") from None
+        except CloudUnreachable:
+            self.goodput.note_failure(len(data))
+            raise
+        self.goodput.note_success(len(data), self._now() - begin)
+        self._owe(DOWN, HEAD_BYTES)
 
     async def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes of an object; what was not known before is owed afterwards."""
-        await self._down.pay(length or 0)
+        self._owe(UP, HEAD_BYTES)
+        await self._pay(DOWN, HEAD_BYTES + (length or 0))
         data = await self._cloud.get(name, offset=offset, length=length)
         if length is None:
-            await self._down.pay(len(data))
+            await self._pay(DOWN, len(data))
         return data
 
     async def list(self, prefix: str, *, after: str = "", count_max: int = 1000) -> list[str]:
         """Names under a prefix."""
-        return await self._cloud.list(prefix, after=after, count_max=count_max)
+        self._owe(UP, HEAD_BYTES)
+        names = await self._cloud.list(prefix, after=after, count_max=count_max)
+        self._owe(DOWN, HEAD_BYTES + NAME_BYTES * len(names))
+        return names
 
     async def delete(self, name: str) -> None:
         """Remove an object."""
+        self._owe(UP, HEAD_BYTES)
         await self._cloud.delete(name)
 
     async def close(self) -> None:
         """Release connections."""
         await self._cloud.close()
+
+    async def _pay(self, way: int, size: int) -> None:
+        """Wait for the transfers before, and owe ``size`` bytes."""
+        begin = self._owe(way, size)
+        wait_s = begin - self._now()
+        if wait_s > 0:
+            await self._sleep(wait_s)
+
+    def _owe(self, way: int, size: int) -> float:
+        """Owe ``size`` bytes: when they may begin."""
+        rate = self._link.bytes_per_s(way)
+        return self._debts.take(way, self._now(), size / rate) if rate else 0.0

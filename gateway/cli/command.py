@@ -21,6 +21,7 @@ from gateway.cli import (
     inspect,
     kms,
     lifecycle,
+    link,
     rebuild_index,
     replicate,
     restore,
@@ -39,6 +40,7 @@ _COMMANDS = (
     *(serve, replicate, status, user, conflicts, sites, verify, rebuild_index, restore, inspect, config_check, kms),
     lifecycle,
     evict,
+    link,
     *(safe, audit_cloud, drill, savings),
 )
 

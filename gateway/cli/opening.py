@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.cli.link_state import open_debts, site_link
 from gateway.cli.progress import PhaseProgress
 from gateway.cli.site import open_site
 from gateway.config import Config
@@ -52,7 +53,9 @@ async def opened_site(config: Config) -> AsyncIterator[OpenSite]:
     async with AsyncExitStack() as stack:
         cloud = fetcher = None
         if config.cloud is not None:
-            cloud = await open_cloud(config.cloud)
+            debts = open_debts(keys.directory)
+            stack.callback(debts.close)
+            cloud = await open_cloud(config.cloud, site_link(config, keys.directory), debts)
             stack.push_async_callback(cloud.close)
             fetcher = CloudFetcher(cloud)
             stack.push_async_callback(fetcher.close)

@@ -13,10 +13,13 @@ import logging
 from typing import Final
 
 from gateway.cli.failures import find_failure
+from gateway.cli.link_state import site_link
 from gateway.cli.opening import OpenSite
 from gateway.cli.replication_turn import AlreadyReplicating, daemon_turn, once_turn, wait_wanted
 from gateway.cli.site_status import read_report, write_report
 from gateway.cli.told_status import tell_own
+from gateway.store.urgency import UrgentChanges
+from replication.link_watch import LinkWatch, address_of, knock
 from replication.service import OnceSummary, ReplicationService
 
 REST_S: Final = 10.0
@@ -29,6 +32,7 @@ def make_service(site: OpenSite) -> ReplicationService:
     assert site.cloud is not None
     assert site.config.cloud is not None
     before = read_report(site)
+    address = address_of(site.config.cloud)
     return ReplicationService(
         site.replica,
         site.replica,
@@ -39,6 +43,10 @@ def make_service(site: OpenSite) -> ReplicationService:
         publish_report=lambda report: write_report(site, report),
         tell_status=lambda unsent: tell_own(site, unsent),
         waits=before.waits if before else (),
+        link=site_link(site.config, site.directory),
+        urgent_seq=UrgentChanges(site.store, site.replica, site.config.link.urgent).latest,
+        watch=LinkWatch(lambda: knock(*address)),
+        probe_interval_s=site.config.link.probe_interval_s,
     )
 
 

@@ -106,7 +106,7 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
 
 
 def _describe_report(report: DaemonReport) -> dict[str, Any]:
-    kept = ("running", "cloud", "last_error", "fenced", "stopped", "published", "written_ms")
+    kept = ("running", "cloud", "link", "last_error", "fenced", "stopped", "published", "written_ms")
     return {name: getattr(report, name) for name in kept}
 
 

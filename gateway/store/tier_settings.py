@@ -33,8 +33,8 @@ class TierSettings:
         return any(path.startswith(prefix.encode()) for prefix in self.pinned)
 
 
-def check_pinned(prefixes: tuple[str, ...]) -> str | None:
-    """What is wrong with a list of pinned prefixes; None if nothing is."""
+def check_prefixes(prefixes: tuple[str, ...]) -> str | None:
+    """What is wrong with a list of ``bucket/prefix``; None if nothing is."""
     wrong = [prefix for prefix in prefixes if "/" not in prefix.strip("/") and not prefix.endswith("/")]
     wrong += [prefix for prefix in prefixes if prefix.startswith("/")]
     return f"must be BUCKET/ or BUCKET/PREFIX, not {wrong[0]!r}" if wrong else None

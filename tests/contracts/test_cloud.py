@@ -13,11 +13,13 @@ import pytest
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_s3 import open_s3
 from replication.conditional import CreateOnce, SingleWriterCloud, probe_create_once
+from replication.link import Link
+from replication.link_hours import Limit, LinkLimits
 from replication.listing import list_all
 from replication.ports import CloudError, CloudExists, CloudMissing
 from replication.retry import RetryingCloud
 from replication.settings import CloudSettings, RetrySettings
-from replication.throttle import ByteRate, ThrottledCloud
+from replication.throttle import ThrottledCloud
 from tests.replication.buckets import make_bucket
 
 ORIGIN = (b"s" * 16, b"i" * 8)
@@ -34,7 +36,7 @@ async def cloud(request):
         case "retrying memory":
             yield RetryingCloud(MemoryCloud(), RetrySettings())
         case "throttled memory":
-            yield ThrottledCloud(MemoryCloud(), ByteRate(0), ByteRate(1 << 40))
+            yield ThrottledCloud(MemoryCloud(), Link(LinkLimits(Limit(0), Limit(1 << 40))))
         case "single-writer memory":
             yield SingleWriterCloud(MemoryCloud())
         case kind:

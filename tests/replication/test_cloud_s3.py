@@ -2,8 +2,11 @@
 
 import asyncio
 import hashlib
+import re
 import zlib
 from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
@@ -197,6 +200,56 @@ async def test_credentials_from_a_file(tmp_path):
         path.chmod(0o600)
         with pytest.raises(CloudRefused, match="no profile"):
             await ask(server.url, ACTS["put"], credentials_file=path, profile="other")
+
+
+async def test_rotated_credentials_need_no_restart(tmp_path):
+    path = tmp_path / "credentials"
+
+    def write(key):
+        path.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {SECRET}\n")
+        path.chmod(0o600)
+
+    async def act(cloud):
+        with pytest.raises(CloudRefused):
+            await cloud.put("x", b"data")
+        with pytest.raises(CloudRefused):
+            await cloud.put("x", b"data")
+        write("AKIDSECOND")
+        server.reply = answer(200, ETag=etag(b"data"))
+        await cloud.put("x", b"data")
+
+    write("AKIDFIRST")
+    async with OddServer(fault(403, "ExpiredToken")) as server:
+        cloud = await open_s3(CloudSettings("b", endpoint_url=server.url, addressing="path", credentials_file=path))
+        try:
+            await act(cloud)
+        finally:
+            await cloud.close()
+    keys = [b"AKIDSECOND" in head for head in server.requests]
+    assert keys == [False, False, True]
+
+
+def signed_at(head):
+    stamp = re.search(rb"x-amz-date: (\d{8}T\d{6}Z)", head, re.IGNORECASE)[1].decode()
+    return datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_cloud_whose_clock_is_off_is_signed_for_by_its_own(hours):
+    theirs = datetime.now(UTC) + timedelta(hours=hours)
+    skewed = fault(403, "RequestTimeTooSkewed").replace(b"\r\n", f"\r\nDate: {format_datetime(theirs)}\r\n".encode(), 1)
+
+    async def act(cloud):
+        with pytest.raises(CloudUnreachable, match=r"clock is [+-]3[56]"):
+            await cloud.put("x", b"data")
+        server.reply = answer(200, ETag=etag(b"data"))
+        await cloud.put("x", b"data")
+
+    async with OddServer(skewed) as server:
+        await ask(server.url, act)
+    first, second = map(signed_at, server.requests)
+    assert timedelta(minutes=59) < (second - first) * hours < timedelta(minutes=61)
+    assert b"AKIDEXAMPLE/" + f"{second:%Y%m%d}".encode() in server.requests[1]
 
 
 def test_settings_do_not_show_secrets():

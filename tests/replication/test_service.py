@@ -267,7 +267,7 @@ async def test_a_task_group_that_failed_does_not_mark_the_loop_as_cancelled(real
             await asyncio.sleep(0)
             raise CloudUnreachable("cut")
 
-        async def ship_round(**given):
+        async def ship_round(*given, **options):
             calls.append(asyncio.current_task().cancelling())
             if len(calls) < 3:
                 try:
@@ -277,7 +277,7 @@ async def test_a_task_group_that_failed_does_not_mark_the_loop_as_cancelled(real
                     raise failures.exceptions[0] from None
             if asyncio.current_task().cancelling():
                 raise asyncio.CancelledError  # what aiohttp makes of the mark
-            return await real()
+            return await real(*given, **options)
 
         a.service.shipper.ship_round = ship_round
         a.site.put(b"k", b"v")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 import struct
 import threading
@@ -19,6 +20,8 @@ from enum import Enum
 from types import TracebackType
 
 PIECE_BYTES = 64 * 1024
+RETRANSMIT_S = 0.2
+"""The shortest time TCP waits before it sends a lost segment again."""
 PORTAL_BODY = b"<html><head><title>Welcome aboard</title></head><body>Please accept the terms of use.</body></html>"
 PORTAL = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: "
@@ -38,6 +41,8 @@ class Kind(Enum):
     LATENCY = "latency"  # every piece is held back for so many seconds
     RESET = "reset"  # RST after so many bytes of the answer
     TRUNCATE = "truncate"  # a clean end after so many bytes of the answer
+    RESET_UP = "reset upwards"  # RST after so many bytes of the request: in the middle of an upload
+    LOSSY = "lossy"  # each piece is held back for as long as TCP takes to send it again, by chance
     PORTAL = "captive portal"  # 200 and a page of HTML, whatever was asked
 
 
@@ -70,6 +75,16 @@ def reset(after_bytes: int) -> Fault:
     return Fault(Kind.RESET, after_bytes)
 
 
+def reset_up(after_bytes: int) -> Fault:
+    """Each connection is reset once ``after_bytes`` went up."""
+    return Fault(Kind.RESET_UP, after_bytes)
+
+
+def lossy(share: float) -> Fault:
+    """So many of all pieces are lost and sent again: what a lossy line is to those above TCP."""
+    return Fault(Kind.LOSSY, share)
+
+
 def truncate(after_bytes: int) -> Fault:
     """Each connection is closed, as if complete, once ``after_bytes`` of answer went through."""
     return Fault(Kind.TRUNCATE, after_bytes)
@@ -83,6 +98,7 @@ class _Link:
         self.writer = writer
         self.upstream: asyncio.StreamWriter | None = None
         self.answered = 0
+        self.asked = 0
         self.is_spoiled = False  # swallowed bytes: cannot go on when the line is mended
 
     def abort(self) -> None:
@@ -108,6 +124,7 @@ class FaultProxy:
         self.accepted = 0
         """Connections accepted so far."""
         self._fault = PASS
+        self._dice = random.Random(upstream_port)
         self._changed = asyncio.Event()
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -248,6 +265,11 @@ class FaultProxy:
             with contextlib.suppress(TimeoutError):  # ends early when the fault changes
                 async with asyncio.timeout(len(piece) / max(fault.amount, 1.0)):
                     await self._changed.wait()
+        elif fault.kind is Kind.LOSSY and self._dice.random() < fault.amount:
+            await asyncio.sleep(RETRANSMIT_S)
+        elif not answers and fault.kind is Kind.RESET_UP and link.asked + len(piece) > int(fault.amount):
+            link.abort()
+            return None
         elif answers and fault.kind in (Kind.RESET, Kind.TRUNCATE):
             left = int(fault.amount) - link.answered
             if len(piece) >= left:
@@ -255,6 +277,8 @@ class FaultProxy:
                 return None
         if answers:
             link.answered += len(piece)
+        else:
+            link.asked += len(piece)
         return piece
 
     async def _cut(self, link: _Link, last: bytes, *, clean: bool) -> None:

@@ -8,7 +8,7 @@ import pytest
 from gateway.store.document_format import BucketRecord
 from gateway.store.tier import DiskUse, TierPass, find_excess, measure_disk
 from gateway.store.tier_census import CANDIDATES_MAX, Candidate, Coldest
-from gateway.store.tier_settings import TierSettings, check_pinned
+from gateway.store.tier_settings import TierSettings, check_prefixes
 from gateway.store.tier_touches import Touches
 from tests.gateway.store.held_frames import HeldFrames
 from tests.gateway.store.recount import recount
@@ -167,9 +167,9 @@ def test_the_marks():
 
 
 def test_pinned_prefixes():
-    assert check_pinned(("bucket/", "bucket/a/b")) is None
-    assert check_pinned(("bucket",))
-    assert check_pinned(("/a/",))
+    assert check_prefixes(("bucket/", "bucket/a/b")) is None
+    assert check_prefixes(("bucket",))
+    assert check_prefixes(("/a/",))
     settings = TierSettings(pinned=("bucket/a", "all/"))
     assert settings.is_pinned("bucket", b"abc")
     assert settings.is_pinned("all", b"x")
