@@ -31,7 +31,7 @@ from gateway.identity.bucket_access import (
     find_public_access_block,
     has_acls,
 )
-from gateway.identity.facts import NO_FACTS, Facts, Values
+from gateway.identity.facts import ASKED_EXTRA, NO_FACTS, Facts, Values, recall_asked
 from gateway.identity.policy_evaluation import NOTHING, Verdict, evaluate, evaluate_limits
 from gateway.identity.principals import Principal
 from gateway.s3.acl import BUCKET_ACTIONS, OBJECT_ACTIONS, decode_acl, default_acl, grants_permission
@@ -51,6 +51,7 @@ from gateway.store.ports import Bucket, ReadView, Version
 from gateway.store.version_ids import parse_version_id
 
 _ARN: Final = "arn:aws:s3:::"
+_OF_UPLOADS: Final = frozenset({"UploadPart", "UploadPartCopy", "CompleteMultipartUpload"})
 
 
 def authorize(
@@ -199,7 +200,14 @@ class Asker:
             tags = {} if version is None else self._tags(version)
             value = {name.lower(): tag for name, tag in tags.items()}.get(key.partition("/")[2])
             return None if value is None else (value,)
-        return self._facts.find(key)
+        value = self._facts.find(key)
+        return self._find_asked(key) if value is None and self._operation in _OF_UPLOADS else value
+
+    def _find_asked(self, key: str) -> Values | None:
+        """What a part's (or a completion's) request does not say itself, but the one that began its upload did."""
+        upload = self._view.upload(self._facts.params.get("uploadId", "")) if self._view is not None else None
+        data = upload.extra.get(ASKED_EXTRA) if upload is not None and key.startswith("s3:") else None
+        return None if data is None else recall_asked(data).find(key)
 
     @property
     def _is_own(self) -> bool:

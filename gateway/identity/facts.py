@@ -7,6 +7,7 @@ headers do not tell (tags in a document, a location constraint) is put into ``mo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
@@ -30,6 +31,12 @@ _HEADERS: Final = {
     **_LOCK,
 }
 _LENGTH_MAX: Final = 2048
+_ASKED: Final = (
+    *("x-amz-acl", "x-amz-grant-", "x-amz-server-side-encryption", "x-amz-storage-class", "x-amz-tagging"),
+    *("x-amz-object-lock-", "x-amz-website-redirect-location"),
+)
+ASKED_EXTRA: Final = "asked"
+"""The name of ``remember_asked``'s bytes among an upload's extras; no object has them."""
 Values = tuple[str, ...]
 
 
@@ -145,6 +152,24 @@ class Facts:
         transport = self.connection.transport if self.connection is not None else None
         tls = transport.get_extra_info("ssl_object") if transport is not None else None
         return tls.version().removeprefix("TLSv") if tls is not None else None
+
+
+def remember_asked(headers: Mapping[str, str]) -> bytes:
+    """What conditions on the parts of an upload, and on its end, must know of the request that began it.
+
+    Those name neither ACL nor encryption, and are the same write. Empty if it asked for nothing of the kind.
+    """
+    asked = {
+        name: value
+        for name, value in headers.items()
+        if name.startswith(_ASKED) and not name.startswith("x-amz-server-side-encryption-customer-key")
+    }
+    return json.dumps(asked).encode() if asked else b""
+
+
+def recall_asked(data: bytes) -> Facts:
+    """What ``remember_asked`` kept, to be asked for condition keys."""
+    return Facts(json.loads(data), {})
 
 
 def _one(value: str | None) -> Values | None:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from gateway.identity.facts import ASKED_EXTRA, remember_asked
 from gateway.identity.principals import ANONYMOUS_ID
 from gateway.operations.bodies import Body, Received
 from gateway.operations.context import Context, Owner, find_bucket, find_owner, shown_version_id
@@ -118,6 +119,8 @@ async def create_upload(context: Context, request: CreateRequest) -> UploadRecor
         wanted = find_wanted(context, view, bucket, asked)
     sealing = await make_sealing(context, wanted)
     extra = sealing.extra if sealing is not None else {}
+    remembered = remember_asked(context.facts.headers)
+    asked_of_parts = {ASKED_EXTRA: remembered} if remembered else {}
 
     def decide(view: WriteView) -> UploadRecord:
         bucket = find_bucket(context, view, request.bucket, "CreateMultipartUpload", request.key)
@@ -133,7 +136,7 @@ async def create_upload(context: Context, request: CreateRequest) -> UploadRecor
             checksum_algorithm=algorithm,
             checksum_type=checksum_type,
             storage_class=request.storage_class,
-            extra=settle_attributes(context, view, bucket, request.key, request.attributes, extra),
+            extra=settle_attributes(context, view, bucket, request.key, request.attributes, extra) | asked_of_parts,
         )
         view.open_upload(upload)
         return upload

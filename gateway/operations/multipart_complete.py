@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from gateway.identity.facts import ASKED_EXTRA
 from gateway.operations.context import Context, find_bucket, shown_version_id
 from gateway.operations.multipart import UploadName, find_upload, upload_algorithm
 from gateway.operations.object_encryption import shown_encryption
@@ -217,7 +218,8 @@ def _describe(
         owner=context.principal.id,
         part_count=len(parts),
         storage_class=upload.storage_class,
-        extra={**upload.extra, UPLOAD_EXTRA: upload.id.encode()},
+        extra={name: value for name, value in upload.extra.items() if name != ASKED_EXTRA}
+        | {UPLOAD_EXTRA: upload.id.encode()},
     )
 
 

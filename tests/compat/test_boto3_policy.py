@@ -108,6 +108,28 @@ def test_conditions_on_listings(ann, bob, shared, refused):
     refused("AccessDenied", 403, bob.s3.list_objects_v2, Bucket=shared)
 
 
+def test_parts_are_written_as_their_upload_was_begun(ann, bob, shared, refused):
+    deny_others = [
+        deny(shared, "s3:PutObject", Condition={"StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}}),
+        deny(shared, "s3:PutObject", Condition={"Null": {"s3:RequestObjectTag/team": "true"}}),
+    ]
+    put(ann, shared, allow(shared, ["s3:PutObject", "s3:PutObjectTagging"], {"AWS": bob.id}), *deny_others)
+    begin = bob.s3.create_multipart_upload
+    refused("AccessDenied", 403, begin, Bucket=shared, Key="m")
+    refused("AccessDenied", 403, begin, Bucket=shared, Key="m", ServerSideEncryption="aws:kms")
+    upload = begin(Bucket=shared, Key="m", ServerSideEncryption="aws:kms", Tagging="team=blue")
+    name = {"Bucket": shared, "Key": "m", "UploadId": upload["UploadId"]}
+    etag = bob.s3.upload_part(**name, PartNumber=1, Body=b"x")["ETag"]
+    bob.s3.complete_multipart_upload(**name, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+    assert ann.s3.get_object_tagging(Bucket=shared, Key="m")["TagSet"] == [{"Key": "team", "Value": "blue"}]
+    plain = ann.s3.create_bucket  # an upload that was begun before the policy said so is held to it
+    plain(Bucket=f"{shared}-plain")
+    name = {"Bucket": f"{shared}-plain", "Key": "m"}
+    name["UploadId"] = ann.s3.create_multipart_upload(**name)["UploadId"]
+    put(ann, f"{shared}-plain", deny(f"{shared}-plain", "s3:PutObject", Condition=deny_others[0]["Condition"]))
+    refused("AccessDenied", 403, ann.s3.upload_part, **name, PartNumber=1, Body=b"x")
+
+
 def test_variables(ann, bob, shared, refused):
     resource = f"arn:aws:s3:::{shared}/${{aws:userid}}/*"
     put(ann, shared, {**allow(shared, "s3:PutObject"), "Resource": resource})

@@ -296,6 +296,11 @@ FAULTS: Final = (
         (f"{_LIMITS}::test_tags_of_a_session_are_its_principals",),
     ),
     Fault(
+        *("hold parts to what only their upload says", 7, "gateway/identity/authorize.py"),
+        *("if value is None and self._operation in _OF_UPLOADS else value", "if False else value"),
+        ("tests/compat/test_boto3_policy.py::test_parts_are_written_as_their_upload_was_begun",),
+    ),
+    Fault(
         *("ignore a policy's deny", 7, "gateway/identity/authorize.py"),
         *("if denied or identity.denied or limits.denied:", "if identity.denied or limits.denied:"),
         ("tests/gateway/identity/test_authorize.py::test_denies_reach_everybody",),
