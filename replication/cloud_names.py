@@ -3,9 +3,12 @@
     realm
     keys/<key id 32 hex>/<wrap 32 hex>
     heads/<site 32 hex>-<incarnation 16 hex>-<n 16 hex>
+    checkpoints/<site>-<incarnation>-<n>                that site's checkpoint ``n`` is whole
     sites/<site>/<incarnation>/log/<n 16 hex>
     sites/<site>/<incarnation>/packs/<BLAKE3 64 hex>
     sites/<site>/<incarnation>/index/<n 16 hex>-<hash 32 hex>
+    sites/<site>/<incarnation>/checkpoint/<n 16 hex>
+    sites/<site>/<incarnation>/checkpoint/<n 16 hex>-<BLAKE3 64 hex>
     sites/<site>/<incarnation>/probe
 
 Numbers have a fixed width, so that the bucket's byte order is their order. An index object carries a hash in its name:
@@ -26,11 +29,14 @@ from replication.ports import Origin
 REALM: Final = "realm"
 KEYS_PREFIX: Final = "keys/"
 HEADS_PREFIX: Final = "heads/"
+CHECKPOINTS_PREFIX: Final = "checkpoints/"
 SITES_PREFIX: Final = "sites/"
 INDEX_HASH_SIZE: Final = 16
 
 _KEY: Final = re.compile(r"keys/([0-9a-f]{32})/([0-9a-f]{32})")
 _HEAD: Final = re.compile(r"heads/([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})")
+_CHECKPOINT: Final = re.compile(_HEAD.pattern.replace(HEADS_PREFIX, CHECKPOINTS_PREFIX))
+_CHECKPOINT_OBJECT: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/checkpoint/([0-9a-f]{16})(-[0-9a-f]{64})?")
 _LOG: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/log/([0-9a-f]{16})")
 
 
@@ -70,6 +76,19 @@ def split_head_name(name: str) -> Head | None:
     return Head((bytes.fromhex(match[1]), bytes.fromhex(match[2])), int(match[3], 16))
 
 
+def checkpoint_mark_name(origin: Origin, n: int) -> str:
+    """The empty object that says that a checkpoint is whole."""
+    return f"{CHECKPOINTS_PREFIX}{origin[0].hex()}-{origin[1].hex()}-{n:016x}"
+
+
+def split_checkpoint_mark(name: str) -> Head | None:
+    """Which checkpoint such a mark tells of: whose log it is of, and its number."""
+    match = _CHECKPOINT.fullmatch(name)
+    if match is None:
+        return None
+    return Head((bytes.fromhex(match[1]), bytes.fromhex(match[2])), int(match[3], 16))
+
+
 def site_prefix(site: bytes) -> str:
     """Everything a site writes apart from its heads."""
     return f"{SITES_PREFIX}{site.hex()}/"
@@ -99,6 +118,27 @@ def pack_name(origin: Origin, digest: bytes) -> str:
 def index_name(origin: Origin, n: int, digest: bytes) -> str:
     """The index that batch ``n`` names by the first ``INDEX_HASH_SIZE`` bytes of its BLAKE3."""
     return f"{_origin_prefix(origin)}index/{n:016x}-{digest.hex()}"
+
+
+def checkpoint_prefix(origin: Origin) -> str:
+    """What the names of all of one log's checkpoints begin with."""
+    return f"{_origin_prefix(origin)}checkpoint/"
+
+
+def checkpoint_name(origin: Origin, n: int) -> str:
+    """The manifest of checkpoint ``n`` (from 1), written last."""
+    return f"{checkpoint_prefix(origin)}{n:016x}"
+
+
+def checkpoint_part_name(origin: Origin, n: int, digest: bytes) -> str:
+    """The part of checkpoint ``n`` with this BLAKE3 (32 bytes)."""
+    return f"{checkpoint_name(origin, n)}-{digest.hex()}"
+
+
+def split_checkpoint_object(name: str) -> int | None:
+    """The number of the checkpoint that a name in a log's listing of them is of."""
+    match = _CHECKPOINT_OBJECT.fullmatch(name)
+    return int(match[1], 16) if match else None
 
 
 def probe_name(origin: Origin) -> str:

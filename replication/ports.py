@@ -276,7 +276,9 @@ class FoldedState(Protocol):
         """All slices are joined: every log counts as taken in at least up to the vector."""
 
     async def finish_join(self) -> None:
-        """Every log is taken in as far as the join's targets say: it is over."""
+        """Every log is taken in as far as the join's targets say: it is over. Or, before it is folded, it is given up:
+        what was joined stays, and logs are replayed.
+        """
 
 
 class Holdings(Protocol):

@@ -108,6 +108,11 @@ class Puller:
         self._on_batch = on_batch
         self.states: dict[Origin, OriginState] = {}
 
+    @property
+    def cut(self) -> dict[Origin, LogPosition]:
+        """Logs whose next batch is not there although they reach further, and how far they were taken in."""
+        return {origin: state.position for origin, state in self.states.items() if state.reason is StopReason.GAP}
+
     async def pull_round(self) -> PulledRound:
         """Look who has news and take it in. Raises ``CloudUnreachable`` or ``CloudRefused``; else every log was
         tried.

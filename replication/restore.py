@@ -1,4 +1,5 @@
-"""Rebuilds a site from the bucket and a key alone: every log from its beginning into a fresh site, then its bytes.
+"""Rebuilds a site from the bucket and a key alone: the newest checkpoint and the logs behind it (or every log from its
+beginning) into a fresh site, then its bytes.
 
 The fresh site has an id of its own: the lost one's log stays what it was, and its changes are taken in like anybody's.
 ``close_log`` ends the lost one's log first (``--replace``), so that a machine believed lost is fenced when it comes
@@ -16,11 +17,13 @@ from typing import Final, Protocol
 from replication.batch_format import HASH_SIZE, Batch, decode_batch, encode_batch, hash_object
 from replication.cloud_names import head_name, log_name
 from replication.frame_format import decode_header
+from replication.joining import Joiner, JoinProgress
 from replication.ports import (
     ChangeLog,
     Cloud,
     CloudExists,
     CloudMissing,
+    FoldedState,
     FrameLocation,
     Origin,
     PulledBatch,
@@ -52,9 +55,9 @@ class RemoteBytes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RestoreProgress:
-    """How far it is: batches of all logs, then chunks (their total is not known beforehand: 0)."""
+    """How far it is: slices of a checkpoint, batches of all logs, then chunks (whose total is not known: 0)."""
 
-    phase: str  # "changes" or "bytes"
+    phase: str  # "state", "changes" or "bytes"
     done: int
     total: int
     bytes: int = 0
@@ -62,13 +65,14 @@ class RestoreProgress:
 
 @dataclass(frozen=True, slots=True)
 class RestoreSummary:
-    """What was restored."""
+    """What was restored. ``checkpoint_ms``: when the checkpoint was made that it began with; 0: logs were replayed."""
 
     logs: int
     batches: int
     changes: int
     chunks: int
     bytes: int
+    checkpoint_ms: int = 0
 
 
 Progress = Callable[[RestoreProgress], None]
@@ -83,31 +87,47 @@ async def restore_site(
     refresh_keys: Callable[[], Awaitable[None]] | None = None,
     progress: Progress = lambda progress: None,
     remote: RemoteBytes | None = None,
+    state: FoldedState | None = None,
 ) -> RestoreSummary:
-    """Take in every log of the realm, and with ``remote`` all bytes too.
+    """Take in every log of the realm, with ``state`` by a checkpoint if there is one; with ``remote`` all bytes too.
 
     Raises ``ValueError`` if the site has changes of its own, ``RestoreIncomplete`` with the reasons if a log stops,
     ``CloudError``; call again to go on.
     """
     if log.last_seq():
         raise ValueError("a site that has changes of its own is not fresh: restore into an empty data directory")
-    total = sum((await list_heads(cloud)).values())
-    taken_in = sum(position.n for position in log.pulled().values())
+    joined = batches = changes = taken_in = total = 0
+
+    def tell_slices(at: JoinProgress) -> None:
+        progress(RestoreProgress("state", at.slices, at.slices_total, at.bytes))
 
     def tell(batch: PulledBatch) -> None:
         nonlocal taken_in
         taken_in += 1
         progress(RestoreProgress("changes", taken_in, total))
 
+    joiner = (
+        Joiner(log, state, cloud, keyring, refresh_keys=refresh_keys, progress=tell_slices)
+        if state is not None
+        else None
+    )
     puller = Puller(log, cloud, keyring, wall_ms=wall_ms, refresh_keys=refresh_keys, on_batch=tell)
-    batches = changes = 0
-    while (pulled := await puller.pull_round()).batches:
+    moved = True
+    while moved:
+        found = await joiner.join_if_useful(puller.cut) if joiner is not None else None
+        joined = found.made_ms if found is not None else joined
+        total = sum((await list_heads(cloud)).values())
+        taken_in = sum(position.n for position in log.pulled().values())
+        pulled = await puller.pull_round()
         batches, changes = batches + pulled.batches, changes + pulled.changes
+        moved = bool(pulled.batches) or found is not None or bool(joiner is not None and joiner.may_help(puller.cut))
     stopped = {origin: state.stopped for origin, state in puller.states.items() if state.stopped}
     if stopped:
         raise RestoreIncomplete("; ".join(f"site {site.hex()}: {why}" for (site, _), why in sorted(stopped.items())))
     chunks, size = await bring_all(remote, progress) if remote is not None else (0, 0)
-    return RestoreSummary(len(puller.states), batches, changes, chunks, size)
+    if joiner is not None:
+        await joiner.join_if_useful()  # it is over, if all of it is here
+    return RestoreSummary(len(puller.states), batches, changes, chunks, size, joined)
 
 
 async def bring_all(remote: RemoteBytes, progress: Progress) -> tuple[int, int]:

@@ -86,11 +86,10 @@ class StateReplica:
         await self._committer.commit(decide)
 
     async def finish_join(self) -> None:
-        """It is over."""
+        """It is over, or given up."""
 
         def decide(view: Decision) -> None:
-            row = read_join(view.transaction)
-            if row is not None and row.folded:
+            if read_join(view.transaction) is not None:
                 view.stage_record(JoinOver())
 
         await self._committer.commit(decide)

@@ -44,6 +44,10 @@ class RealSite:
         )
         store.set_fetcher(self.fetcher)
 
+    @property
+    def state(self):
+        return self.store.folded_state
+
     def restart(self) -> None:
         self.store.close()
         self.open()

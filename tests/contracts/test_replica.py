@@ -32,6 +32,10 @@ class Memory:
     def __init__(self, name):
         self.replica = MemorySite(KEYRING, name, self.wall_ms)
 
+    @property
+    def state(self):
+        return self.replica
+
     def wall_ms(self):
         return 1_700_000_000_000
 

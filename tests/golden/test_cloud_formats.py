@@ -8,14 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from replication.batch_format import Batch, decode_batch, encode_batch
+from replication.batch_format import Batch, decode_batch, encode_batch, hash_object
 from replication.change_format import REF_DATA, Change, Ref, decode_change, encode_change
+from replication.checkpoint_format import (
+    Manifest,
+    PartEntry,
+    decode_manifest,
+    decode_part,
+    encode_manifest,
+    encode_part,
+)
 from replication.cloud_index_format import decode_index, encode_index, packed_frames
 from replication.crdt import Dot
 from replication.frame_format import CODEC_STORED, KIND_DATA, FrameHeader, FrameName, decode_header
 from replication.member_format import ForgottenRecord, NameRecord, RetiredRecord, decode_member, encode_member
 from replication.pack_format import decode_pack, encode_pack
-from replication.ports import Frame
+from replication.ports import Frame, LogPosition, RemoteLog
 from replication.realm_format import (
     KEY_EPOCH,
     KeyDerivation,
@@ -70,6 +78,19 @@ STATUS = SiteStatus(1, "Lädchen 7", "0.1.0", 2, 3, 4096, 1_700_000_000_000, 1 <
 TOLD = replace(BATCH, changes=(), frames=(), index=b"", closed=True, status=encode_site_status(STATUS))
 FORGOTTEN = ForgottenRecord(1, 1_700_000_000_000, ((b"i" * 8, 12), (b"j" * 8, 0)), b"h" * 16, True)
 PACK = encode_pack(KEYRING, ORIGIN, FRAMES)
+SLICES = [b"slice one", b"slice two" * 100]
+MANIFEST = Manifest(
+    1_700_000_000_001,
+    {
+        ORIGIN: RemoteLog(LogPosition(7, 40, b"c" * 32)),
+        (b"r" * 16, b"i" * 8): RemoteLog(
+            *(LogPosition(2, 5, b"d" * 32), {ORIGIN: 39}, 1_700_000_000_000), closed=True, status=b"status"
+        ),
+    },
+    {ORIGIN: 8},
+    (PartEntry(b"p" * 32, 4000, 2),),
+    ("photos", "logs-*"),
+)
 
 WRITE = {
     "change": lambda: encode_change(CHANGE),
@@ -82,6 +103,8 @@ WRITE = {
     "name": lambda: encode_member(NameRecord(1, "Lädchen 7")),
     "pack": lambda: PACK.data,
     "index": lambda: encode_index(KEYRING, ORIGIN, 5, [packed_frames(PACK)]).data,
+    "manifest": lambda: encode_manifest(KEYRING, ORIGIN, 3, MANIFEST),
+    "part": lambda: encode_part(KEYRING, ORIGIN, 3, SLICES)[1],
     "realm": lambda: encode_realm(REALM),
     "key": lambda: wrap_key(KEYRING.realm, ROOT, RECORD),
     "text": lambda: encode_key_text("skerry-realm-key-1", ROOT).encode(),
@@ -97,6 +120,8 @@ READ = {
     "name": (lambda data: decode_member(NameRecord, data), NameRecord(1, "Lädchen 7")),
     "pack": (lambda data: decode_pack(KEYRING, ORIGIN, data), list(PACK.located)),
     "index": (lambda data: decode_index(KEYRING, ORIGIN, 5, data), list(PACK.located)),
+    "manifest": (lambda data: decode_manifest(KEYRING, ORIGIN, 3, data), MANIFEST),
+    "part": (lambda data: decode_part(KEYRING, ORIGIN, 3, PartEntry(hash_object(data), len(data), 2), data), SLICES),
     "realm": (decode_realm, REALM),
     "key": (lambda data: unwrap_key(KEYRING.realm, ROOT, KEY_ID, data), RECORD),
     "text": (lambda data: decode_key_text(data.decode()), ROOT),

@@ -32,6 +32,7 @@ from replication.ports import (
     FrameLocation,
     HeldObject,
     Identity,
+    JoinState,
     LogPosition,
     Origin,
     PulledBatch,
@@ -39,6 +40,7 @@ from replication.ports import (
     Statement,
 )
 from replication.sealing import Keyring, chunk_id, open_frame, seal_frame
+from tests.replication.memory_state import FoldedMemory
 
 Item = tuple[int, bytes]
 
@@ -47,7 +49,7 @@ class FrameGone(Exception):
     """A frame was collected while a round was on its way: the next one asks ``sendable`` again."""
 
 
-class MemorySite:
+class MemorySite(FoldedMemory):
     def __init__(self, keyring: Keyring, name: bytes, wall_ms: Callable[[], int], seed: int = 0) -> None:
         self.keyring = keyring
         self.wall_ms = wall_ms
@@ -60,6 +62,7 @@ class MemorySite:
         self.entries: dict[Item, Entry] = {}
         self.refs: dict[Dot, tuple[Ref, ...]] = {}
         self.applied: set[Dot] = set()
+        self.folded_marks: frozenset[Dot] = frozenset()
         self.frames: dict[FrameName, Frame] = {}
         self.places: dict[FrameName, dict[str, FrameLocation]] = {}
         self.doomed: dict[Dot, Doom] = {}
@@ -67,6 +70,7 @@ class MemorySite:
         self.released: dict[bytes, int] = {}
         self.cursor = LogPosition()
         self.remotes: dict[Origin, RemoteLog] = {}
+        self.join: JoinState | None = None
         self.fetcher: ChunkFetcher | None = None
         self._segment = self._identity.site[:12] + self._identity.incarnation + b"seg0"
         self._slot = 0

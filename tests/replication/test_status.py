@@ -74,7 +74,8 @@ def test_policy_lets_a_site_write_its_own_and_read_the_rest(prefix):
         if "s3:PutObject" in statement["Action"]
         for resource in statement["Resource"]
     ]
-    assert writes == [f"{root}realm", f"{root}keys/*", f"{root}sites/{site.hex()}/*", f"{root}heads/{site.hex()}-*"]
+    own = [f"sites/{site.hex()}/*", f"heads/{site.hex()}-*", f"checkpoints/{site.hex()}-*"]
+    assert writes == [f"{root}{name}" for name in ("realm", "keys/*", *own)]
     deletes = [s for s in policy["Statement"] if "s3:DeleteObject" in s["Action"]]
     assert len(deletes) == 1
     assert all(site.hex() in resource for resource in deletes[0]["Resource"])

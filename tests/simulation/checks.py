@@ -132,6 +132,11 @@ async def check_world(world: World) -> None:
             _check_state(name, {item: {token_of(body) for _, body in live} for item, live in state.items()}, standing)
     if states and fresh.visible() != states[0]:
         raise Broken("a site rebuilt from the bucket alone differs")
+    joined = await rebuild(world, by_checkpoint=True)
+    if joined.visible() != fresh.visible():
+        raise Broken("a site that joined by checkpoint differs from one that replayed every log")
+    if joined.pulled() != fresh.pulled():
+        raise Broken("a site that joined by checkpoint acknowledges other than it took in")
 
 
 def is_overtaken(store: MemorySite, heads: dict[Origin, int]) -> bool:
@@ -156,11 +161,13 @@ async def collect_survivors(world: World) -> tuple[set[bytes], set[bytes]]:
     return found, bare
 
 
-async def rebuild(world: World) -> MemorySite:
+async def rebuild(world: World, *, by_checkpoint: bool = False) -> MemorySite:
     """A site made of the bucket and the realm key alone, bytes and all."""
     fresh = MemorySite(KEYRING, b"rebuilt", lambda: world.time.now_ms)
     fresh.fetcher = CloudFetcher(world.bucket)
-    await restore_site(world.bucket, lambda: KEYRING, fresh, wall_ms=fresh.wall_ms, remote=fresh)
+    state = fresh if by_checkpoint else None
+    done = await restore_site(world.bucket, lambda: KEYRING, fresh, wall_ms=fresh.wall_ms, remote=fresh, state=state)
+    world.deeds["rebuilt by checkpoint"] += bool(done.checkpoint_ms)
     for ref in fresh.live_refs():
         if fresh.frame_of(ref.id) is None:
             raise Broken("a rebuilt site lacks bytes")

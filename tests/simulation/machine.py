@@ -10,9 +10,11 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from replication.checkpoint_writer import CheckpointWriter, Draft, NotShippedYet
 from replication.hydrate import CloudFetcher
+from replication.joining import Joiner
 from replication.offload import run_at_once
-from replication.ports import CloudError
+from replication.ports import CloudError, StateNotReady
 from replication.puller import Puller
 from replication.settings import ReplicationSettings
 from replication.shipper import Fenced, Shipper
@@ -50,6 +52,21 @@ class MortalStore:
         await self._store.record_pulled(*given)
         self._link.may_crash("after a batch was applied")
 
+    async def begin_join(self, *given) -> None:
+        self._link.may_crash("before a join")
+        await self._store.begin_join(*given)
+        self._link.may_crash("after a join began")
+
+    async def fold_slice(self, *given) -> None:
+        self._link.may_crash("before a slice")
+        await self._store.fold_slice(*given)
+        self._link.may_crash("after a slice")
+
+    async def end_join(self) -> None:
+        self._link.may_crash("before a join is done")
+        await self._store.end_join()
+        self._link.may_crash("after a join is done")
+
 
 class Machine:
     def __init__(self, world: World, name: str, store: MemorySite | None = None) -> None:
@@ -71,6 +88,31 @@ class Machine:
         wall_ms = self.clock.wall_ms
         self.shipper = Shipper(mortal, mortal, self.link, keyring, self.settings, wall_ms=wall_ms, offload=run_at_once)
         self.puller = Puller(mortal, self.link, keyring, wall_ms=wall_ms, prefetch_max=self.settings.prefetch_max)
+        self.joiner = Joiner(mortal, mortal, self.link, keyring)
+        self.checkpoints = CheckpointWriter(
+            *(mortal, mortal, self.link, keyring), wall_ms=wall_ms, offload=run_at_once, part_bytes=400
+        )
+        self.draft: Draft | None = None
+
+    async def pull(self) -> str:
+        joined = await self.joiner.join_if_useful(self.puller.cut)
+        if joined is not None:
+            self.world.deeds["joined by checkpoint"] += 1
+        return str(await self.puller.pull_round())
+
+    async def checkpoint(self) -> str:
+        """Scan, or make the last scan count once all it saw is shipped."""
+        try:
+            if self.draft is None:
+                self.draft = await self.checkpoints.scan()
+            manifest = await self.checkpoints.publish(self.draft)
+        except (NotShippedYet, StateNotReady) as reason:
+            if isinstance(reason, StateNotReady):
+                self.draft = None
+            return f"checkpoint: {reason}"
+        self.draft = None
+        self.world.deeds["checkpoint written"] += 1
+        return f"{len(manifest.parts)} parts, {manifest.slices} slices"
 
     async def replicate(self, verb: str) -> str:
         """One round, and what came of it; a cloud that does not answer is waited out. One round of a kind at a time."""
@@ -79,7 +121,7 @@ class Machine:
         running = self._running
         running.add(verb)
         try:
-            done = await (self.shipper.ship_round() if verb == "ship" else self.puller.pull_round())
+            done = await {"ship": self.shipper.ship_round, "pull": self.pull, "checkpoint": self.checkpoint}[verb]()
         except Crash:
             return f"{verb}: crash"
         except CloudError as error:

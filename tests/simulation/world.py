@@ -103,7 +103,7 @@ class World:
                 if kind:
                     self.tell(kind, machine.name, f"#{len(self.ledger.written)}")
         elif dice < 0.93:
-            verb = "ship" if dice < 0.7 else "pull"
+            verb = "ship" if dice < 0.68 else "pull" if dice < 0.91 else "checkpoint"
             self.tell(verb, machine.name, await machine.replicate(verb))
         elif dice < 0.95:
             machine.clock.jump(self.rng)
@@ -206,8 +206,9 @@ class World:
             except Fenced:
                 pass
         for machine in self.machines:
+            joined = await machine.joiner.join_if_useful(machine.puller.cut)
             pulled = await machine.puller.pull_round()
-            moved = moved or bool(pulled.batches)
+            moved = moved or bool(pulled.batches) or joined is not None
             if pulled.stopped:
                 raise Broken(f"{machine.name}: a log is stopped: {machine.puller.states}")
         return moved

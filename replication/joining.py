@@ -1,0 +1,249 @@
+"""Joins the newest usable checkpoint of the realm: a new site need not replay every log from its beginning.
+
+Stands before ``puller``: what a checkpoint tells is joined slice by slice (``FoldedState``), then pulling goes on from
+its vector. A checkpoint helps
+
+* a site that has taken in nothing yet, and
+* one whose puller found a log cut behind it: of the realm's logs, what every member had seen may be gone.
+
+Before anything is read the site must be announced (its first batch is in the bucket): from then on nothing it still
+needs is deleted. Should a log have been cut behind a checkpoint all the same, or a checkpoint be deleted while it is
+read, another one is taken; checkpoints of different sites complete each other, since each is a state that joins into
+any other. One that was interrupted goes on with its next slice if it still stands.
+
+Nothing is acknowledged before the last slice is joined; the join is over when all logs are taken in as far as the scan,
+or the heads at its beginning, reached. A checkpoint that holds some buckets only is never used by who takes in more.
+
+Without a usable checkpoint nothing is joined, and the logs are replayed. Not here: the writer, what a slice means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from replication.change_format import ChangeInvalid
+from replication.checkpoint_format import Manifest, PartEntry, decode_part
+from replication.checkpoints import CheckpointName, FoundCheckpoint, list_checkpoints
+from replication.cloud_names import checkpoint_part_name, log_name, log_prefix
+from replication.ports import (
+    ChangeLog,
+    Cloud,
+    CloudError,
+    CloudRefused,
+    CloudUnreachable,
+    FoldedState,
+    JoinState,
+    LogPosition,
+    Origin,
+)
+from replication.puller import list_heads
+from replication.sealing import Keyring, KeyUnknown
+
+
+@dataclass(frozen=True, slots=True)
+class JoinProgress:
+    """How far a join is: slices, and bytes of the parts read."""
+
+    slices: int
+    slices_total: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What was joined: whose checkpoint and which, when it was made, its slices and bytes."""
+
+    origin: Origin
+    n: int
+    made_ms: int
+    slices: int
+    bytes: int
+
+
+class _Unusable(Exception):
+    """This checkpoint cannot be joined; says why."""
+
+
+@dataclass(slots=True)
+class _Candidate:
+    name: CheckpointName
+    manifest: Manifest
+    gaps: Collection[Origin] = field(default=())
+
+
+class Joiner:
+    """Joins for one site. ``batches_min``: replaying fewer batches than that is not worth a checkpoint; ``subscribe``:
+    which buckets this site takes in, if not all. ``problems`` tells why checkpoints were not usable.
+    """
+
+    def __init__(
+        self,
+        log: ChangeLog,
+        state: FoldedState,
+        cloud: Cloud,
+        keyring: Callable[[], Keyring],
+        *,
+        refresh_keys: Callable[[], Awaitable[None]] | None = None,
+        batches_min: int = 0,
+        subscribe: tuple[str, ...] = (),
+        progress: Callable[[JoinProgress], None] = lambda progress: None,
+    ) -> None:
+        self._log, self._state, self._cloud, self._keyring = log, state, cloud, keyring
+        self._refresh_keys, self._batches_min, self._subscribe = refresh_keys, batches_min, subscribe
+        self._progress = progress
+        self.problems: dict[str, str] = {}
+        self._tried: dict[Origin, LogPosition] = {}
+
+    def may_help(self, cut: Mapping[Origin, LogPosition]) -> bool:
+        """Whether there are cut logs that no checkpoint was looked for yet, as they stand."""
+        return any(self._tried.get(log) != position for log, position in cut.items())
+
+    async def join_if_useful(self, cut: Mapping[Origin, LogPosition] | None = None) -> Joined | None:
+        """Join what helps: a join that was interrupted, or the newest checkpoint for a site that has taken in nothing,
+        or one that leads past the logs in ``cut``, which end, for this site, behind these positions.
+
+        Raises ``CloudUnreachable`` or ``CloudRefused``, and the store's errors; else whatever could be joined was.
+        """
+        under_way = self._state.joining()
+        if under_way is not None and under_way.folded:
+            pulled = self._log.pulled()
+            if all(pulled.get(log, LogPosition()).n >= n for log, n in under_way.targets.items()):
+                await self._state.finish_join()
+            if not cut:
+                return None
+        elif under_way is None and self._log.pulled() and not cut:
+            return None
+        self._tried = dict(cut or {})
+        heads = await list_heads(self._cloud)
+        interrupted = under_way if under_way is not None and not under_way.folded else None
+        found = await list_checkpoints(self._cloud, self._keyring, self._refresh_keys)
+        for candidate in await self._order(found, heads, cut or {}, interrupted):
+            try:
+                return await self._join(candidate, heads, interrupted)
+            except _Unusable as problem:
+                self.problems[str(candidate.name)] = str(problem)
+        if interrupted is not None:
+            await self._state.finish_join()  # what was joined of it stays; the logs bring the rest
+        return None
+
+    async def _order(
+        self,
+        found: list[FoundCheckpoint],
+        heads: Mapping[Origin, int],
+        cut: Mapping[Origin, LogPosition],
+        interrupted: JoinState | None,
+    ) -> list[_Candidate]:
+        """Checkpoints that help, the best first: the one that was begun, then those behind which no log was cut, then
+        those that know most.
+        """
+        self.problems = {str(one.name): one.problem for one in found if one.manifest is None}
+        candidates = []
+        for one in found:
+            manifest = one.manifest
+            if manifest is None:
+                continue
+            if manifest.holds and not (self._subscribe and set(self._subscribe) <= set(manifest.holds)):
+                self.problems[str(one.name)] = "it holds some buckets only"
+            elif self._helps(manifest, cut, interrupted):
+                gaps = [log for log in heads if await self._is_cut(log, heads[log], manifest)]
+                candidates.append(_Candidate(one.name, manifest, gaps))
+
+        def rank(candidate: _Candidate) -> tuple[bool, int, int]:
+            begun = interrupted is not None and _is_same(candidate, interrupted)
+            known = sum(log.position.seq for log in candidate.manifest.vector.values())
+            return (not begun, len(candidate.gaps), -known)
+
+        return sorted(candidates, key=rank)
+
+    def _helps(self, manifest: Manifest, cut: Mapping[Origin, LogPosition], interrupted: JoinState | None) -> bool:
+        positions = {log: known.position.n for log, known in manifest.vector.items()}
+        if cut:
+            return any(positions.get(log, 0) > position.n for log, position in cut.items())
+        return interrupted is not None or sum(positions.values()) >= self._batches_min
+
+    async def _is_cut(self, log: Origin, head_n: int, manifest: Manifest) -> bool:
+        """Whether the batch behind the checkpoint's position is gone."""
+        known = manifest.vector.get(log)
+        at = known.position.n if known is not None else 0
+        if head_n <= at or log == self._own():
+            return False
+        following = await self._cloud.list(log_prefix(log), after=log_name(log, at) if at else "", count_max=1)
+        return following != [log_name(log, at + 1)]
+
+    def _own(self) -> Origin:
+        identity = self._log.identity()
+        return (identity.site, identity.incarnation)
+
+    async def _join(self, candidate: _Candidate, heads: Mapping[Origin, int], interrupted: JoinState | None) -> Joined:
+        name, manifest = candidate.name, candidate.manifest
+        done = 0
+        if interrupted is not None and _is_same(candidate, interrupted):
+            done = interrupted.slices
+        else:
+            own = self._own()
+            targets = {log: n for log, n in heads.items() if log != own}
+            for log, n in manifest.reached.items():
+                targets[log] = max(n, targets.get(log, 0))
+            targets.pop(own, None)
+            begun = JoinState(name.origin, name.n, manifest.made_ms, manifest.vector, 0, False, targets)
+            await self._state.begin_join(begun)
+        number = read = 0
+        following: asyncio.Task[bytes] | None = None
+        try:
+            for at, part in enumerate(manifest.parts):
+                if number + part.slices <= done:
+                    number += part.slices
+                    continue
+                fetch = following or self._fetch(name, part)
+                following = self._fetch(name, manifest.parts[at + 1]) if at + 1 < len(manifest.parts) else None
+                slices = await self._open(name, part, await _awaited(fetch))
+                read += part.size
+                for data in slices:
+                    if number >= done:
+                        await self._fold(number, data)
+                        self._progress(JoinProgress(number + 1, manifest.slices, read))
+                    number += 1
+        finally:
+            if following is not None:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+        await self._state.end_join()
+        self._tried = {}  # another one may lead further
+        return Joined(name.origin, name.n, manifest.made_ms, manifest.slices, read)
+
+    def _fetch(self, name: CheckpointName, part: PartEntry) -> asyncio.Task[bytes]:
+        return asyncio.create_task(self._cloud.get(checkpoint_part_name(name.origin, name.n, part.digest)))
+
+    async def _open(self, name: CheckpointName, part: PartEntry, data: bytes) -> list[bytes]:
+        for refresh in (self._refresh_keys, None):
+            try:
+                return decode_part(self._keyring(), name.origin, name.n, part, data)
+            except KeyUnknown:
+                if refresh is None:
+                    break
+                await refresh()
+            except ValueError as error:
+                raise _Unusable(str(error)) from error
+        raise _Unusable("sealed under a key this site does not have")
+
+    async def _fold(self, number: int, data: bytes) -> None:
+        try:
+            await self._state.fold_slice(number, data)
+        except ChangeInvalid as error:
+            raise _Unusable(str(error)) from error
+
+
+async def _awaited(fetch: asyncio.Task[bytes]) -> bytes:
+    try:
+        return await fetch
+    except (CloudUnreachable, CloudRefused):
+        raise
+    except CloudError as error:
+        raise _Unusable(f"a part of it cannot be had: {error}") from error
+
+
+def _is_same(candidate: _Candidate, interrupted: JoinState) -> bool:
+    same = (candidate.name.origin, candidate.name.n) == (interrupted.origin, interrupted.n)
+    return same and candidate.manifest.vector == interrupted.vector
