@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.store.doom_format import decode_doom
 from gateway.store.item_format import FAMILY_DOOM
+from replication import crdt
 from replication.change_format import Ref
 from replication.crdt import EMPTY, Dot, Entry, Write
 from replication.ports import (
@@ -94,7 +95,7 @@ class FoldedMemory:
         mine = {key for key in self.entries if key > tuple(after) and (upto is None or key <= tuple(upto))}
         for key in mine | theirs.keys():
             known, told = self.entries.get(key, EMPTY), theirs.get(key, Entry((), self.folded_marks))
-            self.entries[key] = join(known, told, self._is_applied, seen_there)
+            self.entries[key] = crdt.join(known, told, self._is_applied, seen_there)
             if key[0] == FAMILY_DOOM:
                 self._join_doom(known, self.entries[key])
 
