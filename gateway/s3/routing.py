@@ -164,6 +164,17 @@ _CHOSEN: Final = frozenset(
         Operation.PreflightRequest,
     }
 )
+# Writes make a version: none can be named.
+_OF_NO_VERSION: Final = frozenset(
+    {
+        Operation.PutObject,
+        Operation.CopyObject,
+        Operation.CreateMultipartUpload,
+        Operation.UploadPart,
+        Operation.UploadPartCopy,
+        Operation.CompleteMultipartUpload,
+    }
+)
 _PLAIN: Final[dict[tuple[str, Scope], Operation]] = {
     (operation.row.method, operation.row.scope): operation
     for operation in Operation
@@ -197,11 +208,20 @@ def scope_of(target: Target) -> Scope:
 def route(method: str, scope: Scope, query: Mapping[str, str], headers: Mapping[str, str]) -> Operation:
     """The operation of a request. ``query``: first values by decoded name; ``headers``: folded, lower case.
 
-    Raises ``MethodNotAllowed``, ``InvalidArgument`` (two subresources, an unknown list-type) or ``PreconditionFailed``
-    (a POST to a bucket that is no form).
+    Raises ``MethodNotAllowed``, ``InvalidArgument`` (two subresources, an unknown list-type, a write that names a
+    version) or ``PreconditionFailed`` (a POST to a bucket that is no form).
     """
     if method == "OPTIONS":
         return Operation.PreflightRequest
+    operation = _route_any(method, scope, query, headers)
+    if query and "versionId" in query and operation in _OF_NO_VERSION:
+        message = "This operation does not accept a version-id."
+        raise invalid_argument(message, "versionId", query["versionId"])
+    return operation
+
+
+def _route_any(method: str, scope: Scope, query: Mapping[str, str], headers: Mapping[str, str]) -> Operation:
+    """``route``, whatever version the query names."""
     found = _SUBRESOURCES[scope].intersection(query) if query else frozenset()
     if not found:
         return _route_plain(method, scope, query, headers)

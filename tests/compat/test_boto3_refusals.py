@@ -181,3 +181,20 @@ def test_markers_of_uploads(s3, bucket, refused):
 def test_attributes_must_be_asked_for(send):
     assert send("GET", "k", "attributes").code == "InvalidRequest"
     assert send("GET", "k", "attributes", x_amz_object_attributes="Colour").code == "InvalidArgument"
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "headers"),
+    [
+        ("PUT", "versionId=null", {}),
+        ("PUT", "versionId=null", {"x-amz-copy-source": "bucket/k"}),
+        ("PUT", "partNumber=1&uploadId=u&versionId=null", {}),
+        ("POST", "uploads=&versionId=null", {}),
+        ("POST", "uploadId=u&versionId=null", {}),
+    ],
+)
+def test_writes_name_no_version(server, bucket, send, method, query, headers):
+    answer = send(method, "k", query, **headers)
+    assert (answer.status, answer.code) == (400, "InvalidArgument")
+    assert b"This operation does not accept a version-id." in answer.body
+    assert server.keys(bucket) == []
