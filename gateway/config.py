@@ -32,6 +32,7 @@ from gateway.store.tier_settings import TierSettings, check_prefixes
 from replication.link_hours import HoursInvalid, LinkHours
 from replication.settings import CloudSettings, LinkSettings, ReplicationSettings
 from replication.tariff import Tariff
+from replication.trusted_time import ClockSettings
 
 __all__ = ["Address", "Config", "ConfigError", "Overrides", "load_config", "parse_address"]
 
@@ -214,6 +215,7 @@ SECTIONS: Final[Mapping[str, type]] = {
     "cloud": CloudSettings,
     "replication": ReplicationSettings,
     "link": LinkSettings,
+    "clock": ClockSettings,
     "store": StoreSettings,
     "encryption": EncryptionConfig,
     "notifications": NotificationSettings,
@@ -273,6 +275,8 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("link", "time_zone"): Rule(check=_check_time_zone),
     ("link", "urgent"): Rule(check=check_prefixes),
     ("link", "probe_interval_s"): Rule(0.05, 3600),
+    ("clock", "warn_skew_s"): Rule(0, 86_400),
+    ("clock", "refuse_skew_s"): Rule(0, 86_400),
     ("store", "reserve_bytes"): Rule(0),
     ("store", "map_size_bytes"): Rule(64 * MIB, 1 << 46),
     ("store", "write_budget_bytes"): Rule(16 * MIB, 1 << 36),
@@ -323,6 +327,7 @@ class Config:
     drill: DrillConfig = field(default_factory=DrillConfig)
     scrub: ScrubConfig = field(default_factory=ScrubConfig)
     link: LinkSettings = field(default_factory=LinkSettings)
+    clock: ClockSettings = field(default_factory=ClockSettings)
 
     @property
     def data(self) -> Path:

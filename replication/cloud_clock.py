@@ -10,6 +10,7 @@ Source: AWS S3 API reference, "Error responses"; AWS Signature Version 4.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -17,7 +18,10 @@ from typing import Any, Final
 
 from botocore.auth import AUTH_TYPE_MAPS, SIGV4_TIMESTAMP, S3SigV4Auth
 
+from replication.trusted_time import SkewMeter
+
 _OFFSET: Final = "skerry_clock_offset_s"
+_SENT: Final = "skerry_sent_ms"
 
 
 class CloudClockAuth(S3SigV4Auth):  # type: ignore[misc] # botocore is untyped
@@ -39,6 +43,25 @@ def sign_by(client: Any, offset_s: Callable[[], float]) -> None:
         request.context[_OFFSET] = offset_s()
 
     client.meta.events.register("before-sign.s3", note)
+
+
+def measure_by(client: Any, meter: SkewMeter) -> None:
+    """Let every answer to a client tell a meter the cloud's time, an error too; pages of captive portals do not."""
+
+    def begin(context: dict[str, Any], **_: Any) -> None:
+        context[_SENT] = _now_ms()
+
+    def end(context: dict[str, Any], parsed: Mapping[str, Any], **_: Any) -> None:
+        headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        if _SENT in context and not str(headers.get("content-type", "")).startswith("text/html"):
+            meter.observe(str(headers.get("date", "")), context[_SENT], _now_ms())
+
+    client.meta.events.register("before-call.s3", begin)
+    client.meta.events.register("after-call.s3", end)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def seconds_ahead(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -43,10 +43,11 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from replication.cancellation import is_stopping
-from replication.cloud_clock import seconds_ahead, sign_by
+from replication.cloud_clock import measure_by, seconds_ahead, sign_by
 from replication.ports import CloudError, CloudExists, CloudMissing, CloudRefused, CloudUnreachable
 from replication.root_keys import RootKeyUnusable, read_secret
 from replication.settings import CloudSettings
+from replication.trusted_time import SkewMeter
 
 LIST_COUNT_MAX: Final = 1000
 HASH_INLINE_MAX: Final = 64 << 10
@@ -76,7 +77,8 @@ _EXISTS: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 class S3Cloud:
     """See ``ports.Cloud``. Made by ``open_s3``; close it."""
 
-    def __init__(self, settings: CloudSettings, stack: AsyncExitStack) -> None:
+    def __init__(self, settings: CloudSettings, stack: AsyncExitStack, meter: SkewMeter) -> None:
+        self._meter = meter
         prefix = settings.prefix.strip("/")
         self._settings = settings
         self._client: Any = None
@@ -99,6 +101,7 @@ class S3Cloud:
         for read_timeout_s in (self._settings.read_timeout_s, UPLOAD_READ_TIMEOUT_S):
             client = await self._stack.enter_async_context(_new_client(self._settings, keys, read_timeout_s))
             sign_by(client, lambda: self._ahead_s)
+            measure_by(client, self._meter)
             clients.append(client)
         self._keys = keys
         self._client, self._uploads = clients  # those before are closed with the rest: requests may be on their way
@@ -196,10 +199,13 @@ class ClockRefused(CloudUnreachable):
         self.ahead_s = ahead_s
 
 
-async def open_s3(settings: CloudSettings) -> S3Cloud:
-    """A client for the bucket. Sends nothing yet; ``CloudRefused`` if the settings cannot work at all."""
+async def open_s3(settings: CloudSettings, meter: SkewMeter | None = None) -> S3Cloud:
+    """A client for the bucket. Sends nothing yet; ``CloudRefused`` if the settings cannot work at all.
+
+    ``meter``: told the cloud's time with every answer.
+    """
     stack = AsyncExitStack()
-    cloud = S3Cloud(settings, stack)
+    cloud = S3Cloud(settings, stack, meter or SkewMeter())
     try:
         await cloud.connect()
     except (BotoCoreError, ValueError) as error:

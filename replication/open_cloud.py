@@ -11,14 +11,18 @@ from replication.ports import Cloud
 from replication.retry import RetryingCloud
 from replication.settings import CloudSettings, LinkSettings
 from replication.throttle import ThrottledCloud
+from replication.trusted_time import SkewMeter
 
 
-async def open_cloud(settings: CloudSettings, link: Link | None = None, debts: Debts | None = None) -> RetryingCloud:
+async def open_cloud(
+    settings: CloudSettings, link: Link | None = None, debts: Debts | None = None, meter: SkewMeter | None = None
+) -> RetryingCloud:
     """The cloud, ready to use; close it. Sends nothing yet. ``CloudRefused`` if the settings cannot work at all.
 
-    ``link``: what it may carry (else what ``settings`` says); ``debts``: shared with the site's other processes.
+    ``link``: what it may carry (else what ``settings`` says); ``debts``: shared with the site's other processes;
+    ``meter``: told the cloud's time with every answer.
     """
     link = link or configured_link(settings, LinkSettings())
-    throttled = ThrottledCloud(await open_s3(settings), link, debts=debts, least_s=settings.read_timeout_s)
+    throttled = ThrottledCloud(await open_s3(settings, meter), link, debts=debts, least_s=settings.read_timeout_s)
     cloud: Cloud = SingleWriterCloud(throttled) if settings.single_writer else throttled
     return RetryingCloud(cloud, settings.retry, goodput=throttled.goodput)

@@ -78,9 +78,10 @@ class ReplicationService:
         urgent_seq: Callable[[int], int] = lambda after_seq: 0,
         watch: LinkWatch | None = None,
         probe_interval_s: float = 2.0,
+        skew_ms: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._log = log
-        self._waits = waits
+        self._waits, self._skew_ms = waits, skew_ms
         self._cloud = cloud
         self._realm = realm
         self._settings = settings
@@ -198,6 +199,7 @@ class ReplicationService:
             remotes=remotes,
             waits=self._follow_waits(),
             ended=self.shipper.ended,
+            skew_ms=self._skew_ms(),
         )
 
     def _follow_waits(self) -> tuple[Wait, ...]:

@@ -35,7 +35,7 @@ class DaemonReport(msgspec.Struct, frozen=True):
     """The replication daemon's own account. ``cloud`` is a ``Reachability`` value; empty strings mean nothing is
     wrong. ``stopped``: what no waiting mends, such as a bucket of another realm. ``ended``: this site retired or was
     revoked, and ships nothing any more; ``waits``: who holds the stable cut back; ``skew_ms``: the site's clock less
-    the cloud's.
+    the cloud's, None if it is not known.
     """
 
     written_ms: int
@@ -53,7 +53,7 @@ class DaemonReport(msgspec.Struct, frozen=True):
     link: str = ""
     remotes: tuple[RemoteReport, ...] = ()
     waits: tuple[Wait, ...] = ()
-    skew_ms: int = 0
+    skew_ms: int | None = None
     ended: str = ""
 
 

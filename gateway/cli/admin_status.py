@@ -70,6 +70,8 @@ class SiteStatus:
             "fleet_full_in_days": min(full_days, default=math.inf),
             "sites_holding_back": len({wait.site for wait in waits}),
             "stable_cut_age_seconds": cut_age_s(waits),
+            "clock_skew_seconds": (report.skew_ms or 0) / 1000 if report else 0.0,
+            "clock_wrong": float(self._site.store.shared.clock_wrong),
             "refused_logs": sum(bool(remote.refused) for remote in report.remotes) if report else 0,
             "remote_logs": len(self._site.replica.pulled()),
             "remote_logs_stopped": sum(bool(remote.stopped) for remote in report.remotes) if report else 0,

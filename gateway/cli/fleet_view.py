@@ -23,7 +23,7 @@ def heads_of(report: DaemonReport | None) -> dict[Origin, int]:
 def see_fleet(site: OpenSite, report: DaemonReport | None) -> tuple[Census, list[FleetSite]]:
     """Everybody as of now."""
     census = take_census(site.replica, heads_of(report))
-    own = describe_own(site, skew_ms=report.skew_ms if report else 0)
+    own = describe_own(site, skew_ms=(report.skew_ms or 0) if report else 0)
     return census, list_fleet(census, read_register(site.replica.statements()), own, _now_ms())
 
 

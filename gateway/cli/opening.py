@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.cli.link_state import open_debts, site_link
@@ -22,11 +22,12 @@ from replication.hydrate import CloudFetcher
 from replication.open_cloud import open_cloud
 from replication.realm_access import RealmAccess
 from replication.retry import RetryingCloud
+from replication.trusted_time import SkewMeter
 
 
 @dataclass(frozen=True, repr=False)
 class OpenSite:
-    """An opened site. ``cloud`` is None where none is configured; opening it sent nothing yet."""
+    """An opened site. ``cloud`` is None where none is configured; opening it sent nothing. ``skew``: its clock's."""
 
     config: Config
     directory: DataDirectory
@@ -34,6 +35,7 @@ class OpenSite:
     store: SiteStore
     cloud: RetryingCloud | None
     fetcher: CloudFetcher | None
+    skew: SkewMeter = field(default_factory=SkewMeter)
 
     @property
     def replica(self) -> Replica:
@@ -51,11 +53,11 @@ async def opened_site(config: Config) -> AsyncIterator[OpenSite]:
     """Open the site of a configuration; recovers its store first if need be. Blocking at its start and end."""
     keys = open_site(config)
     async with AsyncExitStack() as stack:
-        cloud = fetcher = None
+        cloud, fetcher, skew = None, None, SkewMeter()
         if config.cloud is not None:
             debts = open_debts(keys.directory)
             stack.callback(debts.close)
-            cloud = await open_cloud(config.cloud, site_link(config, keys.directory), debts)
+            cloud = await open_cloud(config.cloud, site_link(config, keys.directory), debts, skew)
             stack.push_async_callback(cloud.close)
             fetcher = CloudFetcher(cloud)
             stack.push_async_callback(fetcher.close)
@@ -63,4 +65,4 @@ async def opened_site(config: Config) -> AsyncIterator[OpenSite]:
             store = open_store(keys.directory, keys.realm.keyring(), config.store, fetcher, bars.tell)
         stack.callback(store.close)
         keys.realm.on_keyring = store.set_keyring
-        yield OpenSite(config, keys.directory, keys.realm, store, cloud, fetcher)
+        yield OpenSite(config, keys.directory, keys.realm, store, cloud, fetcher, skew)

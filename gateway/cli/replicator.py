@@ -21,6 +21,8 @@ from gateway.cli.told_status import tell_own
 from gateway.store.urgency import UrgentChanges
 from replication.link_watch import LinkWatch, address_of, knock
 from replication.service import OnceSummary, ReplicationService
+from replication.status import DaemonReport
+from replication.trusted_time import is_too_far
 
 REST_S: Final = 10.0
 
@@ -40,14 +42,23 @@ def make_service(site: OpenSite) -> ReplicationService:
         site.realm,
         site.config.replication,
         single_writer=site.config.cloud.single_writer,
-        publish_report=lambda report: write_report(site, report),
-        tell_status=lambda unsent: tell_own(site, unsent),
+        publish_report=lambda report: _publish(site, report),
+        tell_status=lambda unsent: tell_own(site, unsent, site.skew.skew_ms or 0),
+        skew_ms=lambda: site.skew.skew_ms,
         waits=before.waits if before else (),
         link=site_link(site.config, site.directory),
         urgent_seq=UrgentChanges(site.store, site.replica, site.config.link.urgent).latest,
         watch=LinkWatch(lambda: knock(*address)),
         probe_interval_s=site.config.link.probe_interval_s,
     )
+
+
+def _publish(site: OpenSite, report: DaemonReport) -> None:
+    wrong = is_too_far(report.skew_ms, site.config.clock.refuse_skew_s)
+    if wrong and not site.store.shared.clock_wrong:
+        log.error("the clock is %d ms off the cloud's: writes are refused until it is right", report.skew_ms)
+    site.store.shared.set_clock_wrong(wrong)
+    write_report(site, report)
 
 
 async def replicate_once(site: OpenSite) -> OnceSummary:

@@ -21,6 +21,7 @@ from gateway.cli.scrub_runner import describe_scrub, read_scrub
 from gateway.cli.tier_runner import describe_tier
 from gateway.store.conflicts import count_conflicts
 from replication.status import DaemonReport, ReplicationStatus, ReportInvalid, assess, decode_report, encode_report
+from replication.trusted_time import is_too_far
 
 REPORT_NAME: Final = "replication.json"
 
@@ -74,6 +75,13 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         warnings.append(f"the last drill did not get everything back: {drill.findings[0]}; run `skerry drill` again")
     if scrub := read_scrub(site).findings:
         warnings.append(f"the scrub found damage: {scrub[0]}; see `skerry verify --mend`")
+    if report is not None and is_too_far(report.skew_ms, site.config.clock.warn_skew_s):
+        ahead = "ahead of" if (report.skew_ms or 0) > 0 else "behind"
+        warnings.append(
+            f"this site's clock is {abs(report.skew_ms or 0) / 1000:.0f} s {ahead} the cloud's: set it right"
+        )
+    if site.store.shared.clock_wrong:
+        warnings.append("the site takes no writes: its clock is further off than [clock] refuse_skew_s")
     if site.store.shared.read_only:
         warnings.append("the site takes no writes: a sync of the disk failed")
     if site.store.is_index_damaged:
@@ -106,7 +114,18 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
 
 
 def _describe_report(report: DaemonReport) -> dict[str, Any]:
-    kept = ("running", "cloud", "link", "last_error", "fenced", "stopped", "published", "written_ms")
+    kept = (
+        "running",
+        "cloud",
+        "link",
+        "last_error",
+        "fenced",
+        "stopped",
+        "ended",
+        "skew_ms",
+        "published",
+        "written_ms",
+    )
     return {name: getattr(report, name) for name in kept}
 
 

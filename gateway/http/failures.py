@@ -23,7 +23,7 @@ from gateway.s3.errors import (
     StorageFull,
     to_xml,
 )
-from gateway.store.errors import ChunkGone, ChunkUnavailable, Damaged, DiskFull, Overloaded, ReadOnlyStore
+from gateway.store.errors import ChunkGone, ChunkUnavailable, ClockWrong, Damaged, DiskFull, Overloaded, ReadOnlyStore
 
 log: Final = logging.getLogger("skerry.http")
 
@@ -40,6 +40,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], type[S3Error], str | None, int], 
     # exception, S3 error, message (None: the error's own), seconds of Retry-After (0: none)
     (DiskFull, StorageFull, None, 0),
     (ReadOnlyStore, ServiceUnavailable, "The site takes no writes: a disk failed to sync. Reads go on.", 60),
+    (ClockWrong, ServiceUnavailable, "The site takes no writes: its clock is wrong. Reads go on.", 60),
     (ChunkUnavailable, ServiceUnavailable, "The bytes are in the cloud only, and it cannot be reached now.", 10),
     (Overloaded, SlowDown, None, 1),
     (ChunkGone, ServiceUnavailable, "What the request built on changed meanwhile. Please try again.", 1),

@@ -20,10 +20,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 from gateway.store.apply import Applier
 from gateway.store.chunk_rows import OpenPages
 from gateway.store.decision import Decision
-from gateway.store.errors import DiskFull, Overloaded, ReadOnlyStore, StoreError
+from gateway.store.errors import ClockWrong, DiskFull, Overloaded, ReadOnlyStore, StoreError
 from gateway.store.index import INDEX_ERRORS, KEY_ERRORS, Index, Transaction
 from gateway.store.log import Log
-from gateway.store.log_format import Record
+from gateway.store.log_format import Own, Record
 from gateway.store.recover import restore_state, take_in_abandoned
 from gateway.store.reserve import Room
 from gateway.store.segment_format import KIND_LOG
@@ -193,6 +193,8 @@ class Committer:
         applier.chunks.begin_part()
         try:
             result = request.decide(decision)
+            if self._shared.clock_wrong and any(isinstance(record, Own) for record in decision.records):
+                raise ClockWrong("this site's clock is further from the cloud's than is allowed: set it right")
         except BaseException as error:
             if isinstance(error, INDEX_ERRORS) and not isinstance(error, KEY_ERRORS):
                 raise

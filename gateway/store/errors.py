@@ -15,6 +15,10 @@ class ReadOnlyStore(StoreError):
     """Durability is in doubt (a sync failed): the whole site takes no writes until it is restarted and re-verified."""
 
 
+class ClockWrong(StoreError):
+    """The site's clock is further from the cloud's than the operator allows: no writes until it is right."""
+
+
 class Damaged(StoreError):
     """Bytes on disk are not what was written: named segment and offset, or chunk."""
 

@@ -1,7 +1,8 @@
 """What all processes of a site share while they run: one small file in memory, DATA/run/shared. Not durable.
 
     line (64 bytes)  u64 words
-    0                magic, boot id (2 words), read-only flag, collection epoch, files unlinked (count), doorbell
+    0                magic, boot id (2 words), read-only flag, collection epoch, files unlinked (count), doorbell,
+                     flag: own writes are refused, for the clock is wrong
     2 + 2*slot       pid, start time, active in even epochs, active in odd epochs, open data segment, open log segment
     3 + 2*slot       append in progress (flag), segment number, offset, batch number
 
@@ -37,7 +38,7 @@ SLOTS: Final = 254
 _MAGIC: Final = int.from_bytes(b"SKSHARE1", "little")
 _LINE: Final = 8
 _SIZE: Final = (2 + 2 * SLOTS) * _LINE * 8
-_BOOT, _READ_ONLY, _EPOCH, _UNLINKED, _DOORBELL = 1, 3, 4, 5, 6
+_BOOT, _READ_ONLY, _EPOCH, _UNLINKED, _DOORBELL, _CLOCK_WRONG = 1, 3, 4, 5, 6, 7
 _PID, _STARTED, _ACTIVE, _OPEN = 0, 1, 2, 4
 _APPENDING, _NUMBER, _OFFSET, _BATCH = 8, 9, 10, 11
 _FIRST_EPOCH: Final = 2
@@ -107,6 +108,15 @@ class Shared:
     def end_read_only(self) -> None:
         """What was in doubt has been read back from the disk: writes go on. Only where ``must_reverify`` is set."""
         self._words[_READ_ONLY] = 0
+
+    @property
+    def clock_wrong(self) -> bool:
+        """Whether own writes are refused, since the clock is further off than the operator allows."""
+        return self._words[_CLOCK_WRONG] != 0
+
+    def set_clock_wrong(self, wrong: bool) -> None:
+        """What the replication process found: only it may say so."""
+        self._words[_CLOCK_WRONG] = int(wrong)
 
     # --- collection epochs
 

@@ -13,6 +13,7 @@ import pytest
 from replication.cloud_s3 import open_s3
 from replication.ports import CloudError, CloudExists, CloudMissing, CloudRefused, CloudUnreachable
 from replication.settings import CloudSettings
+from replication.trusted_time import SkewMeter
 
 SECRET = "wJalrXUtnFEMI-K7MDENG-never-shown"
 PORTAL = b"<html><body>Welcome to the harbour's wifi</body></html>"
@@ -255,3 +256,29 @@ async def test_a_cloud_whose_clock_is_off_is_signed_for_by_its_own(hours):
 def test_settings_do_not_show_secrets():
     settings = CloudSettings("b", secret_key=SECRET, session_token=SECRET, proxy_url=f"http://u:{SECRET}@p")
     assert SECRET not in repr(settings)
+
+
+@pytest.mark.parametrize("reply", [fault(404, "NoSuchKey"), fault(403, "RequestTimeTooSkewed")])
+async def test_every_answer_tells_how_far_the_clock_is_off(reply):
+    behind = format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)
+    dated = reply.replace(b"\r\n", f"\r\nDate: {behind}\r\n".encode(), 1)
+    async with OddServer(dated) as server:
+        skew_ms = await measure(server.url)
+    assert abs(skew_ms - 3_600_000) <= 2_500
+
+
+async def test_a_captive_portal_tells_no_time():
+    async with OddServer(answer(200, PORTAL, Content_Type="text/html", Date="Thu, 01 Jan 1970 00:00:00 GMT")) as server:
+        assert await measure(server.url) is None
+
+
+async def measure(url):
+    meter = SkewMeter()
+    settings = CloudSettings("b", endpoint_url=url, addressing="path", access_key="AKIA", secret_key=SECRET)
+    cloud = await open_s3(settings, meter)
+    try:
+        with pytest.raises(CloudError):
+            await cloud.get("x")
+    finally:
+        await cloud.close()
+    return meter.skew_ms

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from gateway.store.document_format import BucketRecord
-from gateway.store.errors import ChunkGone, DiskFull, ReadOnlyStore
+from gateway.store.errors import ChunkGone, ClockWrong, DiskFull, ReadOnlyStore
 from gateway.store.files import Files
 from gateway.store.object_format import ObjectRecord
 from gateway.store.version_ids import decode_order
@@ -163,6 +163,17 @@ def test_a_failed_sync_makes_the_site_read_only_and_nothing_is_acknowledged(site
     with pytest.raises(ReadOnlyStore):
         site.commit(put(b"after"))
     assert keys(site) == [b"one"]
+
+
+def test_own_writes_are_refused_while_the_clock_is_wrong_and_nothing_else(site):
+    site.commit(put(b"one"))
+    site.shared.set_clock_wrong(True)
+    with pytest.raises(ClockWrong, match="set it right"):
+        site.commit(put(b"refused"))
+    assert site.commit(lambda view: view.state().seq) == 1
+    site.shared.set_clock_wrong(False)
+    site.commit(put(b"two"))
+    assert keys(site) == [b"one", b"two"]
 
 
 def test_the_index_failing_behind_the_log_stops_all_writes(site, monkeypatch):
