@@ -15,6 +15,7 @@ from gateway.operations.context import Context, Owner, check_access, find_bucket
 from gateway.operations.object_lock import check_versioning, enable_lock, find_lock
 from gateway.s3.acl_headers import AclRequest
 from gateway.s3.errors import (
+    AccessDenied,
     BucketAlreadyExists,
     BucketAlreadyOwnedByYou,
     BucketNotEmpty,
@@ -143,9 +144,15 @@ async def delete_bucket(context: Context, name: str) -> None:
 
 
 def head_bucket(context: Context, name: str) -> Bucket:
-    """The bucket, if it is there and the caller may see it."""
+    """The bucket, if it is there and the caller may see it. Its region is told to everyone: clients look for it so."""
     with context.store.view() as view:
-        return find_bucket(context, view, name, "HeadBucket")
+        try:
+            return find_bucket(context, view, name, "HeadBucket")
+        except AccessDenied as error:
+            bucket = view.bucket(name)
+            assert bucket is not None, "access to a bucket that is not there was denied"
+            error.headers["x-amz-bucket-region"] = bucket_region(context, bucket)
+            raise
 
 
 def bucket_region(context: Context, bucket: Bucket) -> str:

@@ -198,3 +198,11 @@ def test_writes_name_no_version(server, bucket, send, method, query, headers):
     assert (answer.status, answer.code) == (400, "InvalidArgument")
     assert b"This operation does not accept a version-id." in answer.body
     assert server.keys(bucket) == []
+
+
+def test_a_buckets_region_is_told_to_everyone(s3, other, nobody, bucket, refused):
+    for client in (other, nobody):
+        answer = refused("403", 403, client.head_bucket, Bucket=bucket)
+        assert answer["ResponseMetadata"]["HTTPHeaders"]["x-amz-bucket-region"] == "us-east-1"
+    missing = refused("404", 404, nobody.head_bucket, Bucket="no-such-bucket")
+    assert "x-amz-bucket-region" not in missing["ResponseMetadata"]["HTTPHeaders"]
