@@ -12,7 +12,8 @@ from gateway.identity.arns import names_account
 from gateway.identity.authorize import authorize
 from gateway.identity.facts import NO_FACTS, Facts
 from gateway.identity.principals import Principal
-from gateway.s3.errors import AccessDenied, NoSuchBucket, invalid_argument
+from gateway.s3.errors import AccessDenied, invalid_argument
+from gateway.s3.names import missing_bucket
 from gateway.s3.ownership import ENFORCED
 from gateway.store.ports import Bucket, ReadView, Store
 from gateway.store.version_ids import VersionId, parse_version_id
@@ -68,13 +69,14 @@ def find_bucket(
     *,
     existing: bool = False,
 ) -> Bucket:
-    """The bucket ``name``, if the principal may do ``operation`` in it; else ``NoSuchBucket`` or ``AccessDenied``.
+    """The bucket ``name``, if the principal may do ``operation`` in it; else ``NoSuchBucket`` (``InvalidBucketName``
+    where none can have such a name) or ``AccessDenied``.
 
     ``version_id``: of ``key``, as text; ``existing``: the object must be there (see ``authorize``).
     """
     bucket = view.bucket(name)
     if bucket is None:
-        raise NoSuchBucket(None, BucketName=name)
+        raise missing_bucket(name)
     authorize(context.principal, operation, bucket, key, view, context.facts, version_id, existing=existing)
     if context.expected_owner:
         check_owner(view, bucket, context.expected_owner)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from gateway.s3.errors import InvalidBucketName, InvalidURI, KeyTooLongError
+from gateway.s3.errors import InvalidBucketName, InvalidURI, KeyTooLongError, NoSuchBucket, S3Error
 from gateway.s3.uri import decode_percent
 
 KEY_BYTES_MAX: Final = 1024
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"  # as DNS has it; S3 refuses hyphens beside periods, too
 _BUCKET: Final = re.compile(rf"(?=.{{3,63}}$){_LABEL}(?:\.{_LABEL})*")
+_OLD_BUCKET: Final = re.compile(r"[A-Za-z0-9._-]{3,255}")
 _IP_ADDRESS: Final = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
 _PORT: Final = re.compile(r":\d*$")
 _LOCAL: Final = "localhost"  # *.localhost is this machine (RFC 6761): virtual hosts without a name server
@@ -60,6 +61,13 @@ def check_bucket_name(name: str) -> str:
     if not is_valid_bucket_name(name):
         raise InvalidBucketName(None, BucketName=name)
     return name
+
+
+def missing_bucket(name: str) -> S3Error:
+    """The error for a bucket that is not there: ``NoSuchBucket``, or ``InvalidBucketName`` for what not even the rules
+    of us-east-1 before 2018 allowed, as AWS tells them apart.
+    """
+    return (NoSuchBucket if _OLD_BUCKET.fullmatch(name) else InvalidBucketName)(None, BucketName=name)
 
 
 def check_key(key: str) -> str:
@@ -139,7 +147,7 @@ NO_DOMAINS: Final = HostNames()
 def parse_target(raw_path: str, host: str, hosts: HostNames = NO_DOMAINS) -> Target:
     """Bucket and key of a raw request path (no query). Raises ``InvalidURI``, ``KeyTooLongError``.
 
-    A bucket's name is not validated here: what does not exist is NoSuchBucket, and creating checks the name.
+    A bucket's name is not validated here: ``missing_bucket`` says what does not exist, and creating checks the name.
     """
     if not raw_path.startswith("/"):
         raise InvalidURI

@@ -206,3 +206,14 @@ def test_a_buckets_region_is_told_to_everyone(s3, other, nobody, bucket, refused
         assert answer["ResponseMetadata"]["HTTPHeaders"]["x-amz-bucket-region"] == "us-east-1"
     missing = refused("404", 404, nobody.head_bucket, Bucket="no-such-bucket")
     assert "x-amz-bucket-region" not in missing["ResponseMetadata"]["HTTPHeaders"]
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "code"),
+    [("ab", 400, "InvalidBucketName"), ("a%20b", 400, "InvalidBucketName"), ("Old_Name-", 404, "NoSuchBucket")],
+)
+def test_names_that_no_bucket_can_have(server, name, status, code):
+    raw = Raw(server.port)
+    for path in (f"/{name}", f"/{name}/key"):
+        answer = raw.send(build("GET", path, raw.signed_headers("GET", path)))
+        assert (answer.status, answer.code) == (status, code)
