@@ -1,4 +1,4 @@
-"""Bucket configurations that are kept and given back: acceleration, replication, and those with ids. See
+"""Bucket configurations that are kept and given back: acceleration, replication, those with ids, access by tags. See
 ``gateway.s3.configurations`` and ``gateway.s3.replication_configuration`` for what they (do not) do.
 """
 
@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.http.calls import Call, CallHandler
-from gateway.operations.bucket_documents import ACCELERATE, REPLICATION
+from gateway.operations.bucket_documents import ABAC, ACCELERATE, REPLICATION
 from gateway.operations.configurations import (
     delete_named,
     get_bucket,
@@ -25,9 +25,11 @@ from gateway.s3.configurations import (
     INVENTORY,
     METRICS,
     Named,
+    parse_abac,
     parse_accelerate,
     parse_id,
     parse_named,
+    render_abac,
     render_one,
     render_page,
 )
@@ -50,6 +52,19 @@ async def get_accelerate(call: Call) -> web.StreamResponse:
     """GetBucketAccelerateConfiguration."""
     body = get_document(call.context, call.bucket, "GetBucketAccelerateConfiguration", ACCELERATE)
     return call.answer(body=render_one(body or b"<AccelerateConfiguration/>", "AccelerateConfiguration"))
+
+
+async def put_abac(call: Call) -> web.StreamResponse:
+    """PutBucketAbac."""
+    get_bucket(call.context, call.bucket, "PutBucketAbac")
+    status = parse_abac(await call.read_document(body_bytes_max("AbacStatus")))
+    await put_document(call.context, call.bucket, "PutBucketAbac", ABAC, status)
+    return call.answer()
+
+
+async def get_abac(call: Call) -> web.StreamResponse:
+    """GetBucketAbac."""
+    return call.answer(body=render_abac(get_document(call.context, call.bucket, "GetBucketAbac", ABAC) or b"Disabled"))
 
 
 async def put_replication(call: Call) -> web.StreamResponse:
@@ -124,8 +139,10 @@ def _read_token(token: str) -> str:
 
 HANDLERS: Final[dict[Operation, CallHandler]] = {
     Operation.DeleteBucketReplication: delete_replication,
+    Operation.GetBucketAbac: get_abac,
     Operation.GetBucketAccelerateConfiguration: get_accelerate,
     Operation.GetBucketReplication: get_replication,
+    Operation.PutBucketAbac: put_abac,
     Operation.PutBucketAccelerateConfiguration: put_accelerate,
     Operation.PutBucketReplication: put_replication,
     **_named_calls(

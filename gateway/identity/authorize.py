@@ -27,8 +27,10 @@ from gateway.identity.bucket_access import (
     REQUEST_PAYMENT,
     REQUESTER,
     find_bucket_acl,
+    find_bucket_tags,
     find_policy,
     find_public_access_block,
+    has_abac,
     has_acls,
 )
 from gateway.identity.facts import ASKED_EXTRA, NO_FACTS, Facts, Values, recall_asked
@@ -51,6 +53,7 @@ from gateway.store.ports import Bucket, ReadView, Version
 from gateway.store.version_ids import parse_version_id
 
 _ARN: Final = "arn:aws:s3:::"
+_TAG_KEYS: Final = ("aws:resourcetag/", "s3:buckettag/", "s3:resourcetag/")
 _OF_UPLOADS: Final = frozenset({"UploadPart", "UploadPartCopy", "CompleteMultipartUpload"})
 
 
@@ -200,8 +203,22 @@ class Asker:
             tags = {} if version is None else self._tags(version)
             value = {name.lower(): tag for name, tag in tags.items()}.get(key.partition("/")[2])
             return None if value is None else (value,)
+        if key.startswith(_TAG_KEYS):
+            return self._find_tag(*key.split("/", 1))
         value = self._facts.find(key)
         return self._find_asked(key) if value is None and self._operation in _OF_UPLOADS else value
+
+    def _find_tag(self, kind: str, name: str) -> Values | None:
+        """A tag of the bucket, where it lets conditions ask for them; s3:ResourceTag (which only Ceph has) is one of
+        the object, too, and always there.
+        """
+        bucket, view = self._bucket, self._view
+        if bucket is None or view is None or (kind != "s3:resourcetag" and not has_abac(view, bucket)):
+            return None
+        version = self._find_version() if kind == "s3:resourcetag" else None
+        tags = find_bucket_tags(view, bucket) if version is None else self._tags(version)
+        value = {tag.lower(): value for tag, value in tags.items()}.get(name)
+        return None if value is None else (value,)
 
     def _find_asked(self, key: str) -> Values | None:
         """What a part's (or a completion's) request does not say itself, but the one that began its upload did."""

@@ -6,12 +6,15 @@
     acl                   ``gateway.s3.acl``; None: the default one
     public-access-block   ``gateway.s3.public_access``; None: nothing is blocked
     request-payment       b"Requester" or b"BucketOwner"; None: the owner
+    abac                  b"Enabled": conditions may ask for the bucket's tags; None: they see none, as with AWS
+    tagging               ``gateway.s3.tagging``
 
 Decoders cache by the document's bytes, and the view caches those, so that each costs a dictionary lookup or two.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from gateway.s3.acl import Acl, decode_acl, default_acl
@@ -19,6 +22,7 @@ from gateway.s3.errors import MalformedPolicy
 from gateway.s3.ownership import ENFORCED, OBJECT_WRITER
 from gateway.s3.policy_document import Policy, parse_policy
 from gateway.s3.public_access import NOTHING_BLOCKED, PublicAccessBlock, decode_public_access_block
+from gateway.s3.tagging import decode_tags
 from gateway.store.ports import Bucket, ReadView
 
 POLICY: Final = "policy"
@@ -27,6 +31,9 @@ OWNERSHIP: Final = "ownership"
 ACL: Final = "acl"
 REQUEST_PAYMENT: Final = "request-payment"
 REQUESTER: Final = b"Requester"
+ABAC: Final = "abac"
+ABAC_ENABLED: Final = b"Enabled"
+TAGGING: Final = "tagging"
 _DENY_ALL: Final = parse_policy(b'{"Statement": {"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*"}}')
 ENFORCED_DOCUMENTS: Final = frozenset({None, ENFORCED.encode()})
 """What the ownership document is where ACLs do not count."""
@@ -41,6 +48,17 @@ def find_policy(view: ReadView, bucket: Bucket) -> Policy | None:
         return parse_policy(body)
     except MalformedPolicy:
         return _DENY_ALL
+
+
+def find_bucket_tags(view: ReadView, bucket: Bucket) -> Mapping[str, str]:
+    """The bucket's tags."""
+    body = view.document(bucket.uid, TAGGING)
+    return {} if body is None else decode_tags(body)
+
+
+def has_abac(view: ReadView, bucket: Bucket) -> bool:
+    """Whether conditions may ask for the bucket's tags (PutBucketAbac)."""
+    return view.document(bucket.uid, ABAC) == ABAC_ENABLED
 
 
 def find_ownership(view: ReadView, bucket: Bucket) -> str:

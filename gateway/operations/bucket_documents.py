@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from gateway.identity.bucket_access import ABAC as ABAC
 from gateway.identity.bucket_access import ACL as ACL
 from gateway.identity.bucket_access import OWNERSHIP as OWNERSHIP
 from gateway.identity.bucket_access import POLICY as POLICY
 from gateway.identity.bucket_access import PUBLIC_ACCESS_BLOCK as PUBLIC_ACCESS_BLOCK
 from gateway.identity.bucket_access import REQUEST_PAYMENT as REQUEST_PAYMENT
+from gateway.identity.bucket_access import TAGGING as TAGGING
 from gateway.store.ports import ReadView
 
 Value = TypeVar("Value")
 
 VERSIONING: Final = "versioning"
-TAGGING: Final = "tagging"
 CORS: Final = "cors"
 WEBSITE: Final = "website"
 OBJECT_LOCK: Final = "object-lock"

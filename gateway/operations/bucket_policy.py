@@ -1,7 +1,7 @@
 """The policy of a bucket: put, get, delete, and whether it is public. One snapshot or one commit each.
 
-Principals must exist when a policy is put, as AWS demands; one that goes later matches nobody. Who may replace a policy
-is told by the policy that stands, and in the commit.
+Principals must exist when a policy is put, as AWS demands (but for accounts by name, which AWS does not have); one that
+goes later matches nobody. Who may replace a policy is told by the policy that stands, and in the commit.
 """
 
 from __future__ import annotations
@@ -90,5 +90,9 @@ def _exists(view: ReadView, users: Iterable[UserRecord], kind: str, name: str) -
         role = rest.rpartition("/")[2] if kind_of == "role" else rest.partition("/")[0]
         accounts = {account_of(user) for user in users}
         return any(names_account(parts[4], account) and find_role(view, account, role) for account in accounts)
+    if kind_of == "federated-user":  # whoever an account lets in under that name
+        return any(names_account(parts[4], account_of(user)) for user in users)
+    if rest == "" and kind_of == "root" and not parts[4].isdecimal():
+        return bool(parts[4])  # an account by its name, which another site may have made and not told yet
     wanted = Principals(False, False, ((kind, name),))
     return any(match_principals(wanted, Principal(user, AccessKeyRecord(), account_of(user))) for user in users)

@@ -128,6 +128,7 @@ _INTELLIGENT_TIERING: Final = Shape(
         "Tiering": some(_TIERING),
     }
 )
+_ABAC: Final = Shape({"Status": one(Text(("Enabled", "Disabled")))})
 _ACCELERATE: Final = Shape({"Status": one(Text(("Enabled", "Suspended")))})
 
 
@@ -218,6 +219,19 @@ def render_page(kind: Named, documents: list[bytes], token: str, next_token: str
     inner = "".join(elements) + b"".join(documents).decode()
     head = '<?xml version="1.0" encoding="UTF-8"?>\n'
     return f'{head}<{kind.list_root} xmlns="{XMLNS}">{inner}</{kind.list_root}>'.encode()
+
+
+def parse_abac(body: bytes) -> bytes:
+    """The status of an AbacStatus: Enabled or Disabled."""
+    document = parse_document(body, "AbacStatus")
+    check_shape(document, _ABAC)
+    return find_text(document, "Status").encode()
+
+
+def render_abac(status: bytes) -> bytes:
+    """AbacStatus."""
+    head = '<?xml version="1.0" encoding="UTF-8"?>\n'
+    return f'{head}<AbacStatus xmlns="{XMLNS}"><Status>{status.decode()}</Status></AbacStatus>'.encode()
 
 
 def parse_accelerate(body: bytes, bucket: str) -> bytes:

@@ -147,6 +147,7 @@ _KNOWN: Final[dict[Op, frozenset[str]]] = {
     Op.PutBucketOwnershipControls: _CHECKSUMS,
     Op.PutBucketPolicy: _CHECKSUMS | {"x-amz-confirm-remove-self-bucket-access"},
     Op.PutBucketRequestPayment: _CHECKSUMS,
+    Op.PutBucketAbac: _CHECKSUMS,
     Op.PutBucketAccelerateConfiguration: _CHECKSUMS,
     Op.PutBucketAnalyticsConfiguration: _CHECKSUMS,
     Op.PutBucketEncryption: _CHECKSUMS,

@@ -274,6 +274,7 @@ def walk_configurations(s3: Any, bucket: str, owner: str) -> None:
     _put_get(s3, "bucket_website", bucket, "WebsiteConfiguration", redirect)
     _put_get(s3, "bucket_tagging", bucket, "Tagging", {"TagSet": [{"Key": "a", "Value": "b"}]})
     _put_get(s3, "bucket_request_payment", bucket, "RequestPaymentConfiguration", {"Payer": "Requester"})
+    _put_get(s3, "bucket_abac", bucket, "AbacStatus", {"Status": "Enabled"})
     _put_get(s3, "bucket_accelerate_configuration", bucket, "AccelerateConfiguration", {"Status": "Enabled"})
     s3.put_bucket_replication(Bucket=bucket, ReplicationConfiguration=_replication(bucket))
     assert s3.get_bucket_replication(Bucket=bucket)["ReplicationConfiguration"] == _replication(bucket)

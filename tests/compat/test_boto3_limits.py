@@ -271,3 +271,29 @@ def test_an_id_token_brings_tags(connect, iam, name, bucket, refused, nested):
         for wrong in ({claim: 5}, {claim: {"principal_tags": {"team": [1]}}}, {claim: {"transitive_tag_keys": "x"}}):
             ask["WebIdentityToken"] = issuer.token(**wrong)
             refused("InvalidIdentityToken", 400, sts.assume_role_with_web_identity, **ask)
+
+
+# tags of buckets
+
+
+def test_conditions_ask_for_a_buckets_tags_where_it_lets_them(iam, connect, name, s3, bucket, refused):
+    iam.create_user(UserName=name, Tags=[{"Key": "team", "Value": "blue"}])
+    user = connect("s3", iam.create_access_key(UserName=name)["AccessKey"])
+    mine = {"StringEquals": {"aws:ResourceTag/team": "${aws:PrincipalTag/team}", "s3:BucketTag/Team": "blue"}}
+    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=document(allow("s3:*", Condition=mine)))
+    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "team", "Value": "blue"}]})
+    assert s3.get_bucket_abac(Bucket=bucket)["AbacStatus"] == {"Status": "Disabled"}
+    refused("AccessDenied", 403, user.list_objects_v2, Bucket=bucket)
+    s3.put_bucket_abac(Bucket=bucket, AbacStatus={"Status": "Enabled"})
+    assert s3.get_bucket_abac(Bucket=bucket)["AbacStatus"] == {"Status": "Enabled"}
+    user.list_objects_v2(Bucket=bucket)
+    user.put_object(Bucket=bucket, Key="k", Body=b"", Tagging="team=red")
+    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "team", "Value": "red"}]})
+    refused("AccessDenied", 403, user.list_objects_v2, Bucket=bucket)
+    refused("MalformedXML", 400, s3.put_bucket_abac, Bucket=bucket, AbacStatus={"Status": "On"})
+    either = {"StringEquals": {"s3:ResourceTag/team": "red"}}
+    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=document(allow("s3:*", Condition=either)))
+    user.get_object(Bucket=bucket, Key="k")
+    user.list_objects_v2(Bucket=bucket)
+    s3.put_object_tagging(Bucket=bucket, Key="k", Tagging={"TagSet": [{"Key": "team", "Value": "blue"}]})
+    refused("AccessDenied", 403, user.get_object, Bucket=bucket, Key="k")

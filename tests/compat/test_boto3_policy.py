@@ -108,6 +108,17 @@ def test_conditions_on_listings(ann, bob, shared, refused):
     refused("AccessDenied", 403, bob.s3.list_objects_v2, Bucket=shared)
 
 
+def test_principals_that_are_named_but_not_here(ann, bob, shared, refused):
+    number = account_id(ann.id)
+    for here in (f"arn:aws:sts::{number}:federated-user/anybody", "arn:aws:iam::another-site:root"):
+        put(ann, shared, allow(shared, "s3:GetObject", {"AWS": here}))
+        assert not ann.s3.get_bucket_policy_status(Bucket=shared)["PolicyStatus"]["IsPublic"]
+        refused("AccessDenied", 403, bob.s3.get_object, Bucket=shared, Key="k")
+    for nowhere in ("arn:aws:iam::999999999999:root", "arn:aws:iam::another-site:user/x", "arn:aws:iam:::root"):
+        text = policy_of(allow(shared, "s3:GetObject", {"AWS": nowhere}))
+        refused("MalformedPolicy", 400, ann.s3.put_bucket_policy, Bucket=shared, Policy=text)
+
+
 def test_parts_are_written_as_their_upload_was_begun(ann, bob, shared, refused):
     deny_others = [
         deny(shared, "s3:PutObject", Condition={"StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}}),

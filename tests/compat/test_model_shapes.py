@@ -29,6 +29,7 @@ ROOTS = {
     "CopyObject": "CopyObjectResult",
     "CreateMultipartUpload": "InitiateMultipartUploadResult",
     "DeleteObjects": "DeleteResult",
+    "GetBucketAbac": "AbacStatus",
     "GetBucketAccelerateConfiguration": "AccelerateConfiguration",
     "GetBucketAcl": "AccessControlPolicy",
     "GetBucketAnalyticsConfiguration": "AnalyticsConfiguration",

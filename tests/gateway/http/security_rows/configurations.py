@@ -1,4 +1,4 @@
-"""What buckets are described with: analytics, inventory, metrics, tiering, replication, acceleration."""
+"""What buckets are described with: analytics, inventory, metrics, tiering, replication, acceleration, their tags."""
 
 from gateway.s3.routing import Operation as Op
 from tests.gateway.http.security_rows import Row
@@ -23,6 +23,7 @@ ROWS = {
     Op.DeleteBucketInventoryConfiguration: Row("DELETE", "/doomed", "inventory=&id=a", status=404),
     Op.DeleteBucketMetricsConfiguration: Row("DELETE", "/doomed", "metrics=&id=a", status=404),
     Op.DeleteBucketReplication: Row("DELETE", "/doomed", "replication=", status=204),
+    Op.GetBucketAbac: Row("GET", "/raw", "abac="),
     Op.GetBucketAccelerateConfiguration: Row("GET", "/raw", "accelerate="),
     Op.GetBucketAnalyticsConfiguration: Row("GET", "/raw", "analytics=&id=a", status=404),
     Op.GetBucketIntelligentTieringConfiguration: Row("GET", "/raw", "intelligent-tiering=&id=a", status=404),
@@ -33,6 +34,7 @@ ROWS = {
     Op.ListBucketIntelligentTieringConfigurations: Row("GET", "/raw", "intelligent-tiering="),
     Op.ListBucketInventoryConfigurations: Row("GET", "/raw", "inventory="),
     Op.ListBucketMetricsConfigurations: Row("GET", "/raw", "metrics="),
+    Op.PutBucketAbac: Row("PUT", "/doomed", "abac=", body=b"<AbacStatus><Status>Disabled</Status></AbacStatus>"),
     Op.PutBucketAccelerateConfiguration: Row("PUT", "/doomed", "accelerate=", body=ACCELERATE),
     Op.PutBucketAnalyticsConfiguration: Row("PUT", "/doomed", "analytics=&id=a", body=ANALYTICS),
     Op.PutBucketIntelligentTieringConfiguration: Row("PUT", "/doomed", "intelligent-tiering=&id=a", body=TIERING),
