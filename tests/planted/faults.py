@@ -192,6 +192,44 @@ FAULTS: Final = (
         "dots: list[bytes] = []",
         (f"{_STORE}/test_state_fold.py::test_what_was_replaced_before_it_was_seen_stays_away",),
     ),
+    Fault(
+        *("call stable what a member has not seen", 3, "replication/membership.py"),
+        *("min([seq, *(acks.get(log, {})", "max([0, *(acks.get(log, {})"),
+        ("tests/replication/test_membership.py",),
+    ),
+    Fault(
+        *("wait for a forgotten site no longer than one knows", 3, "replication/membership.py"),
+        *("not (heard and self._is_cut_reached(site, removal))", "not self._is_cut_reached(site, removal)"),
+        ("tests/replication/test_membership.py", "tests/replication/test_departures.py"),
+    ),
+    Fault(
+        *("acknowledge before what came before it is sent", 3, "replication/acknowledging.py"),
+        *("last_seq >= self._waiting[0]", "last_seq >= 0"),
+        ("tests/replication/test_acknowledging.py",),
+    ),
+    Fault(
+        *("keep to oneself how far a forgotten log was taken in", 3, "replication/departures.py"),
+        *("if site != me and any(", "if site == me and any("),
+        ("tests/replication/test_departures.py",),
+    ),
+    Fault(
+        *("take in what a revoked site still ships", 3, "replication/puller.py"),
+        *("min(head_n, removal.counts(origin[1]))", "head_n"),
+        ("tests/replication/test_departures.py",),
+    ),
+    Fault(
+        *("read before others wait for one's acks", 3, "replication/service.py"),
+        *("        await self._announced.wait()\n", ""),
+        ("tests/replication/test_service.py::test_a_new_site_announces_itself_before_it_reads",),
+    ),
+    Fault(
+        *("pass over a change of a newer release", 3, "replication/puller.py"),
+        *(
+            "except (CloudObjectTooNew, ChangeTooNew) as error:\n        raise OriginStopped(StopReason.TOO_NEW",
+            "except (CloudObjectTooNew, ChangeTooNew) as error:\n        raise OriginStopped(StopReason.GAP",
+        ),
+        ("tests/replication/test_mixed_versions.py",),
+    ),
     # 4. The cloud learns nothing.
     Fault(
         *("put a change's plaintext into a cloud object", 4, "replication/shipper.py"),
