@@ -7,6 +7,8 @@ nothing unsafe that was confirmed, and nothing safe that was not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from replication.fleet import Wait
@@ -78,10 +80,11 @@ def assess(
     has_cloud: bool,
     recoverable: bool,
     now_ms: int,
+    kept_here: Sequence[str] = (),
 ) -> ReplicationStatus:
     """Whether everything acknowledged here could be rebuilt from the bucket and the recovery key, and if not, why.
 
-    Pure.
+    ``kept_here``: what was told never to leave the site, a line each. Pure.
     """
     reasons = []
     if not has_cloud:
@@ -98,6 +101,7 @@ def assess(
         reasons.append("the realm's keys are not confirmed in the bucket")
     if not recoverable:
         reasons.append("there is no recovery key: without this site's realm key the bucket could not be read")
+    reasons += kept_here
     oldest = None if backlog.oldest_ms is None else max(0.0, (now_ms - backlog.oldest_ms) / 1000)
     return ReplicationStatus(
         backlog.bytes,

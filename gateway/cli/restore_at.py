@@ -25,6 +25,7 @@ from gateway.s3.names import check_bucket_name
 from gateway.store.document_format import BucketRecord
 from gateway.store.errors import ChunkGone, ChunkUnavailable, Damaged
 from gateway.store.history import History, PastObject
+from gateway.store.item_format import is_local_uid
 from gateway.store.ports import Bucket, WriteView
 
 OBJECTS_AT_ONCE: Final = 100
@@ -115,7 +116,8 @@ async def _run(arguments: argparse.Namespace, alias: str, at_ms: int) -> Restore
 
 def _make_bucket(view: WriteView, source: Bucket, alias: str) -> Bucket:
     made = view.put_bucket(
-        BucketRecord(name=alias, owner=source.record.owner, created_ms=view.now_ms, region=source.record.region)
+        BucketRecord(name=alias, owner=source.record.owner, created_ms=view.now_ms, region=source.record.region),
+        local=is_local_uid(source.uid),
     )
     for name in _COPIED_DOCUMENTS:
         if (body := view.document(source.uid, name)) is not None:
@@ -154,7 +156,7 @@ async def _bring_one(site: OpenSite, target: Bucket, found: PastObject, missing:
     """Read the bytes, wherever they are, and write them anew; most of it deduplicates."""
     record, store = found.record, site.store
     try:
-        async with store.writer() as writer, store.writer() as table_writer:
+        async with store.writer(local=is_local_uid(target.uid)) as writer, store.writer() as table_writer:
             async for piece in store.read(record.content):
                 await writer.write(piece)
             content = await writer.finish()

@@ -38,6 +38,9 @@ def add_parser(subcommands: Subcommands) -> None:
         metavar="SECONDS",
         help="wait for a yes so long (replication must be running)",
     )
+    parser.add_argument(
+        "--except-local", action="store_true", help="but for buckets that were told to stay on this site (local)"
+    )
     parser.set_defaults(run=_tell)
 
 
@@ -61,7 +64,7 @@ async def _ask(arguments: argparse.Namespace) -> ReplicationStatus:
     deadline_s = time.monotonic() + arguments.wait
     async with opened_site(load_site_config(arguments)) as site:
         while True:
-            status = assess_site(site)
+            status = assess_site(site, except_local=arguments.except_local)
             left_s = deadline_s - time.monotonic()
             if status.safe_to_lose or left_s <= 0:
                 return status

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple
 
+from gateway.store.item_format import is_local_uid
 from gateway.store.ports import ReadView, Version
 from gateway.store.store import SiteStore
 from gateway.store.version_ids import VersionId
@@ -47,7 +48,7 @@ def compare_versions(ours: SiteStore, theirs: SiteStore, sample: Sample[Suspect]
     """Walk all our versions, a block of them in one snapshot; those with bytes that are the same come by ``sample``."""
     found = Comparison()
     with ours.view() as view:
-        buckets = [(bucket.uid, bucket.name) for bucket in view.buckets()]
+        buckets = [(bucket.uid, bucket.name) for bucket in view.buckets() if not is_local_uid(bucket.uid)]
     for uid, name in buckets:
         for block in _blocks(ours, uid):
             with theirs.view() as other:

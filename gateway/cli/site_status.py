@@ -20,6 +20,8 @@ from gateway.cli.replication_turn import is_replicating
 from gateway.cli.scrub_runner import describe_scrub, read_scrub
 from gateway.cli.tier_runner import describe_tier
 from gateway.store.conflicts import count_conflicts
+from gateway.store.item_format import is_local_uid
+from gateway.store.object_rows import count_visible
 from replication.status import DaemonReport, ReplicationStatus, ReportInvalid, assess, decode_report, encode_report
 from replication.trusted_time import is_too_far
 
@@ -48,9 +50,20 @@ def read_report(site: OpenSite) -> DaemonReport | None:
     return report if is_replicating(site.directory) else msgspec.structs.replace(report, running=False)
 
 
-def assess_site(site: OpenSite) -> ReplicationStatus:
-    """Whether this site is safe to lose, as of now."""
+def count_local(site: OpenSite) -> dict[str, int]:
+    """Buckets whose objects never leave this site, by name, with how many versions lie there."""
+    with site.store.view() as view:
+        return {
+            bucket.name: count_visible(view.transaction, bucket.uid)
+            for bucket in view.buckets()
+            if is_local_uid(bucket.uid)
+        }
+
+
+def assess_site(site: OpenSite, *, except_local: bool = False) -> ReplicationStatus:
+    """Whether this site is safe to lose, as of now; ``except_local``: but for what was told to stay on it."""
     replica = site.replica
+    local = {} if except_local else count_local(site)
     return assess(
         replica.backlog(),
         replica.shipped(),
@@ -58,6 +71,7 @@ def assess_site(site: OpenSite) -> ReplicationStatus:
         has_cloud=site.config.cloud is not None,
         recoverable=site.realm.recoverable,
         now_ms=time.time_ns() // 1_000_000,
+        kept_here=[f"bucket {name} stays here: {n} versions are nowhere else" for name, n in local.items() if n],
     )
 
 
@@ -102,6 +116,7 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         "warnings": warnings,
         "read_only": site.store.shared.read_only,
         "index_damaged": site.store.is_index_damaged,
+        "local_buckets": count_local(site),
         "tier": describe_tier(site),
         "scrub": describe_scrub(site),
         "replication": None if report is None else _describe_report(report),

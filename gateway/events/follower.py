@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from gateway.events.happenings import NOTIFICATION, Happened, read_happenings
@@ -58,7 +59,9 @@ class ChangeSource(Protocol):
     def last_seq(self) -> int:
         """The newest own change."""
 
-    def read_changes(self, after_seq: int, count_max: int, bytes_max: int) -> Sequence[bytes]:
+    def read_changes(
+        self, after_seq: int, count_max: int, bytes_max: int, *, verbatim: bool = False
+    ) -> Sequence[bytes]:
         """Own changes behind one."""
 
 
@@ -129,7 +132,8 @@ class Follower:
         incarnation = self._changes.identity().incarnation
         if incarnation != position.incarnation:
             position = Position(incarnation, 0)
-        changes = await asyncio.to_thread(self._changes.read_changes, position.seq, COUNT_MAX, BYTES_MAX)
+        read = partial(self._changes.read_changes, verbatim=True)
+        changes = await asyncio.to_thread(read, position.seq, COUNT_MAX, BYTES_MAX)
         told = False
         for data in changes:
             for message in self._messages(data):

@@ -28,8 +28,11 @@ from gateway.s3.errors import (
 from gateway.s3.names import check_bucket_name
 from gateway.s3.tagging import encode_tags
 from gateway.store.document_format import BucketRecord
+from gateway.store.item_format import is_local_uid
 from gateway.store.ports import Bucket, WriteView
 
+LOCAL = "local"
+"""The LocationConstraint of a bucket whose objects never leave the site they are written on."""
 _CLASSIC_REGION = "us-east-1"
 _REGION_ALIASES = {"EU": "eu-west-1"}  # LocationConstraint's valid values, CreateBucket, API reference
 _REGION = re.compile(r"[a-z]{2}(-[a-z]{2,16}){1,2}-[1-9]")  # what could be another site's
@@ -57,7 +60,8 @@ async def create_bucket(
     """Create a bucket owned by the caller; one's own again is ``BucketAlreadyOwnedByYou``, in us-east-1 a success
     unless it asks for what the bucket does not have.
 
-    ``location`` is the LocationConstraint asked for: empty or this site's region; ``object_lock``: with Object Lock
+    ``location`` is the LocationConstraint asked for: empty, this site's region, or ``local`` for a bucket whose objects
+    never leave the site they are written on; ``object_lock``: with Object Lock
     (and versioning) from the start; ``ownership``: its object ownership, empty for the site's default; ``acl``: see
     ``settle_bucket``; ``tags``: its tags. Raises ``InvalidBucketName``, ``InvalidLocationConstraint`` for what is no
     region and ``IllegalLocationConstraintException`` for another,
@@ -69,7 +73,8 @@ async def create_bucket(
     check_bucket_name(name)
     region = context.settings.region
     location = _REGION_ALIASES.get(location, location)
-    if location and location != region:
+    local = location == LOCAL
+    if location and location != region and not local:
         if not _REGION.fullmatch(location):
             raise InvalidLocationConstraint(None, LocationConstraint=location)
         raise IllegalLocationConstraintException(
@@ -82,7 +87,8 @@ async def create_bucket(
         if known is not None:
             if known.record.owner != context.principal.id:
                 raise BucketAlreadyExists(None, BucketName=name)
-            if region != _CLASSIC_REGION or not _is_as_asked(view, known, object_lock, ownership, tags):
+            as_asked = _is_as_asked(view, known, object_lock, ownership, tags) and is_local_uid(known.uid) == local
+            if region != _CLASSIC_REGION or not as_asked:
                 raise BucketAlreadyOwnedByYou(None, BucketName=name)
             if acl is not None or view.document(known.uid, ACL) is not None:  # it changes: what there is may forbid it
                 check_access(context, view, known, "PutBucketAcl")
@@ -91,7 +97,10 @@ async def create_bucket(
         if len(view.buckets(context.principal.id)) >= context.settings.buckets_per_user_max:
             raise TooManyBuckets
         made = view.put_bucket(
-            BucketRecord(name=name, owner=context.principal.id, created_ms=view.now_ms, region=location)
+            BucketRecord(
+                name=name, owner=context.principal.id, created_ms=view.now_ms, region="" if local else location
+            ),
+            local=local,
         )
         settle_bucket(context, view, made, ownership, acl)
         if object_lock:
@@ -161,9 +170,12 @@ def bucket_region(context: Context, bucket: Bucket) -> str:
 
 
 def get_location(context: Context, name: str) -> str:
-    """LocationConstraint of a bucket: empty for us-east-1, as AWS has it."""
+    """LocationConstraint of a bucket: empty for us-east-1, as AWS has it; ``local`` for one that stays here."""
     with context.store.view() as view:
-        region = bucket_region(context, find_bucket(context, view, name, "GetBucketLocation"))
+        bucket = find_bucket(context, view, name, "GetBucketLocation")
+    if is_local_uid(bucket.uid):
+        return LOCAL
+    region = bucket_region(context, bucket)
     return "" if region == _CLASSIC_REGION else region
 
 

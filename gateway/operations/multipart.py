@@ -37,6 +37,7 @@ from gateway.s3.errors import InvalidRequest, NoSuchUpload, PreconditionFailed, 
 from gateway.s3.ranges import parse_copy_range
 from gateway.s3.sse_customer import CustomerKey
 from gateway.store.document_format import PartRecord, UploadRecord
+from gateway.store.item_format import is_local_uid
 from gateway.store.ports import Bucket, ContentWriter, ReadView, WriteView
 from replication.change_format import Ref
 
@@ -185,7 +186,7 @@ async def upload_part(
         bucket, upload = find_upload(context, view, name, "UploadPart")
         sealing = continue_sealing(context, view, upload, customer)
         replaces, offset = _predecessor(view, bucket, upload, number) if sealing is None else ((), 0)
-    async with context.store.writer(replaces=replaces, offset_hint=offset) as writer:
+    async with context.store.writer(replaces=replaces, offset_hint=offset, local=is_local_uid(bucket.uid)) as writer:
         received = await pour_sealed(body, writer, sealing)
         part = await _keep_part(context, name, number, received, writer, sealing)
     return StoredPart(part, upload_encryption(context, upload, customer))
@@ -251,7 +252,7 @@ async def upload_part_copy(
             f"{context.settings.part_bytes_max}"
         )
     body = StoredBody(context.store, record, opening, start, length, upload_algorithm(upload))
-    async with context.store.writer(replaces=replaces, offset_hint=offset) as writer:
+    async with context.store.writer(replaces=replaces, offset_hint=offset, local=is_local_uid(bucket.uid)) as writer:
         received = await pour_sealed(body, writer, sealing)
         part = await _keep_part(context, name, number, received, writer, sealing)
     shown = upload_encryption(context, upload, customer)

@@ -36,6 +36,7 @@ from gateway.s3.errors import (
     TooManyParts,
 )
 from gateway.store.errors import ChunkGone
+from gateway.store.item_format import is_local_uid
 from gateway.store.object_format import ObjectRecord
 from gateway.store.ports import Bucket, Content, ReadView, Version, WriteView
 
@@ -74,7 +75,7 @@ async def append_object(context: Context, request: AppendRequest, body: Body) ->
         seen = _look(context, view, request)
     if seen.version is None:
         return await _create(context, request, body)
-    async with context.store.writer() as writer:
+    async with context.store.writer(local=is_local_uid(seen.bucket.uid)) as writer:
         received = await body.pour(writer)
         tail = await writer.finish()
         for _ in range(ATTEMPTS_MAX):

@@ -45,6 +45,7 @@ from gateway.s3.errors import (
 )
 from gateway.s3.sse_customer import CustomerKey
 from gateway.store.errors import ChunkGone
+from gateway.store.item_format import is_local_uid
 from gateway.store.object_format import ObjectRecord
 from gateway.store.ports import Bucket, ReadView, Version, WriteView
 
@@ -131,7 +132,8 @@ async def copy_object(context: Context, request: CopyRequest) -> Copied:
             wanted = find_wanted(context, view, bucket, request.target.attributes.sse)
             kept = opening is not None and keeps_layer(opening.seal, wanted)
             body = None
-            if not kept and (opening is not None or wanted is not None):
+            crosses = is_local_uid(bucket.uid) != is_local_uid(source.bucket.uid)
+            if crosses or (not kept and (opening is not None or wanted is not None)):
                 body = _stored_body(context, source.version.record, opening, request.algorithm)
         if body is not None:
             return await _copy_anew(context, request, bucket, source, body, wanted)
@@ -146,6 +148,8 @@ async def copy_object(context: Context, request: CopyRequest) -> Copied:
         ) -> Copied | None:
             now = locate_source(context, view, request.source)
             held = now.version.record.extra
+            if is_local_uid(now.bucket.uid) != is_local_uid(bucket.uid):
+                return None  # the source's bucket was made again meanwhile
             if now.version.order != seen and (checksums is not None or kept or SEAL_EXTRA in held):
                 return None
             extra = {} if request.replace_tags else _copied_tags(context, view, request, now, bucket)
@@ -179,7 +183,7 @@ async def _copy_anew(
     What is copied is the source as it was found; its parts become one.
     """
     sealing = await make_sealing(context, wanted)
-    async with context.store.writer() as writer:
+    async with context.store.writer(local=is_local_uid(bucket.uid)) as writer:
         received = await pour_sealed(body, writer, sealing)
         content = await writer.finish()
 

@@ -27,6 +27,7 @@ from gateway.s3.errors import (
 from gateway.s3.sse_customer import CustomerKey
 from gateway.s3.tagging import decode_tags
 from gateway.s3.times import format_http_date
+from gateway.store.item_format import is_local_uid
 from gateway.store.object_format import ObjectRecord, PartEntry, decode_parts
 from gateway.store.ports import Bucket, ReadView, Store, Version
 
@@ -118,7 +119,7 @@ def locate_in(
     A condition that asks for a 304 is a value (``not_modified``), since that answer carries the object's headers.
     """
     bucket, version = locate_version(context, view, name, key, version_id, operation)
-    status = _replication_status(view, version) if replication else ""
+    status = _replication_status(view, bucket, version) if replication else ""
     opening = open_layer(context, view, version.record, customer, content=content)
     documents = view.version_documents(bucket.uid, version)
     tag_count = 0
@@ -132,8 +133,10 @@ def locate_in(
     return Located(bucket, version, status, False, documents, tag_count, opening, facts)
 
 
-def _replication_status(view: ReadView, version: Version) -> str:
-    """x-amz-replication-status: where the version came from, or whether the cloud has it."""
+def _replication_status(view: ReadView, bucket: Bucket, version: Version) -> str:
+    """x-amz-replication-status: where the version came from, or whether the cloud has it; nothing in a local bucket."""
+    if is_local_uid(bucket.uid):
+        return ""
     if view.is_replica(version):
         return "REPLICA"
     return "COMPLETED" if view.is_replicated(version) else "PENDING"

@@ -24,6 +24,7 @@ from gateway.s3.checksums import FULL_OBJECT
 from gateway.s3.conditions import NO_CONDITIONS, Conditions
 from gateway.s3.errors import NoSuchBucket
 from gateway.s3.lifecycle_rules import Action
+from gateway.store.item_format import is_local_uid
 from gateway.store.object_format import ObjectRecord
 from gateway.store.ports import Bucket, Content, ReadView, Version, WriteView
 from replication.change_format import Ref
@@ -134,7 +135,9 @@ async def put_object(context: Context, request: PutRequest, body: Body) -> Writt
         bucket, replaces = check_target(context, view, request.bucket, request.key, request.conditions, "PutObject")
         wanted = find_wanted(context, view, bucket, request.attributes.sse)
     sealing = await make_sealing(context, wanted) if wanted is not None else None
-    async with context.store.writer(replaces=replaces if sealing is None else ()) as writer:
+    async with context.store.writer(
+        replaces=replaces if sealing is None else (), local=is_local_uid(bucket.uid)
+    ) as writer:
         received = await pour_sealed(body, writer, sealing)
         extra = sealing.extra if sealing is not None else {}
         record = record_of(context, request, received, await writer.finish(), extra)

@@ -26,9 +26,11 @@ from gateway.store.item_format import (
     FAMILY_NULL_SLOT,
     FAMILY_VERSION,
     FAMILY_VERSION_DOCUMENT,
+    FAMILY_VOID,
     UID_SIZE,
     split_version,
     split_version_document,
+    stays_here,
 )
 from gateway.store.log_format import (
     DoomStep,
@@ -179,7 +181,9 @@ class Applier:
         """Apply a change this site is making: how many ciphertext bytes it adds to the backlog (the change apart)."""
         self._advance(change)
         self._apply_change(change, False, record)
-        return self.chunks.count_for_shipping(change.refs) if change.refs else 0
+        if not change.refs or stays_here(change.family, change.item):
+            return 0
+        return self.chunks.count_for_shipping(change.refs)
 
     def _apply_replayed(self, record: Own, time_ms: int) -> None:
         change = decode_change(record.change)
@@ -293,6 +297,8 @@ class Applier:
             self.objects.weigh_conditions(uid, key)
 
     def _apply_change(self, change: Change, remote: bool, record: ObjectRecord | None) -> None:
+        if change.family == FAMILY_VOID:
+            return
         if change.family in _OBJECT_FAMILIES:
             if record is None and not change.dead:
                 record = decode_object(change.body)

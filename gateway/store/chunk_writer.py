@@ -61,8 +61,10 @@ class _Deferred(NamedTuple):
 class ChunkWriter:
     """Writes the chunks of one body, in order."""
 
-    def __init__(self, tools: WriteTools, owner: Hashable, predecessor: Predecessor | None = None) -> None:
-        self._tools, self._owner, self._predecessor = tools, owner, predecessor
+    def __init__(
+        self, tools: WriteTools, owner: Hashable, predecessor: Predecessor | None = None, *, local: bool = False
+    ) -> None:
+        self._tools, self._owner, self._predecessor, self._local = tools, owner, predecessor, local
         self._tree = PageTree()
         self._fruitless = 0
         self._deferred: list[_Deferred] = []
@@ -73,7 +75,7 @@ class ChunkWriter:
 
     def write_chunk(self, plaintext: bytes | memoryview) -> None:
         """Take the body's next chunk."""
-        chunk_id = self._tools.frames.chunk_id(plaintext)
+        chunk_id = self._tools.frames.chunk_id(plaintext, local=self._local)
         size = len(plaintext)
         known = self._is_known(chunk_id)
         if self._predecessor is None:
@@ -101,7 +103,7 @@ class ChunkWriter:
         Whether the site has it already is for the commit to find (it looks anyway, and then leaves this frame out):
         asking here, too, costs every new body a transaction, to spare known ones a few microseconds of sealing.
         """
-        chunk_id = self._tools.frames.chunk_id(plaintext)
+        chunk_id = self._tools.frames.chunk_id(plaintext, local=self._local)
         self._stage_inline(self._tools.frames.seal(KIND_DATA, chunk_id, plaintext), ())
         return (Ref(REF_DATA, chunk_id, len(plaintext)),)
 
@@ -131,7 +133,7 @@ class ChunkWriter:
     def _write_page(self, level: int, refs: list[Ref], *, inline: bool = False) -> tuple[int, list[Ref]] | None:
         """Store a page and give its ref to the tree: the page that completes, if it does."""
         plaintext = encode_page(refs)
-        chunk_id = self._tools.frames.chunk_id(plaintext)
+        chunk_id = self._tools.frames.chunk_id(plaintext, local=self._local)
         bases = self._predecessor.page_bases() if self._predecessor is not None and level == 1 else []
         if not self._is_known(chunk_id):
             names, base = self._load_bases(bases)

@@ -215,9 +215,9 @@ class Decision(View):
 
     # buckets and their documents
 
-    def put_bucket(self, record: BucketRecord) -> Bucket:
+    def put_bucket(self, record: BucketRecord, *, local: bool = False) -> Bucket:
         """Create (or revive, with documents cleared) the bucket of this name and owner."""
-        uid = bucket_uid(record.name, record.owner)
+        uid = bucket_uid(record.name, record.owner, local=local)
         if item_rows.read_bucket(self.transaction, uid) is None:
             for name in item_rows.document_names(self.transaction, uid):
                 self.put_document(uid, name, None)

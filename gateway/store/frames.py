@@ -11,7 +11,10 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
+
+import blake3
 
 from gateway.store.codec import Buffer, PayloadInvalid, decode_payload, encode_payload
 from gateway.store.errors import ChunkUnavailable, Damaged
@@ -45,8 +48,13 @@ class FrameMaker:
         self._segment = os.urandom(SEGMENT_ID_SIZE)
         self._slots = itertools.count()
 
-    def chunk_id(self, plaintext: Buffer) -> bytes:
-        """The chunk id of a plaintext in this realm."""
+    def chunk_id(self, plaintext: Buffer, *, local: bool = False) -> bytes:
+        """The chunk id of a plaintext in this realm; another one in buckets that stay on their site (``local``).
+
+        So nothing is deduplicated, or patched, across that border: what leaves never drags along what stays.
+        """
+        if local:
+            return blake3.blake3(plaintext, key=_local_chunk_key(self.keyring.chunk_key)).digest()
         return chunk_id(self.keyring, plaintext)
 
     def seal(
@@ -89,9 +97,14 @@ class FrameMaker:
     def open_foreign(self, header: FrameHeader, ciphertext: Buffer, base: bytes = b"") -> bytes:
         """As ``open``, and the plaintext is checked to have the chunk id the header claims: for frames others made."""
         plaintext = self.open(header, ciphertext, base)
-        if self.chunk_id(plaintext) != header.chunk_id:
+        if header.chunk_id not in (self.chunk_id(plaintext), self.chunk_id(plaintext, local=True)):
             raise Damaged(f"a frame claims to be chunk {header.chunk_id.hex()} and is not")
         return plaintext
+
+
+@lru_cache(maxsize=4)
+def _local_chunk_key(chunk_key: bytes) -> bytes:
+    return blake3.blake3(b"skerry chunk ids of local buckets", key=chunk_key).digest()
 
 
 def split_frame(data: bytes) -> tuple[FrameHeader, memoryview]:

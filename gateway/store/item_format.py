@@ -1,6 +1,7 @@
 """ON DISK and ON WIRE: the keys of items, by family. The one place that joins or slices them.
 
     family         item key
+    0 VOID         nothing                                    what a site tells others of a change that stays there
     1 NULL_SLOT    bucket uid 16 | S3 key (UTF-8)             the unversioned object, or the ``null`` version
     2 VERSION      bucket uid 16 | version id 16 | S3 key     one version of a versioned bucket; never reused
     3 BUCKET       bucket uid 16                              uid = BLAKE3(name, 0, owner id)[:16]: the same owner
@@ -14,6 +15,9 @@
     9 MEMBER       kind | "/" | … (ASCII)                     what is said of sites: replication/member_format
    12 DOOM         hash of the body 16                        objects that leave the bucket: doom_format
 
+A bucket that stays on its site ("local") has a uid that begins with ``LOCAL_PREFIX``, the rest of it 10 bytes of a hash
+over the same: what its objects are is then plain from every key, whatever became of the bucket.
+
 Numbers are never reused. Replication treats all of it as opaque bytes.
 """
 
@@ -25,6 +29,7 @@ import blake3
 
 from replication.change_format import ChangeInvalid
 
+FAMILY_VOID: Final = 0
 FAMILY_NULL_SLOT: Final = 1
 FAMILY_VERSION: Final = 2
 FAMILY_BUCKET: Final = 3
@@ -38,12 +43,25 @@ FAMILY_DOOM: Final = 12
 
 UID_SIZE: Final = 16
 VID_SIZE: Final = 16
+LOCAL_PREFIX: Final = b"\xfflocal"
 _KEY_LENGTH_SIZE: Final = 2
+_OBJECT_FAMILIES: Final = frozenset((FAMILY_NULL_SLOT, FAMILY_VERSION, FAMILY_VERSION_DOCUMENT))
 
 
-def bucket_uid(name: str, owner: str) -> bytes:
-    """The identity of a bucket: 16 bytes, a function of its name and its owner's user id."""
-    return blake3.blake3(name.encode() + b"\0" + owner.encode()).digest()[:UID_SIZE]
+def bucket_uid(name: str, owner: str, *, local: bool = False) -> bytes:
+    """The identity of a bucket: 16 bytes, a function of its name, its owner's user id, and whether it is local."""
+    digest = blake3.blake3(name.encode() + b"\0" + owner.encode()).digest()
+    return (LOCAL_PREFIX + digest)[:UID_SIZE] if local else digest[:UID_SIZE]
+
+
+def is_local_uid(uid: bytes) -> bool:
+    """Whether the objects of this bucket never leave the site they were written on."""
+    return uid.startswith(LOCAL_PREFIX)
+
+
+def stays_here(family: int, item: bytes) -> bool:
+    """Whether a change of this item is nobody else's to know: one of an object in a local bucket."""
+    return family in _OBJECT_FAMILIES and item.startswith(LOCAL_PREFIX)
 
 
 def null_slot_item(uid: bytes, key: bytes) -> bytes:

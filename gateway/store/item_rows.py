@@ -36,6 +36,7 @@ from gateway.store.item_format import (
     FAMILY_USER,
     FAMILY_VERSION,
     FAMILY_VERSION_DOCUMENT,
+    FAMILY_VOID,
     UID_SIZE,
     document_item,
     split_document,
@@ -100,6 +101,10 @@ def put_entry(transaction: Transaction, family: int, item: bytes, live: tuple[Wr
 
 def check_value(change: Change) -> None:
     """Whether this site understands what a change carries: ``ChangeTooNew`` or ``ChangeInvalid`` if not."""
+    if change.family == FAMILY_VOID:
+        if not change.dead or change.refs or change.item or change.body:
+            raise ChangeInvalid(f"change {change.dot.seq} tells of something that was to stay where it is")
+        return
     if change.family not in _FAMILIES:
         raise ChangeTooNew(f"change {change.dot.seq} is of family {change.family}: upgrade this site")
     if change.family == FAMILY_BUCKET:

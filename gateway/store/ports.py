@@ -164,8 +164,11 @@ class WriteView(ReadView, Protocol):
         name cannot have. Objects are as they were: neither Last-Modified nor ``generation`` tells of it.
         """
 
-    def put_bucket(self, record: BucketRecord) -> Bucket:
-        """Create (or revive, with documents cleared) the bucket of this name and owner."""
+    def put_bucket(self, record: BucketRecord, *, local: bool = False) -> Bucket:
+        """Create (or revive, with documents cleared) the bucket of this name and owner.
+
+        ``local``: one whose objects never leave the site they are written on.
+        """
 
     def delete_bucket(self, uid: bytes) -> None: ...
     def put_document(self, uid: bytes, name: str, body: bytes | None) -> None:
@@ -225,9 +228,12 @@ class Store(Protocol):
         raise any exception (nothing is kept, the exception is re-raised here). Raises ``ReadOnlyStore``, ``DiskFull``.
         """
 
-    def writer(self, *, replaces: Sequence[Ref] = (), offset_hint: int = 0, fixed: bool = False) -> ContentWriter:
+    def writer(
+        self, *, replaces: Sequence[Ref] = (), offset_hint: int = 0, fixed: bool = False, local: bool = False
+    ) -> ContentWriter:
         """A writer for one body. ``replaces``: the refs of the version it will replace (patch bases), ``offset_hint``:
-        where in that version the body starts (multipart parts); ``fixed``: 4 MiB chunks, not content-defined.
+        where in that version the body starts (multipart parts); ``fixed``: 4 MiB chunks, not content-defined;
+        ``local``: for a bucket that stays on this site, with chunk ids of its own.
         """
 
     def read_small(self, refs: Sequence[Ref]) -> bytes | None:

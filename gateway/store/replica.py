@@ -27,7 +27,7 @@ from gateway.store.decision import Decision
 from gateway.store.errors import Damaged
 from gateway.store.index import Transaction
 from gateway.store.index_format import CHUNK_HOLDS, ChunkPlace, State, decode_chunk
-from gateway.store.item_format import FAMILY_MEMBER, FAMILY_NULL_SLOT
+from gateway.store.item_format import FAMILY_MEMBER, FAMILY_NULL_SLOT, FAMILY_VOID, stays_here
 from gateway.store.item_rows import check_value, scan_entries
 from gateway.store.local_frames import FrameAbsent
 from gateway.store.log import Log
@@ -40,7 +40,7 @@ from gateway.store.segments import SegmentReader
 from gateway.store.shared import Shared
 from gateway.store.views import View, ViewContext
 from gateway.store.written_sums import HeldSums, Progress, WrittenSums, sum_held, sum_written
-from replication.change_format import ChangeInvalid, decode_change, encode_change
+from replication.change_format import Change, ChangeInvalid, decode_change, encode_change
 from replication.frame_format import KIND_PAGE, FrameName, decode_header
 from replication.member_format import check_member_item
 from replication.ports import (
@@ -96,8 +96,12 @@ class Replica:
         with self._open_view() as view:
             return read_backlog(view.transaction, view.state())
 
-    def read_changes(self, after_seq: int, count_max: int, bytes_max: int) -> list[bytes]:
-        """Own encoded changes from ``after_seq + 1`` on; at least one if there is any."""
+    def read_changes(self, after_seq: int, count_max: int, bytes_max: int, *, verbatim: bool = False) -> list[bytes]:
+        """Own encoded changes from ``after_seq + 1`` on; at least one if there is any.
+
+        As others may know them: what stays on this site leaves its place in the order, and nothing else
+        (``verbatim``: as they are, for this site's own purposes).
+        """
         found: list[bytes] = []
         size = 0
         with self._snapshot() as view:
@@ -106,7 +110,7 @@ class Replica:
                     break
                 if seq != after_seq + 1 + len(found):
                     raise Damaged(f"the log has no change {after_seq + 1 + len(found)} but has {seq}")
-                found.append(record.change)
+                found.append(record.change if verbatim else _tellable(record.change))
                 size += len(record.change)
         return found
 
@@ -366,6 +370,14 @@ class Replica:
 def _is_held(row: ChunkPlace | None) -> bool:
     """Whether a chunk is here to stay for now: something needs it, or nobody collects it yet."""
     return row is not None and row.local and (row.refcount > 0 or not row.condemned)
+
+
+def _tellable(data: bytes) -> bytes:
+    """A change as other sites may know it."""
+    change = decode_change(data)
+    if not stays_here(change.family, change.item):
+        return data
+    return encode_change(Change(change.dot, change.hlc, FAMILY_VOID, b"", True, (change.dot,)))
 
 
 def _located(located: Sequence[FrameLocation]) -> tuple[Located, ...]:

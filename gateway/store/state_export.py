@@ -7,7 +7,7 @@ What it shows of this site's own changes must be in the bucket before the checkp
 
 What it carries is what the rows hold that no other row gives: unreplaced writes with their orders, bodies and hidden
 values, each key's greatest clock, marks of dots not seen yet, locations. Heads, counts, conflicts, broken conditions,
-void purges and references are derived again where it is joined. Open uploads stay here.
+void purges and references are derived again where it is joined. Open uploads and objects of local buckets stay here.
 
 Locations: all that are known, also those of what nothing needs now. Any site may refer again to bytes that lie in the
 bucket, until their object is doomed; whoever joins has to find them then.
@@ -29,6 +29,7 @@ from gateway.store.index_format import (
     VersionRow,
     decode_head,
 )
+from gateway.store.item_format import is_local_uid, stays_here
 from gateway.store.item_rows import decode_entry
 from gateway.store.log_rows import read_incarnation_rows, read_origin, scan_origins
 from gateway.store.object_rows import read_row, rows_of_key
@@ -102,7 +103,7 @@ class StateExport:
         rows: list[FoldedItem] = []
         size = 0
         for key, data in transaction.scan(transaction.tables.items, after):
-            if key == after:
+            if key == after or stays_here(key[0], key[1:]):
                 continue
             if len(rows) >= ROWS_MAX or size >= BYTES_MAX:
                 return Items(after, rows[-1].key, tuple(rows)), _ITEMS + rows[-1].key
@@ -119,7 +120,7 @@ class StateExport:
         size = 0
         for key, data in transaction.scan(transaction.tables.heads, after):
             continued = key == after and bool(at_most)
-            if key == after and not continued:
+            if (key == after and not continued) or is_local_uid(key):
                 continue
             if len(rows) >= ROWS_MAX or size >= BYTES_MAX:
                 last = rows[-1].key

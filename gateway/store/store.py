@@ -158,13 +158,15 @@ class SiteStore:
         """Run ``decide`` in the site's write transaction; see ``ports.Store.commit``."""
         return await self.committer.commit(decide)
 
-    def writer(self, *, replaces: Sequence[Ref] = (), offset_hint: int = 0, fixed: bool = False) -> ContentWriter:
+    def writer(
+        self, *, replaces: Sequence[Ref] = (), offset_hint: int = 0, fixed: bool = False, local: bool = False
+    ) -> ContentWriter:
         """A writer for one body; see ``ports.Store.writer``."""
         predecessor = Predecessor(replaces, self._load_local_page, offset_hint) if replaces else None
         return BodyWriter(
             self._setup,
             lambda: make_cutter(self._seed, fixed=fixed),
-            lambda owner: ChunkWriter(self._setup.tools, owner, predecessor),
+            lambda owner: ChunkWriter(self._setup.tools, owner, predecessor, local=local),
         )
 
     def read_small(self, refs: Sequence[Ref]) -> bytes | None:

@@ -21,6 +21,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from gateway.store.errors import Damaged
+from gateway.store.item_format import is_local_uid
 from gateway.store.local_frames import FrameAbsent
 from gateway.store.ports import Bucket, Version
 from gateway.store.store import SiteStore
@@ -128,7 +129,7 @@ class Census:
             if last is not None:
                 scan.seek(last.key, last.id)
             rows = [
-                (version, view.is_replicated(version), view.is_replica(version))
+                (version, view.is_replicated(version) and not is_local_uid(bucket.uid), view.is_replica(version))
                 for version in islice(scan, VERSIONS_AT_ONCE)
                 if version.key.startswith(self._prefix)
             ]

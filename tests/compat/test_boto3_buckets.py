@@ -71,6 +71,31 @@ def test_location_constraints(s3, refused):
     refused("404", 404, s3.head_bucket, Bucket="elsewhere")
 
 
+def test_a_local_bucket_works_as_any_other_and_says_what_it_is(s3, bucket, refused):
+    local = bucket + "-local"
+    asked = {"CreateBucketConfiguration": {"LocationConstraint": "local"}}
+    s3.create_bucket(Bucket=local, **asked)
+    s3.create_bucket(Bucket=local, **asked)
+    refused("BucketAlreadyOwnedByYou", 409, s3.create_bucket, Bucket=local)
+    refused("BucketAlreadyOwnedByYou", 409, s3.create_bucket, Bucket=bucket, **asked)
+    assert s3.get_bucket_location(Bucket=local)["LocationConstraint"] == "local"
+    assert s3.head_bucket(Bucket=local)["BucketRegion"] == "us-east-1"
+    body = bytes(range(256)) * 1200
+    s3.put_object(Bucket=local, Key="k", Body=body, Tagging="a=b")
+    assert "ReplicationStatus" not in s3.head_object(Bucket=local, Key="k")
+    for target in (bucket, local):
+        s3.copy_object(Bucket=target, Key="copy", CopySource={"Bucket": local, "Key": "k"})
+        assert s3.get_object(Bucket=target, Key="copy")["Body"].read() == body
+        assert s3.get_object_tagging(Bucket=target, Key="copy")["TagSet"] == [{"Key": "a", "Value": "b"}]
+    upload = s3.create_multipart_upload(Bucket=local, Key="m")["UploadId"]
+    source = {"Bucket": bucket, "Key": "copy"}
+    part = s3.upload_part_copy(Bucket=local, Key="m", UploadId=upload, PartNumber=1, CopySource=source)
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["CopyPartResult"]["ETag"]}]}
+    s3.complete_multipart_upload(Bucket=local, Key="m", UploadId=upload, MultipartUpload=parts)
+    s3.copy_object(Bucket=bucket, Key="m", CopySource={"Bucket": local, "Key": "m"})
+    assert s3.get_object(Bucket=bucket, Key="m")["Body"].read() == body
+
+
 def test_bucket_pages(s3):
     for number in range(3):
         s3.create_bucket(Bucket=f"paged-{number}")

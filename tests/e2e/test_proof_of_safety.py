@@ -57,6 +57,15 @@ def test_safe_only_when_everything_is_over_there(site: Site, proxy: FaultProxy) 
     assert (code, answer["safe_to_lose"], answer["backlog_changes"]) == (1, False, 1)
     proxy.set(PASS)
     assert ask(site, "safe", "--wait", "90")[0] == 0
+    client, before = site.client(), proxy.bytes_up
+    client.create_bucket(Bucket="cctv", CreateBucketConfiguration={"LocationConstraint": "local"})
+    client.put_object(Bucket="cctv", Key="camera", Body=os.urandom(SIZE))
+    assert ask(site, "safe", "--except-local", "--wait", "90")[0] == 0
+    code, answer = ask(site, "safe")
+    assert (code, answer["reasons"]) == (1, ["bucket cctv stays here: 1 versions are nowhere else"])
+    assert proxy.bytes_up - before < SIZE // 4
+    assert ask(site, "drill")[0] == 0, "what stays here is not missed there"
+    client.delete_object(Bucket="cctv", Key="camera")
     wait_until(lambda: site.status()["scrub"]["whole_rotation_ended_ms"], "everything was read back once", 60)
     assert site.status()["scrub"]["findings"] == []
     assert 0 < site.status()["scrub"]["oldest_unverified_age_s"] < 600

@@ -253,6 +253,18 @@ FAULTS: Final = (
         *("    salt = hasher.digest()", "    salt = bytes(32)"),
         ("tests/replication/test_sealing.py::test_no_two_payloads_share_a_key",),
     ),
+    Fault(
+        *("tell others of what stays here", 4, "gateway/store/replica.py"),
+        "    if not stays_here(change.family, change.item):\n        return data",
+        "    return data",
+        ("tests/contracts/test_local_buckets.py",),
+    ),
+    Fault(
+        *("one chunk on both sides of the border", 4, "gateway/store/chunk_writer.py"),
+        "self._predecessor, self._local = tools, owner, predecessor, local",
+        "self._predecessor, self._local = tools, owner, predecessor, False",
+        ("tests/contracts/test_local_buckets.py::test_the_border_is_kept_by_chunks_of_its_own",),
+    ),
     # 5. The bucket alone rebuilds a site; the log alone rebuilds its index.
     Fault(
         *("bridge a gap in the log", 5, "gateway/store/recover.py"),
@@ -358,7 +370,7 @@ FAULTS: Final = (
     # 8. Damage is found, named and repaired.
     Fault(
         *("do not verify a chunk's id", 8, "gateway/store/frames.py"),
-        *("if self.chunk_id(plaintext) != header.chunk_id:", "if False:"),
+        *("if header.chunk_id not in (self.chunk_id(plaintext), self.chunk_id(plaintext, local=True)):", "if False:"),
         (f"{_STORE}/test_frames.py::test_a_frame_that_claims_another_chunk_is_refused",),
     ),
     Fault(

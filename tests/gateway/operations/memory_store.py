@@ -221,8 +221,8 @@ class MemoryView:
         found = self._state.version_documents.get(owner, {})
         self._state.version_documents[owner] = {**found, name: body or b""}
 
-    def put_bucket(self, record: BucketRecord) -> Bucket:
-        uid = bucket_uid(record.name, record.owner)
+    def put_bucket(self, record: BucketRecord, *, local: bool = False) -> Bucket:
+        uid = bucket_uid(record.name, record.owner, local=local)
         self._state.generation += 1
         self._state.buckets[uid] = record
         for name in [name for name in self._state.documents if name[0] == uid]:
@@ -411,7 +411,9 @@ class MemoryStore:
         self.commits += 1
         return result
 
-    def writer(self, *, replaces: Sequence[Ref] = (), offset_hint: int = 0, fixed: bool = False) -> MemoryWriter:
+    def writer(
+        self, *, replaces: Sequence[Ref] = (), offset_hint: int = 0, fixed: bool = False, local: bool = False
+    ) -> MemoryWriter:
         return MemoryWriter(self)
 
     def read_small(self, refs: Sequence[Ref]) -> bytes | None:
