@@ -16,6 +16,7 @@ from gateway.operations.object_attributes import attribute_of
 from gateway.operations.object_encryption import Opening, open_layer
 from gateway.operations.read_facts import NO_FACTS, ReadFacts, find_read_facts
 from gateway.operations.written_tags import TAGS
+from gateway.s3.checksums import COMPOSITE
 from gateway.s3.conditions import NO_CONDITIONS, Conditions, evaluate_read
 from gateway.s3.errors import (
     InvalidPartNumber,
@@ -53,7 +54,7 @@ class Located(msgspec.Struct, frozen=True, gc=False):
 
 class Selection(NamedTuple):
     """The bytes of an object that are asked for. ``checksum``: the part's own, where exactly one part is sent;
-    ``is_all``: that part is the whole object.
+    ``is_all``: that part is the whole object, and what is told of the object's checksum holds for it.
     """
 
     start: int
@@ -167,7 +168,8 @@ async def select_part(store: Store, record: ObjectRecord, number: int) -> Select
     start = 0
     for part in await read_part_table(store, record) or [PartEntry(1, record.size)]:
         if part.number == number:
-            return Selection(start, part.size, part.checksum, not record.part_count)
+            is_all = record.part_count <= 1 and record.checksum_type != COMPOSITE
+            return Selection(start, part.size, part.checksum, is_all)
         start += part.size
     raise InvalidPartNumber(None, PartNumberRequested=number, ActualPartCount=max(record.part_count, 1))
 

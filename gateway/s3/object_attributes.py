@@ -104,7 +104,8 @@ def render_attributes(parameters: AttributesParameters, fields: AttributesFields
     if "Checksum" in wanted and fields.checksums:
         values = "".join(
             [
-                f"<{ALGORITHMS[name].element}>{text}</{ALGORITHMS[name].element}>"
+                # The count of parts ("-2") that other answers have with a composed one is left out, as AWS does.
+                f"<{ALGORITHMS[name].element}>{text.partition('-')[0]}</{ALGORITHMS[name].element}>"
                 for name, text in fields.checksums.items()
             ]
         )

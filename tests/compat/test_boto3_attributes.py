@@ -46,7 +46,7 @@ def test_parts_come_in_pages(s3, bucket, algorithm, kind):
     named, done = upload(s3, bucket, "k", parts, ChecksumAlgorithm=algorithm)
     found = s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=ALL)
     name = "Checksum" + algorithm
-    assert found["Checksum"] == {name: done[name], "ChecksumType": kind}
+    assert found["Checksum"] == {name: done[name].partition("-")[0], "ChecksumType": kind}
     whole = found["ObjectParts"]
     assert (whole["TotalPartsCount"], whole["IsTruncated"], whole["MaxParts"]) == (5, False, 1000)
     assert [(part["PartNumber"], part["Size"]) for part in whole["Parts"]] == [

@@ -186,3 +186,17 @@ def test_content_md5(server, s3, bucket, refused):
         refused("InvalidDigest", 400, s3.put_object, Bucket=bucket, Key="bad", Body=b"x", ContentMD5=bad)
     refused("BadDigest", 400, s3.put_object, Bucket=bucket, Key="bad", Body=b"y", ContentMD5=good)
     assert server.keys(bucket) == ["k"]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kind"), [("CRC32", "COMPOSITE"), ("CRC32", "FULL_OBJECT"), ("SHA256", "COMPOSITE")]
+)
+def test_the_only_part_has_a_checksum_of_its_own(s3, bucket, algorithm, kind):
+    call = {"Bucket": bucket, "Key": "k"}
+    upload = s3.create_multipart_upload(**call, ChecksumAlgorithm=algorithm, ChecksumType=kind)["UploadId"]
+    part = s3.upload_part(**call, UploadId=upload, PartNumber=1, Body=b"only", ChecksumAlgorithm=algorithm)
+    name = "Checksum" + algorithm
+    named = [{"PartNumber": 1, "ETag": part["ETag"], name: part[name]}]
+    s3.complete_multipart_upload(**call, UploadId=upload, MultipartUpload={"Parts": named})
+    got = s3.get_object(**call, PartNumber=1, ChecksumMode="ENABLED")
+    assert (got[name], got["ChecksumType"], got["Body"].read()) == (part[name], kind, b"only")
