@@ -25,11 +25,13 @@ from gateway.identity.session_principals import SessionPrincipals
 from gateway.operations import (
     iam_absent,
     iam_boundaries,
+    iam_details,
     iam_entity_policies,
     iam_groups,
     iam_policies,
     iam_providers,
     iam_roles,
+    iam_simulation,
     iam_users,
     sts_sessions,
     sts_web_identity,
@@ -67,11 +69,13 @@ _STRANGERS_BYTES_MAX: Final = 64 << 10  # of who may be nobody: a web identity's
 _IAM_FAMILIES: Final = (
     iam_absent.ACTIONS,
     iam_boundaries.ACTIONS,
+    iam_details.ACTIONS,
     iam_entity_policies.ACTIONS,
     iam_groups.ACTIONS,
     iam_policies.ACTIONS,
     iam_providers.ACTIONS,
     iam_roles.ACTIONS,
+    iam_simulation.ACTIONS,
     iam_users.ACTIONS,
 )
 ACTIONS: Final[dict[str, dict[str, Action]]] = {

@@ -37,6 +37,18 @@ def get_login_profile(request: IamRequest, view: ReadView, parameters: Parameter
     raise NoSuchEntity(f"Login Profile for User {user.name} cannot be found.")
 
 
+def delete_login_profile(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
+    """DeleteLoginProfile: as clean-up scripts ask before they delete a user."""
+    user = find_user(request, view, parameters, "iam:DeleteLoginProfile")
+    raise NoSuchEntity(f"Login Profile for User {user.name} cannot be found.")
+
+
+def get_password_policy(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
+    """GetAccountPasswordPolicy: nobody has a password."""
+    request.authorize("iam:GetAccountPasswordPolicy", "*")
+    raise NoSuchEntity("The Password Policy with domain name cannot be found.")
+
+
 def _make_empty_list(action: str, element: str, find: Find) -> Action:
     def run(request: IamRequest, view: ReadView, parameters: Parameters) -> Fields:
         find(request, view, parameters, f"iam:{action}")
@@ -51,6 +63,8 @@ def _find_account(request: IamRequest, view: ReadView, parameters: Parameters, a
 
 
 ACTIONS: Final[dict[str, Action]] = {
+    "DeleteLoginProfile": Action(delete_login_profile, False),
+    "GetAccountPasswordPolicy": Action(get_password_policy, False),
     "GetLoginProfile": Action(get_login_profile, False),
     "ListInstanceProfilesForRole": _make_empty_list("ListInstanceProfilesForRole", "InstanceProfiles", find_named_role),
     **{action: _make_empty_list(action, element, find_user) for action, element in _OF_USERS.items()},

@@ -88,6 +88,12 @@ def _show_policy(policy: ManagedPolicy, uses: _Uses, *, whole: bool = True) -> F
     return fields
 
 
+def show_whole_policy(policy: ManagedPolicy, view: ReadView, account: str) -> Fields:
+    """A policy with the documents of all its versions."""
+    versions = [_show_version(policy, version, document=True) for version in policy.record.versions]
+    return {**_show_policy(policy, _find_uses(view, account)), "PolicyVersionList": versions}
+
+
 def _show_version(policy: ManagedPolicy, version: PolicyVersion, *, document: bool) -> Fields:
     return {
         "Document": quote(version.document, safe="-._~") if document else None,
