@@ -331,6 +331,21 @@ FAULTS: Final = (
         (f"{_S3}/test_object_headers.py::test_what_skerry_does_not_do_is_refused_by_name",),
     ),
     Fault(
+        *("ignore If-None-Match beside If-Match", 7, "gateway/s3/conditions.py"),
+        *(' or "if-match" in headers):', " and False):"),
+        ("tests/compat/test_boto3_refusals.py::test_conditions_that_exclude_each_other",),
+    ),
+    Fault(
+        *("ignore the version a write names", 7, "gateway/s3/routing.py"),
+        *('"versionId" in query and operation in _OF_NO_VERSION', "False"),
+        ("tests/compat/test_boto3_refusals.py::test_writes_name_no_version",),
+    ),
+    Fault(
+        *("compose checksums of parts that had none", 7, "gateway/operations/multipart.py"),
+        *("is_missing = not claimed and upload.checksum_type == COMPOSITE", "is_missing = False"),
+        ("tests/compat/test_boto3_refusals.py::test_composed_checksums_need_those_of_the_parts",),
+    ),
+    Fault(
         *("forget permissions boundaries", 7, "gateway/identity/policy_evaluation.py"),
         *("for limit in (principal.session, principal.boundary)", "for limit in (principal.session,)"),
         (f"{_LIMITS}::test_a_boundary_limits_what_a_users_policies_allow",),
