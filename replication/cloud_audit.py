@@ -25,10 +25,10 @@ from replication.cloud_names import log_name, log_prefix, split_log_name
 from replication.frame_format import decode_header
 from replication.hydrate import plan_ranges
 from replication.listing import list_all
+from replication.parting import is_same_change
 from replication.ports import ChangeLog, Cloud, CloudMissing, FrameLocation, LogPosition, Origin
 from replication.sampling import Sample
 from replication.sealing import Keyring, SealBroken, open_frame
-from replication.shipper import is_same_change
 
 LOCATIONS_AT_ONCE: Final = 512
 ALL_BYTES: Final = 1 << 62

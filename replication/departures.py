@@ -99,6 +99,13 @@ def why_out(log: ChangeLog) -> str:
     return f"this site was {done}; site {removal.heir.hex()} inherits what it has in the bucket"
 
 
+def counted_batches(log: ChangeLog) -> int | None:
+    """If this site was forgotten: how many batches of its own log count; nobody takes in more. None if it was not."""
+    identity = log.identity()
+    removal = read_register(log.statements()).removed.get(identity.site)
+    return None if removal is None else removal.counts(identity.incarnation)
+
+
 def is_revoked(log: ChangeLog) -> bool:
     """Whether this very site was revoked."""
     removal = read_register(log.statements()).removed.get(log.identity().site)

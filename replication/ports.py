@@ -10,7 +10,7 @@ Error semantics are part of each contract: a method either did what it says, dur
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
@@ -161,6 +161,36 @@ class Statement:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Reissue:
+    """What becomes of a log that parted from the cloud's: the own changes past the common head are issued anew.
+
+    ``former`` is the log that is this machine's no longer; ``common`` its last batch that both hold; own changes up to
+    ``known_seq`` stand in the bucket under their dots, whoever put them there; those above, up to ``named_seq``, were
+    confirmed once and are gone: others may still have them, so their successors name them among what they replace.
+    ``site``, ``incarnation``: what this machine goes on as. ``reason``: for people.
+    """
+
+    former: Origin
+    common: LogPosition
+    known_seq: int
+    named_seq: int
+    site: bytes
+    incarnation: bytes
+    reason: str = ""
+
+
+class OwnLogAhead(Exception):
+    """A batch acknowledges more of this site's log than this site knows to be in the bucket: a reply was lost, or some
+    other machine writes as this site. Until that is settled the batch must not be applied: it may name dots that mean
+    other changes here.
+    """
+
+    def __init__(self, seq: int) -> None:
+        super().__init__(f"another site has taken in change {seq} of this site's log, which is not known to be shipped")
+        self.seq = seq
+
+
 class ChangeLog(Protocol):
     """The site's change log as replication sees it. Reads are consistent snapshots; writes are durable on return."""
 
@@ -215,7 +245,22 @@ class ChangeLog(Protocol):
         """Merge a remote batch: changes, frames, locations and position become durable together, or not at all.
 
         Idempotent: a batch at or below the known position is ignored. A gap (``position.n`` not the next) is
-        ``ValueError``.
+        ``ValueError``; ``OwnLogAhead`` if it acknowledges own changes that are not known to be shipped. Of a log that
+        was this site's own, changes that stand here already are passed over.
+        """
+
+    def trail(self) -> Iterator[LogPosition]:
+        """Positions of the own log that were recorded as shipped, newest first: to find where chains part."""
+
+    def former_logs(self) -> Sequence[Origin]:
+        """Logs that were this machine's own before, oldest first."""
+
+    async def issue_anew(self, reissue: Reissue) -> int:
+        """Go on under another incarnation (or site id), whole or not at all: how many changes were issued anew.
+
+        Those past ``known_seq`` get new dots, the same clocks, items, values and version ids; what they replaced of
+        one another is named by the new dots; one that nothing shows any more keeps its place and brings nothing back.
+        The former log becomes a remote one, taken in up to ``common``. No effect if the log is ``former`` no longer.
         """
 
 

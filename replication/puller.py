@@ -35,6 +35,7 @@ from replication.ports import (
     FrameLocation,
     LogPosition,
     Origin,
+    OwnLogAhead,
     PulledBatch,
 )
 from replication.sealing import Keyring, KeyUnknown
@@ -74,18 +75,22 @@ class OriginState:
 
 @dataclass(frozen=True, slots=True)
 class PulledRound:
-    """What one round took in, and how many logs are stopped."""
+    """What one round took in, how many logs are stopped, and whether something waits for the shipper to look at the
+    own log.
+    """
 
     batches: int
     changes: int
     stopped: int
+    waits: bool = False
 
 
 class Puller:
     """Pulls for one site.
 
     ``refresh_keys`` fetches keys that other sites made, when a log needs one we do not have; ``on_batch`` is told of
-    each batch when it is durable.
+    each batch when it is durable; ``own_log_ahead`` that the own log seems to reach further than is known here (and up
+    to which change somebody has seen it): the shipper finds out, and until then what that somebody wrote waits.
     """
 
     def __init__(
@@ -98,6 +103,7 @@ class Puller:
         refresh_keys: Callable[[], Awaitable[None]] | None = None,
         prefetch_max: int = 4,
         on_batch: Callable[[PulledBatch], None] = lambda batch: None,
+        own_log_ahead: Callable[[int], None] = lambda seq: None,
     ) -> None:
         self._log = log
         self._cloud = cloud
@@ -105,7 +111,7 @@ class Puller:
         self._wall_ms = wall_ms
         self._refresh_keys = refresh_keys
         self._prefetch_max = prefetch_max
-        self._on_batch = on_batch
+        self._on_batch, self._own_log_ahead = on_batch, own_log_ahead
         self.states: dict[Origin, OriginState] = {}
 
     @property
@@ -121,6 +127,9 @@ class Puller:
         heads = await list_heads(self._cloud)
         known = self._log.pulled()
         batches = changes = 0
+        waits = heads.get((identity.site, identity.incarnation), 0) > self._log.shipped().n
+        if waits:
+            self._own_log_ahead(0)
         for origin in sorted(heads.keys() | known.keys()):
             if origin == (identity.site, identity.incarnation):
                 continue
@@ -135,9 +144,12 @@ class Puller:
                 async for applied in self._pull_log(origin, position, head_n):
                     batches, changes = batches + 1, changes + applied
                 self.states[origin] = replace(self.states[origin], stopped="", reason=None)
+            except OwnLogAhead as ahead:
+                waits = True
+                self._own_log_ahead(ahead.seq)
             except OriginStopped as stop:
                 self.states[origin] = replace(self.states[origin], stopped=str(stop), reason=stop.reason)
-        return PulledRound(batches, changes, sum(1 for state in self.states.values() if state.stopped))
+        return PulledRound(batches, changes, sum(1 for state in self.states.values() if state.stopped), waits)
 
     async def _pull_log(self, origin: Origin, position: LogPosition, head_n: int) -> AsyncIterator[int]:
         """Take in one log up to ``head_n``; yields the number of changes of each batch applied."""

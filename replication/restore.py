@@ -2,32 +2,21 @@
 beginning) into a fresh site, then its bytes.
 
 The fresh site has an id of its own: the lost one's log stays what it was, and its changes are taken in like anybody's.
-``close_log`` ends the lost one's log first (``--replace``), so that a machine believed lost is fenced when it comes
-back. Interrupted, a restore goes on where it was: what was applied is durable. Without fetching bytes the site is
-usable at once (they come on first read), but it is not a copy of the realm until they are there.
+``close_log`` ends the lost one's log first (``--replace``), so that a machine believed lost goes on as another site
+when it comes back. Interrupted, a restore goes on where it was: what was applied is durable. Without fetching bytes
+the site is usable at once (they come on first read), but it is not a copy of the realm until they are there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from replication.batch_format import HASH_SIZE, Batch, decode_batch, encode_batch, hash_object
-from replication.cloud_names import head_name, log_name
 from replication.frame_format import decode_header
 from replication.joining import Joiner, JoinProgress
-from replication.ports import (
-    ChangeLog,
-    Cloud,
-    CloudExists,
-    CloudMissing,
-    FoldedState,
-    FrameLocation,
-    Origin,
-    PulledBatch,
-)
+from replication.log_end import end_log
+from replication.ports import ChangeLog, Cloud, FoldedState, FrameLocation, Origin, PulledBatch
 from replication.puller import Puller, list_heads
 from replication.sealing import Keyring
 
@@ -147,31 +136,8 @@ async def bring_all(remote: RemoteBytes, progress: Progress) -> tuple[int, int]:
 
 
 async def close_log(cloud: Cloud, keyring: Keyring, origin: Origin, now_ms: int) -> int:
-    """End a lost site's log: ``closed`` at its next name, created once. Returns that batch's number; idempotent.
+    """End a lost site's log. Returns its last batch's number; idempotent.
 
-    From then on whoever still runs as that site is fenced. ``ValueError`` if what stands there does not open.
+    From then on whoever still runs as that site becomes a new one. ``ValueError`` if what stands there does not open.
     """
-    n = (await list_heads(cloud)).get(origin, 0)
-    chain, seq = bytes(HASH_SIZE), 0
-    if n:
-        data = await cloud.get(log_name(origin, n))
-        batch = decode_batch(keyring, origin, n, data)
-        if batch.closed:
-            return n
-        chain, seq = hash_object(data), batch.last_seq
-    while True:
-        n += 1
-        closing = encode_batch(keyring, origin, Batch(n, chain, seq + 1, (), sent_ms=now_ms, closed=True))
-        with suppress(CloudExists):
-            await cloud.put(log_name(origin, n), closing, if_absent=True)
-            await cloud.put(head_name(origin, n), b"")
-            return n
-        with suppress(CloudMissing):  # a busy cloud's 409: the same name again
-            data = await cloud.get(log_name(origin, n))
-            batch = decode_batch(keyring, origin, n, data)
-            if batch.closed:
-                await cloud.put(head_name(origin, n), b"")
-                return n
-            chain, seq = hash_object(data), batch.last_seq
-            continue
-        n -= 1
+    return (await end_log(cloud, keyring, origin, now_ms)).n

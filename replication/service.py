@@ -36,7 +36,7 @@ from replication.puller import Puller
 from replication.realm_access import RealmAccess
 from replication.retry import Reachability, RetryingCloud
 from replication.settings import ReplicationSettings
-from replication.shipper import Fenced, LogEnded, Shipper, TellStatus
+from replication.shipper import DOUBTS_TO_FENCE, Doubtful, LogEnded, Shipper, TellStatus
 from replication.status import DaemonReport, RemoteReport
 
 logger = logging.getLogger(__name__)
@@ -106,6 +106,7 @@ class ReplicationService:
             ack_limits=ack_limits,
             tell_status=tell_status,
             fit=cloud.goodput.fit,
+            refresh_keys=lambda: realm.refresh(cloud),
         )
         self.puller = Puller(
             log,
@@ -114,6 +115,7 @@ class ReplicationService:
             wall_ms=wall_ms,
             refresh_keys=lambda: realm.refresh(cloud),
             prefetch_max=settings.prefetch_max,
+            own_log_ahead=self.shipper.look_again,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -138,7 +140,7 @@ class ReplicationService:
     async def run_once(self) -> OnceSummary:
         """Push and pull until nothing is left.
 
-        Raises ``CloudError``, ``Fenced``, ``WrongRealm``, the store's errors.
+        Raises ``CloudError``, ``WrongRealm``, the store's errors.
         """
         try:
             await self._enter()
@@ -247,10 +249,10 @@ class ReplicationService:
                 )
 
     async def _replicate_all(self) -> OnceSummary:
-        """Ship and pull in turn until both find nothing. A fenced site still takes in news, then raises ``Fenced``."""
+        """Ship and pull in turn until both find nothing. What waits for a second look gets it, a few times."""
         shipped_changes = shipped_bytes = pulled_changes = 0
-        fence: Fenced | None = None
         ended = False
+        looks = 0
         quiet, speak = False, self._log.shipped().n == 0
         while not quiet:
             quiet = True
@@ -259,18 +261,17 @@ class ReplicationService:
                     shipped_changes += shipped.changes
                     shipped_bytes += shipped.bytes
                     quiet = speak = False
-            except Fenced as error:
-                fence = error
             except LogEnded:
                 ended = True
+            except Doubtful:  # after so many it is certain, and the log is issued anew
+                quiet = False
             if self._settings.pull:
                 pulled = await self.puller.pull_round()
                 pulled_changes += pulled.changes
-                quiet = quiet and pulled.batches == 0
-            if quiet and not fence and not ended and self.shipper.owes_acks:
+                looks += pulled.waits
+                quiet = quiet and pulled.batches == 0 and (not pulled.waits or looks > DOUBTS_TO_FENCE)
+            if quiet and not ended and self.shipper.owes_acks:
                 quiet, speak = False, True
-        if fence:
-            raise fence
         self._errors.clear()
         stopped = sum(1 for state in self.puller.states.values() if state.stopped)
         return OnceSummary(shipped_changes, shipped_bytes, pulled_changes, stopped)
@@ -281,7 +282,7 @@ class ReplicationService:
             try:
                 speak, self._hurried = self._is_to_speak(), False
                 shipped = await asyncio.create_task(self.shipper.ship_round(up_to, speak=speak))  # see ``cancellation``
-            except (Fenced, LogEnded) as error:
+            except LogEnded as error:
                 logger.error("shipping stopped: %s", error)
                 self._announced.set()
                 self._report()
@@ -342,7 +343,7 @@ class ReplicationService:
         """
         settings = self._settings
         while self._log.last_seq() <= self._log.shipped().seq:
-            if self._is_to_speak():
+            if self.shipper.wants_look or self._is_to_speak():
                 return
             if await self._pause(settings.backlog_poll_s):
                 break

@@ -4,8 +4,8 @@ Invariants: a batch is put (``If-None-Match: *``) only when every byte its chang
 bucket; the durable cursor advances only over a batch that the bucket confirmed, or that was read back and is word for
 word ours. Interrupted anywhere, the next round repeats or adopts: packs have the same name for the same frames, and a
 batch that stands at the next name with our own changes is our own, its reply lost. Anything else there is a fence:
-another machine writes as this site (a clone, a restored backup) or closed its log. A fenced shipper stops and says
-why; the site goes on, its changes stay in its log, and nothing is overwritten.
+another machine writes as this site (a clone, a restored backup) or closed its log. Nothing is overwritten; what the
+log there does not hold is issued anew under another incarnation or site id (``parting``), and shipping goes on.
 
 Memory: O(pack) for each of ``uploads_max`` uploads, and the frame headers of one round. Not here: what goes into a
 round (plan), when rounds happen and how failures are waited out (service, retry).
@@ -14,22 +14,23 @@ round (plan), when rounds happen and how failures are waited out (service, retry
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-import msgspec
-
 from replication.acknowledging import AckLimits, Acknowledging, no_limits
 from replication.batch_format import Batch, decode_batch, encode_batch, hash_object, locate_inline
-from replication.change_format import decode_change
 from replication.cloud_index_format import PackedFrames, decode_index, encode_index, locate_packed, packed_frames
 from replication.cloud_names import head_name, head_prefix, index_name, log_name
-from replication.departures import is_retiring, is_revoked, raise_cuts, why_out
+from replication.crdt import INCARNATION_SIZE, SITE_SIZE
+from replication.departures import counted_batches, is_retiring, is_revoked, raise_cuts, why_out
 from replication.frame_format import decode_header
 from replication.listing import list_all
 from replication.offload import Offload, run_in_thread
 from replication.pack_format import Pack, encode_pack
+from replication.parting import ALL_BYTES, claim_site, is_same_change, plan_reissue
 from replication.plan import RoundPlan, plan_round
 from replication.ports import (
     ChangeLog,
@@ -43,10 +44,11 @@ from replication.ports import (
     LogPosition,
     Origin,
 )
-from replication.sealing import Keyring
+from replication.sealing import Keyring, KeyUnknown
 from replication.settings import ReplicationSettings, ShipLimits
 
-ALL_BYTES = 1 << 62
+logger = logging.getLogger(__name__)
+PARTINGS_AT_ONCE = 3
 DOUBTS_TO_FENCE = 5
 """How often in a row something must look wrong that may only have come wrong: some buckets say 404 for a while of what
 they have, some lines flip bits. What opens under the realm's keys and is not ours fences at once.
@@ -58,9 +60,11 @@ TellStatus = Callable[[int], bytes]
 
 
 class Fenced(Exception):
-    """The site's log in the bucket is not this machine's any more. Shipping stops; nothing is lost, nothing
-    overwritten.
-    """
+    """The site's log in the bucket is not this machine's any more: nothing is lost, nothing overwritten."""
+
+
+class Doubtful(CloudUnreachable):
+    """Something looks like a fence and may only have come wrong: it is asked for again."""
 
 
 class LogEnded(Exception):
@@ -109,10 +113,15 @@ class Shipper:
         ack_limits: AckLimits = no_limits,
         tell_status: TellStatus = lambda unsent: b"",
         fit: Callable[[ShipLimits], ShipLimits] = lambda limits: limits,
+        refresh_keys: Callable[[], Awaitable[None]] | None = None,
+        draw: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._log = log
         self._acknowledging = Acknowledging(log, ack_limits, lambda: raise_cuts(log))
         self._tell_status = tell_status
+        self._refresh_keys, self._draw = refresh_keys, draw
+        self._following: Origin | None = None
+        self._leave_site = False
         self._frames = frames
         self._cloud = cloud
         self._keyring = keyring
@@ -124,7 +133,11 @@ class Shipper:
         self._opened: Origin | None = None
         self._attempt: _Attempt | None = None
         self._doubts = 0
+        self._claimed_seq = 0
+        self.wants_look = False
+        """Whether the own log in the bucket has to be looked at, even if there is nothing to ship."""
         self.fenced = ""
+        """Why the log is not this machine's, until what it holds is issued anew."""
         self.ended = ""
         """Why nothing is shipped any more, for good: retired, or revoked."""
         self.told: Mapping[Origin, int] = {}
@@ -148,12 +161,48 @@ class Shipper:
         there is no change for it, with what is to be acknowledged and the status. After any error the next call takes
         up where this one was.
         """
-        if self.fenced:
-            raise Fenced(self.fenced)
+        for _ in range(PARTINGS_AT_ONCE):
+            if self.fenced:
+                await self._issue_anew(self.fenced)
+            with suppress(Fenced):
+                return await self._ship(up_to, speak=speak)
+        raise CloudUnreachable(f"this site's log parted from the bucket's again and again: {self.fenced}")
+
+    def look_again(self, claimed_seq: int = 0) -> None:
+        """The own log seems to reach further than is known here; somebody has seen it up to ``claimed_seq``."""
+        self._claimed_seq = max(self._claimed_seq, claimed_seq)
+        self.wants_look = True
+
+    async def _issue_anew(self, reason: str) -> None:
+        """Go on as another incarnation or site with what the bucket's log does not hold."""
+        self._following = self._following or (self._draw(SITE_SIZE), self._draw(INCARNATION_SIZE))
+        try:
+            reissue = await plan_reissue(
+                *(self._log, self._cloud, self._keyring(), reason, self._wall_ms(), self._following),
+                leave_site=self._leave_site,
+                counted=counted_batches(self._log),
+            )
+        except KeyUnknown as error:
+            await self._fetch_keys()
+            raise Doubtful(f"{reason}; {error}") from None
+        changes = await self._log.issue_anew(reissue)
+        logger.warning(
+            "%s: %d changes are issued anew as site %s, incarnation %s",
+            *(reason, changes, reissue.site.hex(), reissue.incarnation.hex()),
+        )
+        self._opened = self._attempt = self._following = None
+        self._doubts, self._claimed_seq, self._leave_site = 0, 0, False
+        self.fenced = ""
+
+    async def _fetch_keys(self) -> None:
+        if self._refresh_keys is not None:
+            await self._refresh_keys()
+
+    async def _ship(self, up_to: int, *, speak: bool) -> ShippedRound | None:
         self._check_standing()
         identity = self._log.identity()
         origin, before = (identity.site, identity.incarnation), self._log.shipped()
-        if self._opened != origin:
+        if self._opened != origin or self.wants_look:
             await self._open(origin, before)
             self._check_standing()
         if self._attempt is None or (self._attempt.origin, self._attempt.before) != (origin, before):
@@ -172,6 +221,9 @@ class Shipper:
     async def _open(self, origin: Origin, before: LogPosition) -> None:
         """Compare chains with the cloud, and adopt a batch that we put before an interruption."""
         self.told, self.spoken_ms = {}, 0
+        if not before.n and not await claim_site(self._log, self._cloud, self._keyring(), origin, self._wall_ms()):
+            self._leave_site = True
+            raise self._fence("another machine goes on as this site, or it was replaced")
         if before.n:
             try:
                 newest = await self._cloud.get(log_name(origin, before.n))
@@ -184,12 +236,15 @@ class Shipper:
                 self.told, self.spoken_ms = batch.acks, batch.sent_ms
                 self._end(batch)
         self._acknowledging.begin(self.told)
+        adopted = False
         with suppress(CloudMissing):
-            self._attempt = await self._recognise(origin, before)
+            self._attempt, adopted = await self._recognise(origin, before), True
+        if self._claimed_seq > before.seq and not adopted:
+            raise self._doubt(f"another site has change {self._claimed_seq} of this log, and the bucket has not")
         for name in await list_all(self._cloud, head_prefix(origin)):
             if name < head_name(origin, before.n):
                 await self._cloud.delete(name)
-        self._opened, self._doubts = origin, 0
+        self._opened, self._doubts, self.wants_look = origin, 0, self._claimed_seq > before.seq
 
     async def _tell_apart(self, origin: Origin, n: int, data: bytes) -> None:
         """What is not the batch we shipped: another one, for certain, if it opens; else perhaps damaged on its way."""
@@ -280,11 +335,16 @@ class Shipper:
         try:
             batch = decode_batch(self._keyring(), origin, n, data)
         except ValueError as error:
+            if isinstance(error, KeyUnknown):
+                await self._fetch_keys()
             raise self._doubt(f"batch {n} in the bucket is not this site's: {error}") from None
         if batch.closed and not is_retiring(self._log):
             raise self._fence(f"this site's log was closed at batch {n}: it was replaced")
         own = self._log.read_changes(before.seq, len(batch.changes), ALL_BYTES) if batch.changes else []
         same = len(own) == len(batch.changes) and all(map(is_same_change, own, batch.changes))
+        pulled = self._log.pulled()
+        if any(seq > pulled[log].seq if log in pulled else seq for log, seq in batch.acks.items()):
+            same = False  # it acknowledges what this machine never took in
         if batch.chain != before.chain or batch.first_seq != before.seq + 1 or not same:
             raise self._fence(f"batch {n} in the bucket holds changes that another machine wrote as this site")
         packed: tuple[FrameLocation, ...] = ()
@@ -314,21 +374,10 @@ class Shipper:
         if batch.closed and is_retiring(self._log):
             self.ended = f"this site has retired: its log ended at batch {batch.n}"
 
-    def _doubt(self, reason: str) -> Fenced | CloudUnreachable:
+    def _doubt(self, reason: str) -> Fenced | Doubtful:
         self._doubts += 1
-        return self._fence(reason) if self._doubts >= DOUBTS_TO_FENCE else CloudUnreachable(f"{reason}; asking again")
+        return self._fence(reason) if self._doubts >= DOUBTS_TO_FENCE else Doubtful(f"{reason}; asking again")
 
     def _fence(self, reason: str) -> Fenced:
         self.fenced = reason
         return Fenced(reason)
-
-
-def is_same_change(own: bytes, sent: bytes) -> bool:
-    """Whether ``sent`` is this very change of ours: verbatim, or without its value (see ``ChangeLog.sendable``)."""
-    if own == sent:
-        return True
-    ours, theirs = decode_change(own), decode_change(sent)
-    if not theirs.dead or theirs.refs or ours.dead:
-        return False
-    itself = (*ours.replaces, ours.dot)
-    return msgspec.structs.replace(ours, dead=True, refs=(), body=theirs.body, replaces=itself) == theirs

@@ -39,6 +39,7 @@ class SiteStatus:
         waits, told = list_waits(census, report), [one.status for one in fleet if one.is_waited_for and one.status]
         heard = [one.seen_ms for one in fleet if one.is_waited_for]
         full_days = [one.full_in_days for one in told if one.full_in_days >= 0]
+        partings = self._site.replica.partings()
         drill, scrub = read_drill(self._site), describe_scrub(self._site)
         return {
             "backlog_bytes": status.backlog_bytes,
@@ -73,6 +74,9 @@ class SiteStatus:
             "clock_skew_seconds": (report.skew_ms or 0) / 1000 if report else 0.0,
             "clock_wrong": float(self._site.store.shared.clock_wrong),
             "refused_logs": sum(bool(remote.refused) for remote in report.remotes) if report else 0,
+            "partings": len(partings),
+            "parting_time_seconds": partings[-1].at_ms / 1000 if partings else 0.0,
+            "changes_issued_anew": sum(parting.changes for parting in partings),
             "remote_logs": len(self._site.replica.pulled()),
             "remote_logs_stopped": sum(bool(remote.stopped) for remote in report.remotes) if report else 0,
         }

@@ -21,7 +21,7 @@ from replication.ports import CloudError
 from replication.restore import RestoreIncomplete
 from replication.root_keys import RootKeyUnusable
 from replication.service import BucketUnsuitable
-from replication.shipper import Fenced, LogEnded
+from replication.shipper import LogEnded
 
 _TABLE: Final[tuple[tuple[type[BaseException], str, int], ...]] = (
     (ConfigError, "", EXIT_USAGE),
@@ -32,7 +32,6 @@ _TABLE: Final[tuple[tuple[type[BaseException], str, int], ...]] = (
     (IndexUnreadable, "", EXIT_FAILED),
     (RootKeyUnusable, "realm key: ", EXIT_FAILED),
     (RealmError, "realm: ", EXIT_FAILED),
-    (Fenced, "fenced: ", EXIT_FAILED),
     (LogEnded, "", EXIT_FAILED),
     (RestoreIncomplete, "not everything could be restored: ", EXIT_FAILED),
     (BucketUnsuitable, "cloud: ", EXIT_CLOUD),

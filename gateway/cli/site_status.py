@@ -119,6 +119,16 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         "local_buckets": count_local(site),
         "tier": describe_tier(site),
         "scrub": describe_scrub(site),
+        "partings": [
+            {
+                "site_id": parting.site.hex(),
+                "incarnation": parting.incarnation.hex(),
+                "at_ms": parting.at_ms,
+                "reason": parting.reason,
+                "changes_issued_anew": parting.changes,
+            }
+            for parting in site.replica.partings()
+        ],
         "replication": None if report is None else _describe_report(report),
         "drill": None if drill is None else {"sound": drill.sound, **msgspec.to_builtins(drill)},
         "sites": _describe_remotes(site, report),

@@ -14,9 +14,9 @@ from gateway.cli.fleet_view import describe_fleet, describe_waits, list_waits, s
 from gateway.cli.opening import opened_site
 from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
 from gateway.cli.outcomes import EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json, print_table
-from gateway.cli.site import open_site
 from gateway.cli.site_status import read_report
 from gateway.cli.site_verbs import forget, name, retire, revoke
+from gateway.config import Config
 from replication.site_policy import site_policy
 
 _NAMED: Final = "a site's name, id, or the first 8 digits of its id"
@@ -165,5 +165,10 @@ def _policy(arguments: argparse.Namespace) -> int:
     if config.cloud is None:
         complain("no cloud is configured: [cloud] bucket is not set")
         return EXIT_USAGE
-    print(site_policy(config.cloud.bucket, config.cloud.prefix, open_site(config).directory.site))
+    print(site_policy(config.cloud.bucket, config.cloud.prefix, asyncio.run(_read_site_id(config))))
     return EXIT_OK
+
+
+async def _read_site_id(config: Config) -> bytes:
+    async with opened_site(config) as site:
+        return site.replica.identity().site

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 from gateway.cli.opening import opened_site
@@ -53,6 +54,10 @@ def _print_status(document: dict[str, Any]) -> None:
     print(f"safe to lose: {'yes' if document['safe_to_lose'] else 'no'}")
     for reason in document["reasons"]:
         print(f"  - {reason}")
+    for parting in document["partings"][-3:]:
+        at = datetime.fromtimestamp(parting["at_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        issued = f"{parting['changes_issued_anew']} changes were issued anew"
+        print(f"{at}: went on from site {parting['site_id']}, {parting['incarnation']}: {parting['reason']}; {issued}")
     for warning in document["warnings"]:
         print(f"warning: {warning}")
     if document["sites"]:

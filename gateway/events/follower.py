@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from gateway.events.happenings import NOTIFICATION, Happened, read_happenings
@@ -25,13 +24,13 @@ from gateway.events.positions import Position, PositionFile
 from gateway.s3.event_messages import Place, encode_message, encode_test_message, event_record
 from gateway.s3.notification import Rule, decode_notification
 from gateway.store.errors import StoreError
+from gateway.store.own_changes import Stretch
 from gateway.store.ports import Bucket, ReadView
 from replication.change_format import decode_change
 from replication.clock import wall_ms_of
 from replication.ports import Identity
 
 COUNT_MAX: Final = 256
-BYTES_MAX: Final = 1 << 20
 POLL_S: Final = 0.25
 SAVE_EVERY_S: Final = 5.0
 BACKOFF_BASE_S: Final = 0.5
@@ -59,10 +58,8 @@ class ChangeSource(Protocol):
     def last_seq(self) -> int:
         """The newest own change."""
 
-    def read_changes(
-        self, after_seq: int, count_max: int, bytes_max: int, *, verbatim: bool = False
-    ) -> Sequence[bytes]:
-        """Own changes behind one."""
+    def read_on(self, incarnation: bytes, after_seq: int, count_max: int) -> Stretch:
+        """Own changes behind one of any incarnation."""
 
 
 @dataclass(frozen=True)
@@ -129,12 +126,9 @@ class Follower:
 
     async def _step(self, position: Position, stop: asyncio.Event) -> tuple[Position, bool, bool]:
         """(how far it went, whether anything was told, whether there may be more at once)"""
-        incarnation = self._changes.identity().incarnation
-        if incarnation != position.incarnation:
-            position = Position(incarnation, 0)
-        read = partial(self._changes.read_changes, verbatim=True)
-        changes = await asyncio.to_thread(read, position.seq, COUNT_MAX, BYTES_MAX)
-        told = False
+        found = await asyncio.to_thread(self._changes.read_on, *position, COUNT_MAX)
+        incarnation, changes, told = found.incarnation, found.changes, False
+        position = Position(incarnation, found.after_seq)
         for data in changes:
             for message in self._messages(data):
                 told = True

@@ -2,8 +2,8 @@
 
     DATA/events/<destination>.json    {"incarnation": hex, "seq": n}
 
-A destination that has no file yet begins with what happens from now on. Another incarnation of the site (its log parted
-from what it was) begins at its first change: what was issued anew is told again, never left out.
+A destination that has no file yet begins with what happens from now on. Where the site went on under another
+incarnation (its log parted from the cloud's), what was told of the former one and issued anew is not told again.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from gateway.store.document_format import PartRecord, UploadRecord, decode_recor
 from gateway.store.doom_format import decode_doom, doom_item, encode_doom
 from gateway.store.errors import Damaged
 from gateway.store.index import Transaction
-from gateway.store.index_format import BatchRow, OriginRow, SegmentRow, State
+from gateway.store.index_format import BatchRow, OriginRow, SegmentRow, State, encode_dot
 from gateway.store.item_format import (
     FAMILY_BUCKET,
     FAMILY_DOOM,
@@ -33,6 +33,7 @@ from gateway.store.item_format import (
     stays_here,
 )
 from gateway.store.log_format import (
+    Anew,
     DoomStep,
     Evicted,
     Folded,
@@ -42,6 +43,7 @@ from gateway.store.log_format import (
     JoinDone,
     JoinOver,
     Own,
+    Parted,
     PartStored,
     Placed,
     Pulled,
@@ -53,11 +55,13 @@ from gateway.store.log_format import (
 )
 from gateway.store.log_rows import (
     Acks,
+    Former,
     is_applied,
     join_acks,
     put_batch,
-    put_incarnation,
+    put_former,
     put_origin,
+    read_former,
     read_origin,
     scan_origins,
 )
@@ -102,7 +106,7 @@ class Applier:
         self, transaction: Transaction, site: bytes, state: State, open_pages: OpenPages, *, hold: bool = False
     ) -> None:
         self.transaction = transaction
-        self.site = site
+        self._first_site = site
         self.state = state
         self.chunks = ChunkRows(transaction, state, open_pages, hold=hold)
         self.cloud = self.chunks.cloud
@@ -113,6 +117,11 @@ class Applier:
 
         self.relocate: Relocate = lambda name, place: place
         self.begin_batch()
+
+    @property
+    def site(self) -> bytes:
+        """The site id of own changes: that of the data directory, until this machine had to go on as another."""
+        return self.state.site or self._first_site
 
     def begin_batch(self) -> None:
         """What follows, up to ``finish_batch``, is one batch."""
@@ -140,7 +149,7 @@ class Applier:
 
     def apply_record(self, record: Record, time_ms: int = 0) -> None:
         """Apply one record as it stands in a batch; ``time_ms`` is the batch's."""
-        if isinstance(record, Own):
+        if isinstance(record, Own | Anew):
             self._apply_replayed(record, time_ms)
         elif isinstance(record, Placed):
             for number, offset, header in record.frames:
@@ -160,6 +169,8 @@ class Applier:
             upload_rows.close_upload(self.transaction, self.state, record.upload_id)
         elif isinstance(record, Incarnation):
             self._apply_incarnation(record)
+        elif isinstance(record, Parted):
+            self._apply_parted(record, time_ms)
         elif isinstance(record, Evicted):
             for chunk_id, segment, slot, size in record.frames:
                 self.chunks.evict(FrameName(chunk_id, segment, slot), size)
@@ -185,12 +196,22 @@ class Applier:
             return 0
         return self.chunks.count_for_shipping(change.refs)
 
-    def _apply_replayed(self, record: Own, time_ms: int) -> None:
+    def apply_anew(self, record: Anew, change: Change) -> None:
+        """Apply an own change that takes the place of its former self."""
+        self.apply_own(replace_former(record, change))
+        former = Dot(record.site, record.incarnation, record.seq)
+        if not self.is_applied(former):  # no mark stays of it: elsewhere the dot may be another change's
+            self.transaction.delete(self.transaction.tables.marks, encode_dot(former))
+
+    def _apply_replayed(self, record: Own | Anew, time_ms: int) -> None:
         change = decode_change(record.change)
         if change.dot.incarnation != self.state.incarnation or change.dot.seq != self.state.seq + 1:
             raise Damaged(f"own change {change.dot.seq} follows {self.state.seq}: the log has a gap")
         self.state.clock = tick(self.state.clock, time_ms).own  # as it ticked when the change was made
-        self.apply_own(change)
+        if isinstance(record, Anew):
+            self.apply_anew(record, change)
+        else:
+            self.apply_own(change)
         self.state.ship_total += record.ship_bytes
 
     def _advance(self, change: Change) -> None:
@@ -199,13 +220,17 @@ class Applier:
     def _apply_imported(self, record: Imported) -> None:
         origin = (record.site, record.incarnation)
         row = read_origin(self.transaction, origin)
+        former = read_former(self.transaction, record.incarnation)
+        stands_here = former.last_seq if former is not None and former.site in (b"", record.site) else 0
         for data in record.changes:
             change = decode_change(data)
             if change.dot != Dot(*origin, row.seq + 1):
                 raise Damaged(f"imported change {change.dot.seq} follows {row.seq}: the log has a gap")
             row = msgspec.structs.replace(row, seq=change.dot.seq)
             put_origin(self.transaction, origin, row)
-            self._apply_change(change, True, None)
+            # Of what was this machine's own log, only what it went on with without us is news, and a value taken back.
+            if change.dot.seq > stands_here or change.dot in change.replaces:
+                self._apply_change(change, True, None)
 
     def _apply_pulled(self, record: Pulled) -> None:
         for located in record.located:
@@ -236,8 +261,24 @@ class Applier:
         if record.site != self.site:
             raise Damaged(f"the log belongs to site {record.site.hex()}")
         if state.incarnation != bytes(8):
-            put_incarnation(self.transaction, state.incarnation, state.seq, state.shipped_seq)
-        state.incarnation, state.seq = record.incarnation, 0
+            former = Former(state.seq, state.shipped_seq, self.site, state.batch + 1)
+            put_former(self.transaction, state.incarnation, former)
+            shipped = OriginRow(state.shipped_n, state.shipped_seq, state.shipped_chain)
+            put_origin(self.transaction, (self.site, state.incarnation), shipped)
+        self._begin_log(record.incarnation)
+
+    def _apply_parted(self, record: Parted, time_ms: int) -> None:
+        state = self.state
+        last, issued = max(record.known_seq, record.named_seq), state.seq - record.known_seq
+        former = Former(last, record.known_seq, self.site, state.batch + 1, time_ms, record.reason, issued)
+        put_former(self.transaction, state.incarnation, former)
+        put_origin(self.transaction, (self.site, state.incarnation), OriginRow(record.n, record.seq, record.chain))
+        state.site = record.site
+        self._begin_log(record.incarnation)
+
+    def _begin_log(self, incarnation: bytes) -> None:
+        state = self.state
+        state.incarnation, state.seq = incarnation, 0
         self.cloud.trust_only(self.site)
         state.shipped_n, state.shipped_seq, state.shipped_chain = 0, 0, bytes(32)
         state.shipped_total = state.ship_total
@@ -322,7 +363,7 @@ class Applier:
                 self.cloud.end_doom(dot)
             else:
                 self.cloud.supersede_doom(dot)
-        if not change.dead:
+        if not change.dead and change.dot not in change.replaces:
             self.chunks.uncount(self.cloud.doom(change.dot, decode_doom(change.body), self.chunks.now_ms))
 
     def _touch_bucket(self, uid: bytes) -> None:
@@ -330,3 +371,11 @@ class Applier:
         newest = winner(item_rows.read_entry(self.transaction, FAMILY_BUCKET, uid))
         if newest is not None and newest.dead:
             self.state.generation += 1
+
+
+def replace_former(record: Anew, change: Change) -> Change:
+    """A change issued anew as it is applied on this site: over its former self, if that stands."""
+    if not record.stands:
+        return change
+    former = Dot(record.site, record.incarnation, record.seq)
+    return msgspec.structs.replace(change, replaces=(*change.replaces, former))

@@ -38,11 +38,14 @@ Result = TypeVar("Result")
 
 
 class _Request(NamedTuple):
-    """A waiting decision and where its result goes: ``loop`` is None for a blocking caller."""
+    """A waiting decision and where its result goes: ``loop`` is None for a blocking caller. ``alone``: nothing else is
+    decided in its batch.
+    """
 
     decide: Callable[[Decision], Any]
     future: Any
     loop: asyncio.AbstractEventLoop | None
+    alone: bool = False
 
 
 class _Outcome(NamedTuple):
@@ -94,19 +97,22 @@ class Committer:
         self._now_ms, self._committed = now_ms, committed
         self.room = Room(log.directory, index)
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._next: _Request | None = None
+        """Taken from the queue, and to be decided in a batch of its own."""
         self._closing = threading.Lock()  # nothing is queued behind the end
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="skerry-commit", daemon=True)
         self._thread.start()
 
-    async def commit(self, decide: Callable[[Decision], Result]) -> Result:
+    async def commit(self, decide: Callable[[Decision], Result], *, alone: bool = False) -> Result:
         """Run ``decide`` in the site's write transaction; return its result once its changes are durable.
 
+        ``alone``: in a batch of its own, so that the index has every earlier change's place in the log.
         Raises what ``decide`` raised, ``Overloaded`` at once if too much waits, ``ReadOnlyStore``, ``DiskFull``.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
-        self._enqueue(_Request(decide, future, loop))
+        self._enqueue(_Request(decide, future, loop, alone))
         return await future
 
     def commit_blocking(self, decide: Callable[[Decision], Result]) -> Result:
@@ -131,7 +137,7 @@ class Committer:
             self._queue.put(request)
 
     def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
+        while (first := self._take_first()) is not None:
             outcomes = self._run_batch(first)
             try:
                 self._deliver(outcomes)
@@ -139,6 +145,10 @@ class Committer:
                 for outcome in outcomes:
                     with contextlib.suppress(BaseException):
                         self._deliver([outcome])
+
+    def _take_first(self) -> _Request | None:
+        request, self._next = self._next, None
+        return request or self._queue.get()
 
     def _run_batch(self, first: _Request) -> list[_Outcome]:
         """Decide, log and index one batch: what to tell whom."""
@@ -166,7 +176,7 @@ class Committer:
         base_generation = applier.state.generation
         while True:
             outcomes.append(self._decide(applier, taken[-1], batch, now_ms, base_generation))
-            if len(taken) >= BATCH_REQUESTS_MAX or batch.bytes >= BATCH_BYTES_MAX:
+            if taken[-1].alone or len(taken) >= BATCH_REQUESTS_MAX or batch.bytes >= BATCH_BYTES_MAX:
                 break
             try:
                 request = self._queue.get_nowait()
@@ -174,6 +184,9 @@ class Committer:
                 break
             if request is None:
                 self._queue.put(None)  # closing: after this batch
+                break
+            if request.alone:
+                self._next = request
                 break
             taken.append(request)
         if batch.records or batch.edited:

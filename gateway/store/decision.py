@@ -44,7 +44,7 @@ from gateway.store.item_format import (
     null_slot_item,
     version_item,
 )
-from gateway.store.log_format import Own, PartStored, Placed, Record, UploadClosed, UploadOpened
+from gateway.store.log_format import Anew, Own, PartStored, Placed, Record, UploadClosed, UploadOpened
 from gateway.store.object_format import ObjectRecord, encode_object
 from gateway.store.object_rows import DROP_BODY, read_head, read_row, rows_of_vid
 from gateway.store.ports import Bucket, Version
@@ -118,7 +118,7 @@ class Decision(View):
 
     def log_bytes(self) -> int:
         """About how many bytes the records will take in the log."""
-        return sum([len(record.change) for record in self.records if isinstance(record, Own)])
+        return sum([len(record.change) for record in self.records if isinstance(record, Own | Anew)])
 
     # objects
 
@@ -318,19 +318,25 @@ class Decision(View):
         self._state.ship_total += ship_bytes
         self.records.append(Own(encoded, ship_bytes))
 
-    def stage_anew(self, change: Change, frame_bytes: int) -> None:
+    def stage_anew(self, change: Change, frame_bytes: int, former: Dot | None = None, *, stands: bool = True) -> None:
         """Stage a change made before, under a new dot; ``frame_bytes`` is what it still adds to the backlog besides
-        itself.
+        itself. ``former``: whose place it takes here, if that ``stands``, without naming it to others.
         """
         self._state.clock = tick(self._state.clock, self._now_ms).own  # as it will when the log is replayed
         encoded = encode_change(change)
-        self._applier.apply_own(change)
-        self._state.ship_total += frame_bytes + len(encoded)
-        self.records.append(Own(encoded, frame_bytes + len(encoded)))
+        ship_bytes = frame_bytes + len(encoded)
+        if former is None:
+            self._applier.apply_own(change)
+            self.records.append(Own(encoded, ship_bytes))
+        else:
+            record = Anew(encoded, ship_bytes, *former, stands)
+            self._applier.apply_anew(record, change)
+            self.records.append(record)
+        self._state.ship_total += ship_bytes
 
     def stage_record(self, record: Record) -> None:
         """Apply a record that is no own change, and log it."""
-        self._applier.apply_record(record)
+        self._applier.apply_record(record, self._now_ms)
         self.records.append(record)
 
     def _need(self, refs: tuple[Ref, ...]) -> None:

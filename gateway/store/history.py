@@ -20,10 +20,11 @@ from typing import Final, NamedTuple
 
 import blake3
 
+from gateway.store.apply import replace_former
 from gateway.store.index_format import BatchRow
 from gateway.store.item_format import FAMILY_NULL_SLOT, FAMILY_VERSION, UID_SIZE, split_null_slot, split_version
 from gateway.store.log import Log
-from gateway.store.log_format import Imported, Own
+from gateway.store.log_format import Anew, Imported, Own
 from gateway.store.log_rows import scan_batches
 from gateway.store.object_format import ObjectRecord, decode_object
 from gateway.store.shared import Shared
@@ -123,6 +124,8 @@ class History:
                     for record in self._log.records(row.segment, row.offset):
                         if isinstance(record, Own):
                             yield decode_change(record.change)
+                        elif isinstance(record, Anew):
+                            yield replace_former(record, decode_change(record.change))
                         elif isinstance(record, Imported):
                             yield from map(decode_change, record.changes)
                     done, after = done + 1, batch_number + 1

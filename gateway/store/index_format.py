@@ -77,6 +77,7 @@ class State(msgspec.Struct, array_like=True, gc=False):
     conflicts: int = 0
     broken: int = 0
     void_purges: int = 0
+    site: bytes = b""  # empty: the one the data directory was made for
 
 
 # heads ----------------------------------------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ defaults; tags are never reused. A tag this reader does not know is ``FormatTooN
    12 Folded         number, slice (slice_format)         13 JoinDone        14 JoinOver
    20 DoomStep       site, incarnation, seq, state              how far a doom has come here
    21 Trusted        sites                                      what they have in the cloud may be relied on
+   30 Parted         site, incarnation, n, seq, chain, known_seq, named_seq, reason   the log parted from the cloud's
+   31 Anew           change, ship_bytes, site, incarnation, seq, stands               an own change, issued once more
 
 A batch is whole if its checksum, its frames' hash and its envelope hold. What lies behind the last whole batch of a
 segment is a torn tail (or was never acknowledged).
@@ -151,6 +153,35 @@ class Evicted(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=10):
     frames: tuple[tuple[bytes, bytes, int, int], ...]
 
 
+class Parted(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=30):
+    """From here on own changes carry this site and incarnation, and count from 1. The former log, a remote one now, was
+    taken in up to batch ``n``, change ``seq``; own changes up to ``known_seq`` stand in the cloud as they stand here,
+    those above it up to ``named_seq`` did once. ``reason``: for people.
+    """
+
+    site: bytes
+    incarnation: bytes
+    n: int
+    seq: int
+    chain: bytes
+    known_seq: int
+    named_seq: int
+    reason: str
+
+
+class Anew(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=31):
+    """An own change that was made before under the dot (site, incarnation, seq): here, and only here, it takes that
+    one's place if it ``stands``. Elsewhere the old dot may be another change's.
+    """
+
+    change: bytes
+    ship_bytes: int
+    site: bytes
+    incarnation: bytes
+    seq: int
+    stands: bool
+
+
 class VectorRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """How far one log was taken in by who wrote the checkpoint, and what its writer had said: as in ``Pulled``."""
 
@@ -230,8 +261,10 @@ Record = (
     | JoinOver
     | DoomStep
     | Trusted
+    | Parted
+    | Anew
 )
-_TAGS: Final = frozenset((*range(1, 15), 20, 21))
+_TAGS: Final = frozenset((*range(1, 15), 20, 21, 30, 31))
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Record])
 _tags_decoder = msgspec.msgpack.Decoder(list[list[object]])

@@ -96,42 +96,63 @@ def scan_origins(transaction: Transaction) -> Iterator[tuple[Origin, OriginRow]]
         yield (key[:SITE_SIZE], key[SITE_SIZE : SITE_SIZE + INCARNATION_SIZE]), _origin_decoder.decode(data)
 
 
-def put_incarnation(transaction: Transaction, incarnation: bytes, last_seq: int, shipped_seq: int) -> None:
-    """Close an incarnation of this site: its last sequence number, and the last of them that was shipped."""
-    value = pack_u64(last_seq) + pack_u64(shipped_seq)
+class Former(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A log that was this machine's own: the last of its changes that stand here, the last of those that the cloud is
+    known to hold, under which site id it was written, and when (batch, unix ms) and why it parted. No ``site``: what an
+    older Skerry kept.
+    """
+
+    last_seq: int
+    shipped_seq: int
+    site: bytes = b""
+    batch: int = 0
+    at_ms: int = 0
+    reason: str = ""
+    anew: int = 0
+
+
+_former_decoder = msgspec.msgpack.Decoder(Former)
+
+
+def put_former(transaction: Transaction, incarnation: bytes, former: Former) -> None:
+    """Close a log of this machine."""
+    value = pack_u64(former.last_seq) + pack_u64(former.shipped_seq) + _encoder.encode(former)
     transaction.put(transaction.tables.incarnations, incarnation, value)
 
 
-def read_incarnation(transaction: Transaction, incarnation: bytes) -> tuple[int, int] | None:
-    """(last seq, last shipped seq) of a former incarnation of this site."""
+def read_former(transaction: Transaction, incarnation: bytes) -> Former | None:
+    """What is known of a former incarnation of this machine; None if it is none."""
     data = transaction.get(transaction.tables.incarnations, incarnation)
-    return None if data is None else (unpack_u64(data), unpack_u64(data[8:]))
+    return None if data is None else _decode_former(data)
 
 
-def read_incarnation_rows(transaction: Transaction) -> Iterator[tuple[bytes, int]]:
-    """(incarnation, last shipped seq) of every former incarnation of this site."""
-    for incarnation, data in transaction.scan(transaction.tables.incarnations):
-        yield incarnation, unpack_u64(data[8:])
+def scan_former(transaction: Transaction) -> list[tuple[bytes, Former]]:
+    """Former incarnations of this machine, oldest first."""
+    found = [(key, _decode_former(data)) for key, data in transaction.scan(transaction.tables.incarnations)]
+    return sorted(found, key=lambda one: one[1].batch)
+
+
+def _decode_former(data: bytes) -> Former:
+    if len(data) == 16:
+        return Former(unpack_u64(data), unpack_u64(data[8:]))
+    return _former_decoder.decode(data[16:])
 
 
 def is_applied(transaction: Transaction, site: bytes, state: State, dot: Dot) -> bool:
     """Whether the change with this dot was applied here already (each is applied exactly once)."""
-    if dot.site == site:
-        if dot.incarnation == state.incarnation:
-            return dot.seq <= state.seq
-        closed = read_incarnation(transaction, dot.incarnation)
-        if closed is not None:
-            return dot.seq <= closed[0]
-    return dot.seq <= read_origin(transaction, (dot.site, dot.incarnation)).seq
+    if dot.incarnation == state.incarnation and dot.site == site:
+        return dot.seq <= state.seq
+    if dot.seq <= read_origin(transaction, (dot.site, dot.incarnation)).seq:
+        return True
+    former = read_former(transaction, dot.incarnation)
+    return former is not None and former.site in (b"", dot.site) and dot.seq <= former.last_seq
 
 
 def is_shipped(transaction: Transaction, site: bytes, state: State, dot: Dot) -> bool:
     """Whether the cloud is verified to hold the change: it came from there, or the cursor is past it."""
-    if dot.site != site:
-        return True
-    if dot.incarnation == state.incarnation:
+    if dot.incarnation == state.incarnation and dot.site == site:
         return dot.seq <= state.shipped_seq
-    closed = read_incarnation(transaction, dot.incarnation)
-    if closed is not None and dot.seq <= closed[1]:
+    former = read_former(transaction, dot.incarnation)
+    if former is None or former.site not in (b"", dot.site) or dot.seq <= former.shipped_seq:
         return True
     return dot.seq <= read_origin(transaction, (dot.site, dot.incarnation)).seq

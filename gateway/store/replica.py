@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import msgspec
 
@@ -32,15 +33,16 @@ from gateway.store.item_rows import check_value, scan_entries
 from gateway.store.local_frames import FrameAbsent
 from gateway.store.log import Log
 from gateway.store.log_format import Imported, Located, Pulled, Shipped
-from gateway.store.log_rows import read_backlog, read_origin, scan_origins
+from gateway.store.log_rows import read_backlog, read_origin, scan_former, scan_origins
 from gateway.store.object_rows import DROP_BODY, is_standing
-from gateway.store.own_changes import read_own, ship_total_at
+from gateway.store.own_changes import Stretch, issue_anew, read_on, read_own, scan_trail, ship_total_at
 from gateway.store.pulled_frames import stage_pulled_frames
 from gateway.store.segments import SegmentReader
 from gateway.store.shared import Shared
 from gateway.store.views import View, ViewContext
 from gateway.store.written_sums import HeldSums, Progress, WrittenSums, sum_held, sum_written
 from replication.change_format import Change, ChangeInvalid, decode_change, encode_change
+from replication.crdt import Dot
 from replication.frame_format import KIND_PAGE, FrameName, decode_header
 from replication.member_format import check_member_item
 from replication.ports import (
@@ -51,11 +53,23 @@ from replication.ports import (
     Identity,
     LogPosition,
     Origin,
+    OwnLogAhead,
     PulledBatch,
+    Reissue,
     RemoteLog,
     Statement,
 )
 from replication.sealing import SealBroken, open_frame
+
+
+class Parting(NamedTuple):
+    """A log of this machine that parted from the cloud's: which, when (unix ms), why, how much was issued anew."""
+
+    site: bytes
+    incarnation: bytes
+    at_ms: int
+    reason: str
+    changes: int
 
 
 class Replica:
@@ -80,7 +94,8 @@ class Replica:
 
     def identity(self) -> Identity:
         """This site's realm, site and newest incarnation."""
-        return Identity(self._realm, self._site, self._state().incarnation)
+        state = self._state()
+        return Identity(self._realm, state.site or self._site, state.incarnation)
 
     def last_seq(self) -> int:
         """The sequence number of the newest own change of this incarnation; 0 if none."""
@@ -113,6 +128,11 @@ class Replica:
                 found.append(record.change if verbatim else _tellable(record.change))
                 size += len(record.change)
         return found
+
+    def read_on(self, incarnation: bytes, after_seq: int, count_max: int) -> Stretch:
+        """Own changes behind one of any incarnation of this machine, for who follows the log; see ``own_changes``."""
+        with self._snapshot() as view:
+            return read_on(view.transaction, self._log, view.state(), incarnation, after_seq, count_max)
 
     def sendable(self, changes: Sequence[bytes]) -> list[bytes]:
         """Own changes as they may be sent now: without their value where a later change ended it and its bytes are
@@ -150,11 +170,12 @@ class Replica:
         """Merge a remote batch, whole or not at all. ``ValueError`` for a gap; ``ChangeInvalid`` for what is no
         change.
         """
-        _check_batch(batch)
+        replaced = _check_batch(batch)
 
         def decide(view: Decision) -> None:
             state = view.state()
-            if batch.origin == (self._site, state.incarnation):
+            own = (state.site or self._site, state.incarnation)
+            if batch.origin == own:
                 raise ValueError("a site does not take in its own log")
             known = read_origin(view.transaction, batch.origin)
             if batch.position.n <= known.n:
@@ -162,6 +183,9 @@ class Replica:
             if batch.position.n != known.n + 1 or batch.position.seq != known.seq + len(batch.changes):
                 found = f"batch {batch.position.n} up to change {batch.position.seq}"
                 raise ValueError(f"{found} does not follow batch {known.n} up to change {known.seq}")
+            seen = max([batch.acks.get(own, 0), *(dot.seq for dot in replaced if dot[:2] == own)])
+            if seen > state.shipped_seq:
+                raise OwnLogAhead(seen)
             stage_pulled_frames(view, batch.frames, self._log.keyring)
             site, incarnation = batch.origin
             if batch.changes:
@@ -216,6 +240,34 @@ class Replica:
         """Say something of a site."""
         check_member_item(item, body, dead=False)
         await self._committer.commit(lambda view: view.put_member(item, body))
+
+    def trail(self) -> Iterator[LogPosition]:
+        """Cursors of the newest incarnation, newest first; the log is read for all but the first."""
+        with self._snapshot() as view:
+            state = view.state()
+            if state.shipped_n:
+                yield self.shipped()
+                yield from scan_trail(view.transaction, self._log, state.batch)
+
+    def former_logs(self) -> list[Origin]:
+        """Logs that were this machine's own before, oldest first."""
+        with self._open_view() as view:
+            found = scan_former(view.transaction)
+        return [(former.site or self._site, incarnation) for incarnation, former in found]
+
+    def partings(self) -> list[Parting]:
+        """When and why this machine went on under another incarnation or site id, oldest first."""
+        with self._open_view() as view:
+            found = scan_former(view.transaction)
+        return [
+            Parting(former.site or self._site, incarnation, former.at_ms, former.reason, former.anew)
+            for incarnation, former in found
+            if former.reason
+        ]
+
+    async def issue_anew(self, reissue: Reissue) -> int:
+        """Go on under another incarnation or site id, whole or not at all: how many changes were issued anew."""
+        return await self._committer.commit(lambda view: issue_anew(view, self._log, reissue), alone=True)
 
     # FrameStore
 
@@ -384,13 +436,16 @@ def _located(located: Sequence[FrameLocation]) -> tuple[Located, ...]:
     return tuple([Located(place.header, place.object_name, place.offset) for place in located])
 
 
-def _check_batch(batch: PulledBatch) -> None:
+def _check_batch(batch: PulledBatch) -> set[Dot]:
     """Every change decodes, its value too (later it would fail whoever reads it), is of the batch's origin, and they
-    are dense up to its position.
+    are dense up to its position. What they replace.
     """
+    replaced: set[Dot] = set()
     first = batch.position.seq - len(batch.changes) + 1
     for seq, data in enumerate(batch.changes, first):
         change = decode_change(data)
         if change.dot != (*batch.origin, seq):
             raise ChangeInvalid(f"change {change.dot.seq} stands where change {seq} of that log should be")
         check_value(change)
+        replaced.update(change.replaces)
+    return replaced

@@ -28,10 +28,11 @@ from gateway.store.index_format import (
     HeadRow,
     VersionRow,
     decode_head,
+    encode_dot,
 )
 from gateway.store.item_format import is_local_uid, stays_here
 from gateway.store.item_rows import decode_entry
-from gateway.store.log_rows import read_incarnation_rows, read_origin, scan_origins
+from gateway.store.log_rows import read_origin, scan_former, scan_origins
 from gateway.store.object_rows import read_row, rows_of_key
 from gateway.store.slice_format import (
     CLOCK_MAX,
@@ -49,6 +50,7 @@ from gateway.store.slice_format import (
 from gateway.store.version_ids import encode_order, hlc_of_vid
 from gateway.store.version_state import read_state
 from gateway.store.views import ViewContext
+from replication.crdt import Dot
 from replication.ports import ExportStart, LogPosition, Origin, RemoteLog, StateNotReady
 
 ROWS_MAX: Final = 2000
@@ -76,13 +78,18 @@ class StateExport:
                 acks = {(site, incarnation): seq for site, incarnation, seq in row.acks}
                 position = LogPosition(row.n, row.seq, row.chain)
                 vector[origin] = RemoteLog(position, acks, row.sent_ms, row.closed, row.status)
-            for incarnation, shipped_seq in read_incarnation_rows(transaction):
-                if shipped_seq > read_origin(transaction, (self._site, incarnation)).seq:
+            replaced: list[bytes] = []
+            for incarnation, former in scan_former(transaction):
+                site = former.site or self._site
+                if former.shipped_seq > read_origin(transaction, (site, incarnation)).seq:
                     raise StateNotReady("a former log of this site is to be taken in first")
+                # Issued anew over their former selves, which others may have: those must not come back.
+                seqs = range(former.shipped_seq + 1, former.last_seq + 1)
+                replaced += [encode_dot(Dot(site, incarnation, seq)) for seq in seqs]
             if state.shipped_n:
                 shipped = LogPosition(state.shipped_n, state.shipped_seq, state.shipped_chain)
-                vector[(self._site, state.incarnation)] = RemoteLog(shipped)
-            dots = [key for key, _ in transaction.scan(transaction.tables.marks)]
+                vector[(state.site or self._site, state.incarnation)] = RemoteLog(shipped)
+            dots = [key for key, _ in transaction.scan(transaction.tables.marks)] + replaced
         slices = [Marks(tuple(dots[at : at + MARKS_AT_ONCE])) for at in range(0, len(dots), MARKS_AT_ONCE)]
         return ExportStart(vector, tuple(map(encode_slice, slices)))
 

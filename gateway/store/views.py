@@ -18,7 +18,7 @@ from gateway.store.document_format import AccessKeyRecord, PartRecord, UploadRec
 from gateway.store.index import Index, Transaction
 from gateway.store.index_format import NO_ORDER, ChunkPlace, State
 from gateway.store.join_rows import JoinRow, read_join
-from gateway.store.log_rows import is_shipped
+from gateway.store.log_rows import is_shipped, read_former
 from gateway.store.object_rows import count_visible, read_head, read_row, rows_of_vid
 from gateway.store.ports import Bucket, Version
 from gateway.store.scans import HeadWalk, VersionWalk, version_of
@@ -181,14 +181,21 @@ class View:
         """All versions of a bucket, by key, newest first."""
         return VersionWalk(self.transaction, uid, start)
 
+    @property
+    def site(self) -> bytes:
+        """The site id of own changes."""
+        return self.transaction.load_state().site or self._site
+
     def is_replicated(self, version: Version) -> bool:
         """Whether the cloud is verified to have this version: its change and every byte (bytes go before changes)."""
         dot = decode_order(version.order)[1]
-        return is_shipped(self.transaction, self._site, self.transaction.load_state(), dot)
+        return is_shipped(self.transaction, self.site, self.transaction.load_state(), dot)
 
     def is_replica(self, version: Version) -> bool:
         """Whether another site wrote this version."""
-        return decode_order(version.order)[1].site != self._site
+        dot = decode_order(version.order)[1]
+        former = read_former(self.transaction, dot.incarnation)
+        return dot.site != self.site and (former is None or former.site not in (b"", dot.site))
 
     # uploads
 

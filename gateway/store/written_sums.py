@@ -15,7 +15,7 @@ from gateway.store.cloud_rows import is_in_cloud
 from gateway.store.index_format import decode_chunk
 from gateway.store.item_format import FAMILY_NULL_SLOT, FAMILY_VERSION
 from gateway.store.log import Log
-from gateway.store.log_format import Own
+from gateway.store.log_format import Anew, Own
 from gateway.store.own_changes import read_own
 from gateway.store.views import ViewContext
 from replication.change_format import decode_change
@@ -67,9 +67,9 @@ def sum_written(open_view: Callable[[], ViewContext], log: Log, progress: Progre
     return WrittenSums(changes, writes, written, shipped)
 
 
-def _read_block(open_view: Callable[[], ViewContext], log: Log, first_seq: int) -> list[Own]:
+def _read_block(open_view: Callable[[], ViewContext], log: Log, first_seq: int) -> list[Own | Anew]:
     with open_view() as view:
-        own: Iterator[tuple[int, Own]] = read_own(view.transaction, log, view.state(), first_seq)
+        own: Iterator[tuple[int, Own | Anew]] = read_own(view.transaction, log, view.state(), first_seq)
         return [record for _, record in islice(own, AT_ONCE)]
 
 

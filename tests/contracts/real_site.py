@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from gateway.store.document_format import BucketRecord
 from gateway.store.layout import DataDirectory
+from gateway.store.logical_dump import logical_dump
 from gateway.store.object_format import ObjectRecord
 from gateway.store.replica import Replica
-from gateway.store.store import SiteStore, StoreSettings, open_store
+from gateway.store.store import SiteStore, StoreSettings, open_store, rebuild_store_index
 from replication.change_format import decode_change
 from replication.hydrate import CloudFetcher
 from replication.sealing import Keyring
@@ -50,6 +52,22 @@ class RealSite:
 
     def restart(self) -> None:
         self.store.close()
+        self.open()
+
+    def copy(self, name: bytes) -> RealSite:
+        """Another machine with an image of this one's disk."""
+        self.store.close()
+        shutil.copytree(self.path, self.path.with_name(name.decode()))
+        self.open()
+        return RealSite(self.path.with_name(name.decode()), self.keyring, name)
+
+    def dump(self) -> list:
+        return list(logical_dump(self.store.index, self.store.parts.open_pages))
+
+    def rebuild(self) -> None:
+        """The index anew from the log."""
+        self.store.close()
+        rebuild_store_index(self.directory, self.keyring, SETTINGS)
         self.open()
 
     def use_cloud(self, cloud) -> None:

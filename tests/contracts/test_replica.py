@@ -29,8 +29,17 @@ BOTH = pytest.mark.parametrize("settings", [INLINE, PACKED], ids=["inline", "pac
 class Memory:
     """The site in memory under the real site's verbs."""
 
-    def __init__(self, name):
-        self.replica = MemorySite(KEYRING, name, self.wall_ms)
+    def __init__(self, name, replica=None):
+        self.replica = replica or MemorySite(KEYRING, name, self.wall_ms)
+
+    def copy(self, name):
+        return Memory(name, self.replica.fork())
+
+    def rebuild(self):
+        pass
+
+    def dump(self):
+        return []
 
     @property
     def state(self):
@@ -76,8 +85,13 @@ class Memory:
 def make_site(request, tmp_path):
     made = []
 
-    def make(name):
-        made.append(Memory(name) if request.param == "memory" else RealSite(tmp_path / name.decode(), KEYRING, name))
+    def make(name, copy_of=None):
+        if copy_of is not None:
+            made.append(copy_of.copy(name))
+        else:
+            made.append(
+                Memory(name) if request.param == "memory" else RealSite(tmp_path / name.decode(), KEYRING, name)
+            )
         return made[-1]
 
     yield make

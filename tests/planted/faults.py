@@ -23,6 +23,7 @@ class Fault(NamedTuple):
 
 _STORE = "tests/gateway/store"
 _S3 = "tests/gateway/s3"
+_CONTRACTS = "tests/contracts/test_identity.py"
 _LIMITS = "tests/compat/test_boto3_limits.py"
 _CRASH_STATES = ("tests/e2e/test_planted.py::test_the_crash_states_notice[]",)
 _CRASH_REMOVED = "tests/crash/test_store_crashes.py::test_no_index_that_a_crash_leaves_names_what_collection_removed"
@@ -229,6 +230,46 @@ FAULTS: Final = (
             "except (CloudObjectTooNew, ChangeTooNew) as error:\n        raise OriginStopped(StopReason.GAP",
         ),
         ("tests/replication/test_mixed_versions.py",),
+    ),
+    Fault(
+        *("apply what saw the other machine's changes", 3, "gateway/store/replica.py"),
+        *("if seen > state.shipped_seq:", "if False:"),
+        (f"{_CONTRACTS}::test_what_has_seen_more_than_was_shipped_is_not_applied",),
+    ),
+    Fault(
+        *("name the old dot to others", 3, "gateway/store/own_changes.py"),
+        *("is_named=seq <= reissue.named_seq)", "is_named=True)"),
+        (f"{_STORE}/test_parted.py", f"{_CONTRACTS}::test_two_copies_of_a_disk_converge_with_everything"),
+    ),
+    Fault(
+        *("leave the former self standing", 3, "gateway/store/apply.py"),
+        *("    if not record.stands:\n        return change\n", "    return change\n"),
+        (f"{_CONTRACTS}::test_two_copies_of_a_disk_converge_with_everything",),
+    ),
+    Fault(
+        *("apply twice what the cloud has too", 3, "gateway/store/apply.py"),
+        *("if change.dot.seq > stands_here or change.dot in change.replaces:", "if True:"),
+        (f"{_STORE}/test_parted.py::test_what_stands_in_the_cloud_is_not_applied_twice",),
+    ),
+    Fault(
+        *("issue anew within a batch of others", 3, "gateway/store/commit.py"),
+        *("            if request.alone:\n", "            if False:\n"),
+        (f"{_STORE}/test_parted.py::test_writes_that_wait_meanwhile_are_each_in_one_log",),
+    ),
+    Fault(
+        *("let a condition name the old dot", 3, "gateway/store/renaming.py"),
+        *("if saw in self._dots:", "if False:"),
+        (f"{_STORE}/test_parted.py::test_documents_and_conditions_go_with_what_they_are_about",),
+    ),
+    Fault(
+        *("end no log before the next is begun", 3, "replication/parting.py"),
+        *("        if successor_of(closing) not in (origin, *former):", "        if False:"),
+        ("tests/simulation/test_convergence.py",),
+    ),
+    Fault(
+        *("look at the own log only when there is something to send", 3, "replication/puller.py"),
+        *("        if waits:\n", "        if False:\n"),
+        ("tests/replication/test_shipper.py::test_a_machine_with_nothing_to_send_notices_too",),
     ),
     # 4. The cloud learns nothing.
     Fault(

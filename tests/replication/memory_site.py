@@ -12,7 +12,7 @@ import copy
 import dataclasses
 import random
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -35,7 +35,9 @@ from replication.ports import (
     JoinState,
     LogPosition,
     Origin,
+    OwnLogAhead,
     PulledBatch,
+    Reissue,
     RemoteLog,
     Statement,
 )
@@ -69,6 +71,10 @@ class MemorySite(FoldedMemory):
         self.trusted = {self._identity.site: True}
         self.released: dict[bytes, int] = {}
         self.cursor = LogPosition()
+        self.shipped_trail: list[LogPosition] = []
+        self.former: dict[Origin, int] = {}
+        """Logs that were this machine's own, and up to where their changes stand here."""
+        self.reissues: list[Reissue] = []
         self.remotes: dict[Origin, RemoteLog] = {}
         self.join: JoinState | None = None
         self.fetcher: ChunkFetcher | None = None
@@ -192,6 +198,7 @@ class MemorySite(FoldedMemory):
         if position.n < self.cursor.n or position.seq < self.cursor.seq:
             raise ValueError("the cursor never goes back")
         self.cursor = position
+        self.shipped_trail.append(position)
         self._locate(located)
 
     def pulled(self) -> Mapping[Origin, LogPosition]:
@@ -223,6 +230,10 @@ class MemorySite(FoldedMemory):
         if batch.position.n != known.position.n + 1:
             raise ValueError("a gap in a remote log")
         changes = [decode_change(data) for data in batch.changes]
+        own = (self._identity.site, self._identity.incarnation)
+        seen = max([batch.acks.get(own, 0), *(dot.seq for one in changes for dot in one.replaces if dot[:2] == own)])
+        if seen > self.cursor.seq:
+            raise OwnLogAhead(seen)
         for change in changes:
             if change.family == FAMILY_MEMBER:
                 check_member_item(change.item, change.body, dead=change.dead)
@@ -237,6 +248,35 @@ class MemorySite(FoldedMemory):
         self.remotes[batch.origin] = RemoteLog(
             *(batch.position, {**batch.acks, **acks}, batch.sent_ms, batch.closed, batch.status or known.status)
         )
+
+    def trail(self) -> Iterator[LogPosition]:
+        return (position for position in reversed(self.shipped_trail) if position.n <= self.cursor.n)
+
+    def former_logs(self) -> Sequence[Origin]:
+        return list(self.former)
+
+    async def issue_anew(self, reissue: Reissue) -> int:
+        await asyncio.sleep(0)
+        if reissue.former != (self._identity.site, self._identity.incarnation):
+            return 0
+        known = reissue.known_seq
+        unsent = list(zip(self.own[known:], self.own_ms[known:], strict=True))
+        last_known = max(known, reissue.named_seq)
+        self.former[reissue.former] = last_known
+        self.remotes[reissue.former] = RemoteLog(reissue.common)
+        self.reissues.append(reissue)
+        self._identity = Identity(self._identity.realm, reissue.site, reissue.incarnation)
+        self.trusted = {**dict.fromkeys(self.trusted, False), reissue.site: True}
+        self.own, self.own_ms, self.cursor, self.shipped_trail = [], [], LogPosition(), []
+        renamed: dict[Dot, Dot] = {}
+        for data, made_ms in unsent:
+            former = decode_change(data)
+            renamed[former.dot] = Dot(reissue.site, reissue.incarnation, len(self.own) + 1)
+            anew = self._anew(former, renamed, is_named=former.dot.seq <= reissue.named_seq)
+            self.own.append(encode_change(anew))
+            self.own_ms.append(made_ms)
+            self._take_place(former, anew, is_known=former.dot.seq <= last_known)
+        return len(unsent)
 
     # FrameStore
 
@@ -361,8 +401,32 @@ class MemorySite(FoldedMemory):
         itself = (*change.replaces, change.dot)
         return encode_change(msgspec.structs.replace(change, dead=True, refs=(), body=change.body[:8], replaces=itself))
 
+    def _anew(self, former: Change, renamed: Mapping[Dot, Dot], *, is_named: bool) -> Change:
+        """The change under its new dot: as ``ChangeLog.issue_anew`` says."""
+        dot = renamed[former.dot]
+        replaces = tuple([renamed.get(old, old) for old in former.replaces])
+        if is_named:
+            replaces = (former.dot, *replaces, *[old for old in former.replaces if old in renamed])
+        if all(write.dot != former.dot for write in self.live(former.family, former.item)):
+            return msgspec.structs.replace(former, dot=dot, replaces=(*replaces, dot), refs=())
+        return msgspec.structs.replace(former, dot=dot, replaces=replaces)
+
+    def _take_place(self, former: Change, anew: Change, *, is_known: bool) -> None:
+        """In the state, too, the one stands where the other stood; no mark of the old dot stays, for it may be another
+        change's elsewhere.
+        """
+        key = (former.family, former.item)
+        entry = self.entries[key]
+        self.entries[key] = Entry(
+            tuple(write for write in entry.live if write.dot != former.dot),
+            entry.marks if is_known else entry.marks - {former.dot},
+        )
+        if not is_known:
+            self.applied.discard(former.dot)
+        self._apply(anew)
+
     def _apply(self, change: Change) -> None:
-        if change.dot in self.applied:
+        if change.dot in self.applied and change.dot not in change.replaces:
             return
         self.applied.add(change.dot)
         key = (change.family, change.item)

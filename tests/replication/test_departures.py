@@ -12,7 +12,7 @@ from replication.offload import run_at_once
 from replication.ports import CloudUnreachable
 from replication.puller import Puller
 from replication.settings import ReplicationSettings
-from replication.shipper import Fenced, LogEnded, Shipper
+from replication.shipper import LogEnded, Shipper
 from tests.replication.fixed_realm import KEYRING
 from tests.replication.memory_site import MemorySite
 
@@ -202,16 +202,38 @@ async def test_retiring_is_taken_up_again_after_a_lost_reply(machines):
     assert a.store.remote_logs()[leaving.log].closed
 
 
-async def test_a_forgotten_site_ships_no_more_and_a_revoked_one_is_out_for_good(machines):
-    a, b, lost = machines
+async def test_a_revoked_site_is_out_for_good(machines):
+    a, b, _ = machines
     await rest(*machines)
-    await forget_site(a.store, lost.site, a.site, LATER)
     await forget_site(a.store, b.site, a.site, LATER, revoked=True)
     await a.ship()
-    for machine, error, word in ((lost, Fenced, "forgotten"), (b, LogEnded, "revoked")):
-        machine.store.put(b"mine", b"mine")
-        await machine.pull()
-        shipped = machine.store.shipped()
-        with pytest.raises(error, match=word):
-            await machine.ship()
-        assert machine.store.shipped() == shipped
+    b.store.put(b"mine", b"mine")
+    await b.pull()
+    shipped = b.store.shipped()
+    with pytest.raises(LogEnded, match="revoked"):
+        await b.ship()
+    assert b.store.shipped() == shipped
+
+
+async def test_a_forgotten_machine_that_returns_goes_on_as_another_site(machines):
+    """What it shipped behind the cut nobody takes in: that is issued anew as well, once."""
+    a, b, lost = machines
+    lost.store.put(b"before", b"1")
+    await rest(*machines)
+    former = lost.log
+    lost.store.put(b"behind the cut", b"2")
+    await lost.ship()
+    await forget_site(a.store, lost.site, a.site, LATER)
+    await a.ship()
+    lost.store.put(b"unsent", b"3")
+    await rest(a, b)
+    await lost.pull()
+    await rest(*machines)
+    assert lost.log[0] != former[0]
+    fresh = Machine(b"fresh", a.bucket)
+    await rest(a, b, lost, fresh)
+    for machine in (a, b, fresh):
+        assert machine.store.visible() == lost.store.visible()
+        shown = {item: live for (family, item), live in machine.store.visible().items() if family == 1}
+        assert sorted(shown) == [b"before", b"behind the cut", b"unsent"]
+        assert all(len(live) == 1 for live in shown.values())

@@ -10,7 +10,7 @@ from replication.ports import CloudUnreachable
 from replication.puller import Puller
 from replication.restore import RestoreIncomplete, close_log, restore_site
 from replication.settings import ReplicationSettings, ShipLimits
-from replication.shipper import Fenced, Shipper
+from replication.shipper import Shipper
 from tests.replication.faulty_cloud import CRASH_AFTER, CRASH_BEFORE, LOST_REPLY, REFUSED, Crash, FaultyCloud
 from tests.replication.fixed_realm import KEYRING
 from tests.replication.memory_site import MemorySite
@@ -123,16 +123,19 @@ async def test_a_store_that_keeps_nothing_is_noticed(world):
         await restore(cloud, forgetful)
 
 
-async def test_closed_log_fences_the_lost_machine_and_stays_readable(world):
+async def test_a_replaced_machine_goes_on_as_another_site_and_its_log_stays_readable(world):
     cloud, a, b = world
     closed_n = await close_log(cloud, KEYRING, origin_of(a), 1)
     assert closed_n == a.shipped().n + 1
     assert await close_log(cloud, KEYRING, origin_of(a), 2) == closed_n
     a.put(b"late", b"written by the lost machine")
-    with pytest.raises(Fenced, match="closed"):
-        await ship(a, cloud)
+    former = origin_of(a)
+    await ship(a, cloud)
+    assert origin_of(a)[0] != former[0]
+    assert "closed" in a.reissues[0].reason
     assert (await Puller(b, cloud, lambda: KEYRING, wall_ms=b.wall_ms).pull_round()).stopped == 0
-    assert b.pulled()[origin_of(a)].n == closed_n
+    assert b.pulled()[former].n == closed_n
+    assert (1, b"late") in b.visible()
     fresh = new_site(b"fresh")
     await restore(cloud, fresh)
     assert fresh.visible() == b.visible()

@@ -12,9 +12,10 @@ from replication.cloud_names import head_name, log_name
 from replication.frame_format import decode_header
 from replication.offload import run_at_once
 from replication.ports import CloudUnreachable, LogPosition
+from replication.puller import Puller
 from replication.sealing import open_frame
 from replication.settings import ReplicationSettings, ShipLimits
-from replication.shipper import DOUBTS_TO_FENCE, Fenced, Shipper
+from replication.shipper import DOUBTS_TO_FENCE, Doubtful, Shipper
 from tests.replication.faulty_cloud import (
     CONFLICT,
     CRASH_AFTER,
@@ -199,56 +200,169 @@ async def test_resumed_packs_keep_their_names():
     assert len([name for name in inner.objects if "/packs/" in name]) == 4
 
 
-async def test_clone_is_fenced_and_loses_nothing():
+async def pull(site, cloud):
+    return await Puller(site, cloud, lambda: KEYRING, wall_ms=site.wall_ms).pull_round()
+
+
+async def settle(cloud, *sites):
+    """Everybody ships and pulls until nothing moves; a fresh site's view of it all."""
+    fresh = new_site(b"fresh")
+    for _ in range(4):
+        for site in sites:
+            await ship_all(new_shipper(site, cloud))
+        for site in (*sites, fresh):
+            await pull(site, cloud)
+    assert all(site.visible() == fresh.visible() for site in sites)
+    return {item: [body for _, body in live] for (_, item), live in fresh.visible().items()}
+
+
+async def test_a_clone_issues_anew_what_the_other_has_not_and_nothing_twice():
     site, cloud = new_site(), MemoryCloud()
     site.put(b"k", b"1")
-    shipper = new_shipper(site, cloud)
-    await shipper.ship_round()
-    clone = new_site()
-    clone.put(b"k", b"1")
-    await clone.record_shipped(site.shipped(), list(site.placed()))
-    clone.put(b"c", b"clone")
+    await ship_all(new_shipper(site, cloud))
+    site.put(b"shared", b"unsent when the disk was copied")
+    clone, origin = site.fork(), origin_of(site)
+    first = clone.put(b"c", b"clone")
+    clone.put(b"c", b"clone again")
     site.put(b"o", b"original")
-    await shipper.ship_round()
+    await ship_all(new_shipper(site, cloud))
     objects = dict(cloud.objects)
-    fenced = new_shipper(clone, cloud)
-    for _ in range(2):
-        with pytest.raises(Fenced):
-            await fenced.ship_round()
-    assert fenced.fenced
-    assert cloud.objects == objects
-    assert clone.backlog().changes == 1
+    await ship_all(new_shipper(clone, cloud))
+    assert all(cloud.objects[name] == data for name, data in objects.items() if name.startswith("sites/"))
+    assert origin_of(clone) != origin
+    anew = decode_change(clone.own[0])
+    assert (anew.hlc, anew.item, anew.refs) == (first.hlc, b"c", ()), "replaced meanwhile: it only keeps its place"
+    assert decode_change(clone.own[1]).replaces == (anew.dot,)
+    shown = await settle(cloud, site, clone)
+    assert sorted(shown) == [b"c", b"k", b"o", b"shared"]
+    assert all(len(live) == 1 for live in shown.values())
+    assert origin_of(site)[0] != origin_of(clone)[0]
 
 
-async def test_rolled_back_site_is_fenced():
+async def test_a_rolled_back_site_stays_the_site_and_gets_back_what_it_forgot():
     site, cloud = new_site(), MemoryCloud()
     site.put(b"k", b"1")
-    shipper = new_shipper(site, cloud)
-    await shipper.ship_round()
-    before = site.shipped()
+    await ship_all(new_shipper(site, cloud))
+    site.put(b"kept", b"unsent in the backup, sent since")
+    backup, origin = site.fork(), origin_of(site)
     site.put(b"k", b"2")
-    await shipper.ship_round()
-    site.cursor, site.own, site.own_ms = before, site.own[:1], site.own_ms[:1]
-    with pytest.raises(Fenced):
-        await new_shipper(site, cloud).ship_round()
+    await ship_all(new_shipper(site, cloud))
+    backup.put(b"new", b"after the restore")
+    await ship_all(new_shipper(backup, cloud))
+    assert origin_of(backup)[0] == origin[0]
+    assert origin_of(backup)[1] != origin[1]
+    shown = await settle(cloud, backup)
+    assert sorted(shown) == [b"k", b"kept", b"new"]
+    assert all(len(live) == 1 for live in shown.values())
+    assert len(backup.own) == 1, "only what the bucket had not"
+
+
+async def test_a_machine_with_nothing_to_send_notices_too():
+    site, cloud = new_site(), MemoryCloud()
+    site.put(b"k", b"1")
+    await ship_all(new_shipper(site, cloud))
+    idle, origin = site.fork(), origin_of(site)
+    shipper = new_shipper(idle, cloud)
+    await ship_all(shipper)
+    site.put(b"k", b"2")
+    await ship_all(new_shipper(site, cloud))
+    looks = Puller(idle, cloud, lambda: KEYRING, wall_ms=idle.wall_ms, own_log_ahead=shipper.look_again)
+    assert (await looks.pull_round()).waits
+    await ship_all(shipper)
+    assert origin_of(idle) != origin
+    assert not (await looks.pull_round()).waits
+    await settle(cloud, site, idle)
+
+
+async def test_what_saw_the_other_machine_waits_until_the_logs_have_parted():
+    """A reader of the copy's change replaces a dot that means another change here: applied now, it would end ours."""
+    site, cloud, reader = new_site(), MemoryCloud(), new_site(b"reader")
+    site.put(b"k", b"0")
+    await ship_all(new_shipper(site, cloud))
+    clone = site.fork()
+    clone.put(b"k", b"of the clone")
+    site.put(b"k", b"of the original")
+    await ship_all(new_shipper(clone, cloud))
+    await pull(reader, cloud)
+    reader.put(b"k", b"of the reader", siblings=True)
+    await ship_all(new_shipper(reader, cloud))
+    before = site.visible()
+    assert (await pull(site, cloud)).waits
+    assert site.visible() == before
+    shown = await settle(cloud, site, clone, reader)
+    assert len(shown[b"k"]) == 2, "the reader's and the original's are concurrent: both are kept"
+
+
+@pytest.mark.parametrize("fault", [CRASH_BEFORE, CRASH_AFTER, LOST_REPLY, REFUSED, LATE, CONFLICT])
+async def test_issuing_anew_is_interrupted_at_each_call(fault):
+    for call in range(1, 40):
+        site, inner = new_site(), MemoryCloud()
+        site.put(b"k", b"1")
+        await ship_all(new_shipper(site, inner))
+        clone = site.fork()
+        site.put(b"o", b"original")
+        await ship_all(new_shipper(site, inner))
+        clone.put(b"c", b"clone")
+        cloud = FaultyCloud(inner, script={call: fault})
+        try:
+            await ship_all(new_shipper(clone, cloud))
+        except Crash:
+            await ship_all(new_shipper(clone, inner))
+        await cloud.settle()
+        shown = await settle(inner, site, clone)
+        assert sorted(shown) == [b"c", b"k", b"o"], f"call {call}"
+        assert all(len(live) == 1 for live in shown.values()), f"call {call}"
+        if len(cloud.calls) < call:
+            return
+    raise AssertionError("more calls than thought")
+
+
+async def doubt(shipper):
+    for _ in range(DOUBTS_TO_FENCE - 1):
+        with pytest.raises(Doubtful, match="asking again"):
+            await shipper.ship_round()
 
 
 @pytest.mark.parametrize("harm", ["missing", "replaced"])
-async def test_cloud_that_lost_what_it_confirmed_is_said(harm):
-    site, cloud = new_site(), MemoryCloud()
+async def test_what_the_cloud_lost_is_issued_anew_over_what_others_have_of_it(harm):
+    site, cloud, reader = new_site(), MemoryCloud(), new_site(b"reader")
     site.put(b"k", b"1")
-    await new_shipper(site, cloud).ship_round()
-    name = log_name(origin_of(site), 1)
+    await ship_all(new_shipper(site, cloud))
+    site.put(b"lost", b"2")
+    await ship_all(new_shipper(site, cloud))
+    await pull(reader, cloud)
+    name, origin = log_name(origin_of(site), 2), origin_of(site)
     if harm == "missing":
         del cloud.objects[name]
     else:
         cloud.objects[name] = b"something else"
     shipper = new_shipper(site, cloud)
-    for _ in range(DOUBTS_TO_FENCE - 1):
-        with pytest.raises(CloudUnreachable, match="asking again"):
-            await shipper.ship_round()
-    with pytest.raises(Fenced):
-        await shipper.ship_round()
+    await doubt(shipper)
+    await ship_all(shipper)
+    assert origin_of(site) != origin
+    assert [decode_change(data).item for data in site.own] == [b"lost"]
+    await pull(reader, cloud)
+    assert reader.visible() == site.visible()
+    assert len(reader.visible()[1, b"lost"]) == 1, "one, under its new dot"
+
+
+async def test_what_another_has_seen_and_the_bucket_has_not_is_no_dot_to_use_again():
+    site, cloud, reader = new_site(), MemoryCloud(), new_site(b"reader")
+    site.put(b"k", b"1")
+    backup, origin = site.fork(), origin_of(site)
+    await ship_all(new_shipper(site, cloud))
+    await pull(reader, cloud)
+    reader.put(b"r", b"saw it")
+    await ship_all(new_shipper(reader, cloud))
+    for name in [name for name in cloud.objects if origin[0].hex() in name]:
+        del cloud.objects[name]
+    shipper = new_shipper(backup, cloud)
+    looks = Puller(backup, cloud, lambda: KEYRING, wall_ms=backup.wall_ms, own_log_ahead=shipper.look_again)
+    assert (await looks.pull_round()).waits
+    await doubt(shipper)
+    await ship_all(shipper)
+    assert origin_of(backup) != origin
+    assert (await looks.pull_round()).changes == 1
 
 
 async def test_what_only_came_wrong_for_a_while_is_no_fence():
@@ -268,13 +382,17 @@ async def test_what_only_came_wrong_for_a_while_is_no_fence():
     assert not shipper.fenced
 
 
-async def test_closed_log_is_a_fence():
+async def test_a_closed_log_makes_another_site_of_who_comes_back():
     site, cloud = new_site(), MemoryCloud()
     site.put(b"k", b"1")
+    origin = origin_of(site)
     closed = Batch(1, bytes(32), 1, (), closed=True)
-    cloud.objects[log_name(origin_of(site), 1)] = encode_batch(KEYRING, origin_of(site), closed)
-    with pytest.raises(Fenced, match="closed"):
-        await new_shipper(site, cloud).ship_round()
+    cloud.objects[log_name(origin, 1)] = encode_batch(KEYRING, origin, closed)
+    cloud.objects[head_name(origin, 1)] = b""
+    await ship_all(new_shipper(site, cloud))
+    assert origin_of(site)[0] != origin[0]
+    assert "closed" in site.reissues[0].reason
+    assert sorted(await settle(cloud, site)) == [b"k"]
 
 
 async def test_cancelled_round_resumes():
@@ -302,6 +420,7 @@ async def test_a_clones_delete_of_the_same_moment_does_not_pass_for_ours():
     clone.remove(b"k")
     assert decode_change(site.own[-1]).replaces == decode_change(clone.own[-1]).replaces
     await new_shipper(clone, cloud).ship_round()
-    with pytest.raises(Fenced, match="another machine"):
-        await new_shipper(site, cloud).ship_round()
-    assert site.backlog().changes == 2
+    await ship_all(new_shipper(site, cloud))
+    assert "another machine" in site.reissues[0].reason
+    shown = await settle(cloud, site, clone)
+    assert len(shown[b"k"]) == 2, "a value and a delete that did not see it"

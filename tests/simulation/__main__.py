@@ -7,6 +7,7 @@ story that still shows it: exit code 1.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 from collections import Counter
@@ -60,6 +61,11 @@ def add(total: Lived, more: Lived) -> Lived:
     return Lived(*sums, total.faults + more.faults, total.deeds + more.deeds, total.broken or more.broken)
 
 
+def _be_quiet() -> None:
+    """Every parting is told once, which in many worlds is thousands of lines."""
+    logging.disable(logging.WARNING)
+
+
 def live_all(first: int, count: int, processes: int) -> Lived:
     """Blocks of seeds side by side, a bounded number of them waiting."""
     total = Lived(0, 0, 0.0, 0, Counter(), Counter())
@@ -67,7 +73,7 @@ def live_all(first: int, count: int, processes: int) -> Lived:
     blocks: Iterator[tuple[int, int]] = (
         (at, min(BLOCK, first + count - at)) for at in range(first, first + count, BLOCK)
     )
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, initializer=_be_quiet) as pool:
         waiting = [pool.submit(live_block, *block) for block in islice(blocks, 2 * processes)]
         while waiting and total.broken is None:
             total = add(total, waiting.pop(0).result())
@@ -124,6 +130,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="only this world, with its story if it breaks")
     arguments = parser.parse_args()
     began = time.monotonic()
+    _be_quiet()
     if arguments.seed is None:
         total = live_all(arguments.first, arguments.seeds, arguments.processes)
     else:

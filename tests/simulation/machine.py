@@ -17,7 +17,7 @@ from replication.offload import run_at_once
 from replication.ports import CloudError, StateNotReady
 from replication.puller import Puller
 from replication.settings import ReplicationSettings
-from replication.shipper import Fenced, Shipper
+from replication.shipper import Shipper
 from replication.status import DaemonReport, assess
 from tests.replication.faulty_cloud import Crash, FaultyCloud
 from tests.replication.fixed_realm import KEYRING
@@ -67,6 +67,12 @@ class MortalStore:
         await self._store.end_join()
         self._link.may_crash("after a join is done")
 
+    async def issue_anew(self, *given) -> int:
+        self._link.may_crash("before it issues anew")
+        count = await self._store.issue_anew(*given)
+        self._link.may_crash("after it issued anew")
+        return count
+
 
 class Machine:
     def __init__(self, world: World, name: str, store: MemorySite | None = None) -> None:
@@ -77,8 +83,6 @@ class Machine:
         self.link = FaultyCloud(world.bucket, rng, world.shape.rates, struck=world.faults)
         self.settings = ReplicationSettings(limits=rng.choice(LIMITS), uploads_max=2, prefetch_max=rng.randint(1, 3))
         self.backup: MemorySite | None = None
-        self.shared_identity = False
-        """Whether some other machine is, was or may be told to be this site: only such a one may be fenced for good."""
         self.start()
 
     def start(self) -> None:
@@ -86,8 +90,18 @@ class Machine:
         self._running: set[str] = set()
         mortal = MortalStore(self.store, self.link)
         wall_ms = self.clock.wall_ms
-        self.shipper = Shipper(mortal, mortal, self.link, keyring, self.settings, wall_ms=wall_ms, offload=run_at_once)
-        self.puller = Puller(mortal, self.link, keyring, wall_ms=wall_ms, prefetch_max=self.settings.prefetch_max)
+        self.shipper = Shipper(
+            *(mortal, mortal, self.link, keyring, self.settings),
+            wall_ms=wall_ms,
+            offload=run_at_once,
+            draw=self.world.rng.randbytes,
+        )
+        self.puller = Puller(
+            *(mortal, self.link, keyring),
+            wall_ms=wall_ms,
+            prefetch_max=self.settings.prefetch_max,
+            own_log_ahead=self.shipper.look_again,
+        )
         self.joiner = Joiner(mortal, mortal, self.link, keyring)
         self.checkpoints = CheckpointWriter(
             *(mortal, mortal, self.link, keyring), wall_ms=wall_ms, offload=run_at_once, part_bytes=400
@@ -126,8 +140,6 @@ class Machine:
             return f"{verb}: crash"
         except CloudError as error:
             return f"{verb}: {error}"
-        except Fenced as error:
-            return f"{verb}: fenced: {error}"
         except FrameGone:
             return f"{verb}: collected meanwhile"
         finally:

@@ -16,8 +16,10 @@ from replication.crdt import merge as real_merge
 from replication.ports import CloudError, CloudMissing, LogPosition, PulledBatch
 from replication.puller import OriginStopped, Puller
 from replication.shipper import Shipper
+from tests.replication.memory_site import MemorySite
 from tests.simulation.checks import Broken
-from tests.simulation.world import live
+from tests.simulation.shape import shape_of
+from tests.simulation.world import World, live, live_with
 
 SEEDS = range(1, 81)
 
@@ -201,6 +203,47 @@ def call_it_safe_while_something_is_unsent(patch):
     patch.setattr("tests.simulation.machine.assess", assess)
 
 
+def name_the_old_dot_in_what_is_issued_anew(patch):
+    real = MemorySite._anew
+    patch.setattr(MemorySite, "_anew", lambda self, *given, is_named: real(self, *given, is_named=True))
+
+
+def issue_anew_what_the_bucket_has_too(patch):
+    patch.setattr("replication.parting.is_same_change", lambda own, sent: False)
+
+
+def take_the_former_log_for_read(patch):
+    real = MemorySite.issue_anew
+
+    async def issue_anew(self, reissue):
+        return await real(self, replace(reissue, common=replace(reissue.common, n=reissue.common.n + 1)))
+
+    patch.setattr(MemorySite, "issue_anew", issue_anew)
+
+
+def stay_the_site_whoever_ended_its_log(patch):
+    async def claim(*given):
+        return True
+
+    patch.setattr("replication.shipper.claim_site", claim)
+
+
+def keep_the_old_dot_in_what_replaced_it(patch):
+    real = MemorySite._anew
+
+    def anew(self, former, renamed, *, is_named):
+        return real(self, former, {former.dot: renamed[former.dot]}, is_named=is_named)
+
+    patch.setattr(MemorySite, "_anew", anew)
+
+
+PLANTED_IN_PARTINGS = [
+    name_the_old_dot_in_what_is_issued_anew,
+    issue_anew_what_the_bucket_has_too,
+    take_the_former_log_for_read,
+    stay_the_site_whoever_ended_its_log,
+    keep_the_old_dot_in_what_replaced_it,
+]
 PLANTED = [
     advance_cursor_before_the_log_put,
     take_no_answer_for_a_yes,
@@ -227,6 +270,19 @@ def test_planted_bug_is_noticed(plant, monkeypatch):
     plant(monkeypatch)
     with pytest.raises(Broken):
         live_through(SEEDS)
+
+
+@pytest.mark.parametrize("plant", PLANTED_IN_PARTINGS, ids=lambda plant: plant.__name__)
+def test_planted_bug_in_partings_is_noticed(plant, monkeypatch):
+    plant(monkeypatch)
+    with pytest.raises(Broken):
+        live_in_copies(SEEDS)
+
+
+def live_in_copies(seeds):
+    """Worlds of many copies and backups, and few keys."""
+    for seed in seeds:
+        live_with(World(seed, replace(shape_of(seed), sites=2, steps=50, keys=1, troubles=0.25, cloned=True)))
 
 
 def live_through(seeds):

@@ -12,6 +12,7 @@ from gateway.store import log_format
 from gateway.store.errors import Damaged, FormatTooNew
 from gateway.store.log_format import (
     BATCH_HEADER_SIZE,
+    Anew,
     BatchInvalid,
     Evicted,
     Folded,
@@ -22,6 +23,7 @@ from gateway.store.log_format import (
     JoinOver,
     Located,
     Own,
+    Parted,
     PartStored,
     Placed,
     Pulled,
@@ -57,6 +59,8 @@ RECORDS = [
 
 
 CLOSED = Pulled(b"S" * 16, b"I" * 8, 4, 9, b"h" * 32, sent_ms=1_700_000_000_000, closed=True, status=b"status")
+PARTED = Parted(b"S" * 16, b"I" * 8, 3, 9, b"h" * 32, 11, 0, "why")
+ANEW = Anew(b"change", 70, b"T" * 16, b"J" * 8, 12, True)
 EVICTED = Evicted(((b"c" * 32, b"s" * 24, 7, 1 << 20),))
 
 
@@ -100,6 +104,8 @@ def test_records_added_since_have_golden_bytes_too():
     assert msgspec.msgpack.decode(bytes.fromhex(golden["evicted"]), type=list[Evicted]) == [EVICTED]
     assert encode_records(JOIN).hex() == golden["join"]
     assert msgspec.msgpack.decode(bytes.fromhex(golden["join"]), type=list[Record]) == JOIN
+    assert encode_records([PARTED, ANEW]).hex() == golden["parted"]
+    assert msgspec.msgpack.decode(bytes.fromhex(golden["parted"]), type=list[Record]) == [PARTED, ANEW]
     assert encode_records([CLOSED]).hex() == golden["closed"]
     assert msgspec.msgpack.decode(bytes.fromhex(golden["closed"]), type=list[Pulled]) == [CLOSED]
 

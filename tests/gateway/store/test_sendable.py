@@ -10,8 +10,8 @@ from gateway.store.errors import Damaged
 from gateway.store.object_rows import DROP_BODY
 from gateway.store.store import rebuild_store_index
 from replication.change_format import decode_change
+from replication.parting import is_same_change
 from replication.ports import LogPosition, PulledBatch
-from replication.shipper import is_same_change
 from tests.gateway.store.store_site import KEYRING, SETTINGS, StoreSite
 
 
