@@ -10,9 +10,11 @@ from replication.change_format import decode_change, encode_change
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import head_name, log_name
 from replication.frame_format import decode_header
+from replication.log_end import successor_of
 from replication.offload import run_at_once
-from replication.ports import CloudUnreachable, LogPosition
+from replication.ports import CloudUnreachable, LogPosition, Reissue
 from replication.puller import Puller
+from replication.restore import close_log
 from replication.sealing import open_frame
 from replication.settings import ReplicationSettings, ShipLimits
 from replication.shipper import DOUBTS_TO_FENCE, Doubtful, Shipper
@@ -393,6 +395,24 @@ async def test_a_closed_log_makes_another_site_of_who_comes_back():
     assert origin_of(site)[0] != origin[0]
     assert "closed" in site.reissues[0].reason
     assert sorted(await settle(cloud, site)) == [b"k"]
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+async def test_who_begins_a_new_incarnation_must_have_ended_the_former_log(is_ended):
+    """As after a torn end of the log, which takes an incarnation without asking the bucket."""
+    site, cloud = new_site(), MemoryCloud()
+    site.put(b"k", b"1")
+    await ship_all(new_shipper(site, cloud))
+    former = origin_of(site)
+    site.put(b"k", b"2")
+    if is_ended:
+        await close_log(cloud, KEYRING, former, 1)
+    await site.issue_anew(Reissue(former, site.shipped(), 1, 2, former[0], b"torn----"))
+    await ship_all(new_shipper(site, cloud))
+    assert (origin_of(site)[0] != former[0]) == is_ended
+    closing = decode_batch(KEYRING, former, 2, cloud.objects[log_name(former, 2)])
+    assert successor_of(closing) == (None if is_ended else origin_of(site))
+    assert len((await settle(cloud, site))[b"k"]) == 1
 
 
 async def test_cancelled_round_resumes():
