@@ -412,9 +412,7 @@ class MemorySite(FoldedMemory):
         return msgspec.structs.replace(former, dot=dot, replaces=replaces)
 
     def _take_place(self, former: Change, anew: Change, *, is_known: bool) -> None:
-        """In the state, too, the one stands where the other stood; no mark of the old dot stays, for it may be another
-        change's elsewhere.
-        """
+        """In the state, too; no mark of the old dot stays, for it may be another change's elsewhere."""
         key = (former.family, former.item)
         entry = self.entries[key]
         self.entries[key] = Entry(
