@@ -94,12 +94,12 @@ class S3Cloud:
 
     async def connect(self) -> None:
         """Make the client, or make it anew if the credentials were refused and are others by now."""
-        keys = _credentials(self._settings)
+        keys = read_credentials(self._settings)
         if self._client is not None and keys == self._keys:
             return
         clients = []
         for read_timeout_s in (self._settings.read_timeout_s, UPLOAD_READ_TIMEOUT_S):
-            client = await self._stack.enter_async_context(_new_client(self._settings, keys, read_timeout_s))
+            client = await self._stack.enter_async_context(new_client(self._settings, keys, read_timeout_s))
             sign_by(client, lambda: self._ahead_s)
             measure_by(client, self._meter)
             clients.append(client)
@@ -181,7 +181,7 @@ class S3Cloud:
             await self.connect()
             self._refused = False
         try:
-            with _mapping(verb, name):
+            with mapping(verb, name):
                 yield
         except ClockRefused as error:
             self._ahead_s = error.ahead_s
@@ -217,7 +217,8 @@ async def open_s3(settings: CloudSettings, meter: SkewMeter | None = None) -> S3
     return cloud
 
 
-def _new_client(settings: CloudSettings, keys: Mapping[str, str], read_timeout_s: float) -> Any:
+def new_client(settings: CloudSettings, keys: Mapping[str, str], read_timeout_s: float) -> Any:
+    """An S3 client of aiobotocore for these settings, not entered yet; it sends nothing, and never tries again."""
     config = AioConfig(
         s3={"addressing_style": settings.addressing},
         retries={"total_max_attempts": 1, "mode": "standard"},
@@ -239,7 +240,7 @@ def _new_client(settings: CloudSettings, keys: Mapping[str, str], read_timeout_s
     )
 
 
-def _credentials(settings: CloudSettings) -> dict[str, str]:
+def read_credentials(settings: CloudSettings) -> dict[str, str]:
     """Static keys, those in a file (AWS format, readable by its owner only), or nothing: botocore's default chain."""
     found: Mapping[str, str] = {
         "aws_access_key_id": settings.access_key,
@@ -259,7 +260,8 @@ def _credentials(settings: CloudSettings) -> dict[str, str]:
 
 
 @contextmanager
-def _mapping(verb: str, name: str) -> Iterator[None]:
+def mapping(verb: str, name: str) -> Iterator[None]:
+    """Turns what botocore raises into the errors of ``ports``."""
     try:
         yield
     except ClientError as error:

@@ -10,7 +10,7 @@ from replication.link import Debts, Link, configured_link
 from replication.ports import Cloud
 from replication.retry import RetryingCloud
 from replication.settings import CloudSettings, LinkSettings
-from replication.throttle import ThrottledCloud
+from replication.throttle import Pacer, ThrottledCloud
 from replication.trusted_time import SkewMeter
 
 
@@ -23,6 +23,7 @@ async def open_cloud(
     ``meter``: told the cloud's time with every answer.
     """
     link = link or configured_link(settings, LinkSettings())
-    throttled = ThrottledCloud(await open_s3(settings, meter), link, debts=debts, least_s=settings.read_timeout_s)
+    client = await open_s3(settings, meter)
+    throttled = ThrottledCloud(client, Pacer(link, debts), least_s=settings.read_timeout_s)
     cloud: Cloud = SingleWriterCloud(throttled) if settings.single_writer else throttled
     return RetryingCloud(cloud, settings.retry, goodput=throttled.goodput)

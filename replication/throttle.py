@@ -23,32 +23,46 @@ NAME_BYTES: Final = 320
 """What a listing tells of one name, about."""
 
 
-class ThrottledCloud:
-    """See ``ports.Cloud``. ``now`` and ``sleep`` (seconds) are given by tests."""
+class Pacer:
+    """Keeps transfers to the rates of a link. ``now`` and ``sleep`` (seconds) are given by tests."""
 
     def __init__(
         self,
-        cloud: Cloud,
         link: Link,
-        *,
         debts: Debts | None = None,
-        goodput: Goodput | None = None,
-        least_s: float = 60.0,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._cloud = cloud
         self._link = link
         self._debts = debts or OwnDebts()
-        self._least_s = least_s
-        self._now = now
+        self.now = now
         self._sleep = sleep
+
+    async def pay(self, way: int, size: int) -> None:
+        """Wait for the transfers before, and owe ``size`` bytes."""
+        wait_s = self.owe(way, size) - self.now()
+        if wait_s > 0:
+            await self._sleep(wait_s)
+
+    def owe(self, way: int, size: int) -> float:
+        """Owe ``size`` bytes: when they may begin."""
+        rate = self._link.bytes_per_s(way)
+        return self._debts.take(way, self.now(), size / rate) if rate else 0.0
+
+
+class ThrottledCloud:
+    """See ``ports.Cloud``."""
+
+    def __init__(self, cloud: Cloud, pacer: Pacer, *, goodput: Goodput | None = None, least_s: float = 60.0) -> None:
+        self._cloud = cloud
+        self._pacer = pacer
+        self._least_s = least_s
         self.goodput = goodput or Goodput()
 
     async def put(self, name: str, data: bytes, *, if_absent: bool = False) -> None:
         """Create or replace, when its turn has come. ``CloudUnreachable`` if it takes too long."""
-        await self._pay(UP, HEAD_BYTES + len(data))
-        begin, deadline_s = self._now(), self.goodput.deadline_s(len(data), self._least_s)
+        await self._pacer.pay(UP, HEAD_BYTES + len(data))
+        begin, deadline_s = self._pacer.now(), self.goodput.deadline_s(len(data), self._least_s)
         try:
             async with asyncio.timeout(deadline_s):
                 await self._cloud.put(name, data, if_absent=if_absent)
@@ -58,42 +72,30 @@ class ThrottledCloud:
         except CloudUnreachable:
             self.goodput.note_failure(len(data))
             raise
-        self.goodput.note_success(len(data), self._now() - begin)
-        self._owe(DOWN, HEAD_BYTES)
+        self.goodput.note_success(len(data), self._pacer.now() - begin)
+        self._pacer.owe(DOWN, HEAD_BYTES)
 
     async def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes of an object; what was not known before is owed afterwards."""
-        self._owe(UP, HEAD_BYTES)
-        await self._pay(DOWN, HEAD_BYTES + (length or 0))
+        self._pacer.owe(UP, HEAD_BYTES)
+        await self._pacer.pay(DOWN, HEAD_BYTES + (length or 0))
         data = await self._cloud.get(name, offset=offset, length=length)
         if length is None:
-            await self._pay(DOWN, len(data))
+            await self._pacer.pay(DOWN, len(data))
         return data
 
     async def list(self, prefix: str, *, after: str = "", count_max: int = 1000) -> list[str]:
         """Names under a prefix."""
-        self._owe(UP, HEAD_BYTES)
+        self._pacer.owe(UP, HEAD_BYTES)
         names = await self._cloud.list(prefix, after=after, count_max=count_max)
-        self._owe(DOWN, HEAD_BYTES + NAME_BYTES * len(names))
+        self._pacer.owe(DOWN, HEAD_BYTES + NAME_BYTES * len(names))
         return names
 
     async def delete(self, name: str) -> None:
         """Remove an object."""
-        self._owe(UP, HEAD_BYTES)
+        self._pacer.owe(UP, HEAD_BYTES)
         await self._cloud.delete(name)
 
     async def close(self) -> None:
         """Release connections."""
         await self._cloud.close()
-
-    async def _pay(self, way: int, size: int) -> None:
-        """Wait for the transfers before, and owe ``size`` bytes."""
-        begin = self._owe(way, size)
-        wait_s = begin - self._now()
-        if wait_s > 0:
-            await self._sleep(wait_s)
-
-    def _owe(self, way: int, size: int) -> float:
-        """Owe ``size`` bytes: when they may begin."""
-        rate = self._link.bytes_per_s(way)
-        return self._debts.take(way, self._now(), size / rate) if rate else 0.0

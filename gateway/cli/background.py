@@ -19,6 +19,7 @@ from gateway.cli.drill_runner import run_drills_forever
 from gateway.cli.failures import run_reporting
 from gateway.cli.lifecycle_runner import run_lifecycle_forever
 from gateway.cli.logs import configure_logs
+from gateway.cli.mirror_runner import run_mirrors_forever
 from gateway.cli.opening import OpenSite, opened_site
 from gateway.cli.replicator import replicate_forever
 from gateway.cli.scrub_runner import run_scrub_forever
@@ -48,17 +49,17 @@ async def _work(orders: Orders) -> None:
         evicting = asyncio.create_task(run_tier_forever(site, stop))
         drilling = asyncio.create_task(run_drills_forever(site, stop))
         scrubbing = asyncio.create_task(run_scrub_forever(site, stop))
+        mirroring = asyncio.create_task(run_mirrors_forever(site, stop))
         try:
             # Replication comes to its own end at a stop. A lifecycle pass may be cut short, and its failures are told.
             done, _ = await asyncio.wait({collecting, replicating}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (collecting, replicating, expiring, evicting, drilling, scrubbing):
+            tasks = (collecting, replicating, expiring, evicting, drilling, scrubbing, mirroring)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(
-                collecting, replicating, expiring, evicting, drilling, scrubbing, return_exceptions=True
-            )
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _replicate(site: OpenSite, stop: asyncio.Event) -> None:

@@ -22,6 +22,7 @@ from gateway.cli import (
     kms,
     lifecycle,
     link,
+    mirror,
     rebuild_index,
     replicate,
     restore,
@@ -41,6 +42,7 @@ _COMMANDS = (
     lifecycle,
     evict,
     link,
+    mirror,
     *(safe, audit_cloud, drill, savings),
 )
 

@@ -15,6 +15,7 @@ import msgspec
 
 from gateway.cli.drill_runner import read_drill
 from gateway.cli.fleet_view import cut_age_s, describe_fleet, describe_waits, list_waits, see_fleet
+from gateway.cli.mirror_runner import describe_mirrors
 from gateway.cli.opening import OpenSite
 from gateway.cli.replication_turn import is_replicating
 from gateway.cli.scrub_runner import describe_scrub, read_scrub
@@ -117,6 +118,7 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         "read_only": site.store.shared.read_only,
         "index_damaged": site.store.is_index_damaged,
         "local_buckets": count_local(site),
+        "mirrors": describe_mirrors(site),
         "tier": describe_tier(site),
         "scrub": describe_scrub(site),
         "partings": [

@@ -113,6 +113,19 @@ def split_version_document(item: bytes) -> tuple[bytes, bytes, bytes, str]:
     return item[:UID_SIZE], item[UID_SIZE : UID_SIZE + VID_SIZE], item[start:end], _read_name(item[end:])
 
 
+def place_of(family: int, item: bytes) -> tuple[bytes, bytes]:
+    """(bucket uid, S3 key) that an item is of; empty for what is of no key."""
+    if family == FAMILY_NULL_SLOT:
+        return split_null_slot(item)
+    if family == FAMILY_VERSION:
+        uid, _, key = split_version(item)
+        return uid, key
+    if family == FAMILY_VERSION_DOCUMENT:
+        uid, _, key, _ = split_version_document(item)
+        return uid, key
+    return b"", b""
+
+
 def _read_name(raw: bytes) -> str:
     try:
         return raw.decode()

@@ -9,14 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.store.item_format import (
-    FAMILY_NULL_SLOT,
-    FAMILY_VERSION,
-    FAMILY_VERSION_DOCUMENT,
-    split_null_slot,
-    split_version,
-    split_version_document,
-)
+from gateway.store.item_format import place_of
 from gateway.store.replica import Replica
 from gateway.store.store import SiteStore
 from replication.change_format import decode_change
@@ -53,7 +46,7 @@ class UrgentChanges:
             for data in changes:
                 seq += 1
                 change = decode_change(data)
-                uid, key = _place(change.family, change.item)
+                uid, key = place_of(change.family, change.item)
                 if any(uid == bucket and key.startswith(prefix) for bucket, prefix in wanted):
                     self._latest = seq
             if not changes:
@@ -65,16 +58,3 @@ class UrgentChanges:
         with self._store.view() as view:
             found = [(view.bucket(bucket), prefix) for bucket, prefix in self._prefixes]
         return [(bucket.uid, prefix.encode()) for bucket, prefix in found if bucket is not None]
-
-
-def _place(family: int, item: bytes) -> tuple[bytes, bytes]:
-    """(bucket uid, key) that a change is of; empty for what is of no key."""
-    if family == FAMILY_NULL_SLOT:
-        return split_null_slot(item)
-    if family == FAMILY_VERSION:
-        uid, _, key = split_version(item)
-        return uid, key
-    if family == FAMILY_VERSION_DOCUMENT:
-        uid, _, key, _ = split_version_document(item)
-        return uid, key
-    return b"", b""

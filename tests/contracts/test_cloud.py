@@ -19,7 +19,7 @@ from replication.listing import list_all
 from replication.ports import CloudError, CloudExists, CloudMissing
 from replication.retry import RetryingCloud
 from replication.settings import CloudSettings, RetrySettings
-from replication.throttle import ThrottledCloud
+from replication.throttle import Pacer, ThrottledCloud
 from tests.replication.buckets import make_bucket
 
 ORIGIN = (b"s" * 16, b"i" * 8)
@@ -36,7 +36,7 @@ async def cloud(request):
         case "retrying memory":
             yield RetryingCloud(MemoryCloud(), RetrySettings())
         case "throttled memory":
-            yield ThrottledCloud(MemoryCloud(), Link(LinkLimits(Limit(0), Limit(1 << 40))))
+            yield ThrottledCloud(MemoryCloud(), Pacer(Link(LinkLimits(Limit(0), Limit(1 << 40)))))
         case "single-writer memory":
             yield SingleWriterCloud(MemoryCloud())
         case kind:

@@ -10,7 +10,7 @@ from replication.link_hours import Limit, LinkLimits
 from replication.ports import CloudExists, CloudMissing, CloudRefused, CloudUnreachable
 from replication.retry import Reachability, RetryingCloud
 from replication.settings import RetrySettings
-from replication.throttle import HEAD_BYTES, ThrottledCloud
+from replication.throttle import HEAD_BYTES, Pacer, ThrottledCloud
 
 SETTINGS = RetrySettings(backoff_base_s=1, backoff_max_s=8, deadline_s=100, circuit_failures=1000)
 
@@ -133,13 +133,13 @@ async def test_waiting_can_be_cancelled():
 async def test_rates_hold_on_average_and_one_alone_starts_at_once():
     clock = Clock()
     link = Link(LinkLimits(Limit(100), Limit(1000)))
-    cloud = ThrottledCloud(MemoryCloud(), link, now=clock.now, sleep=clock.sleep)
+    cloud = ThrottledCloud(MemoryCloud(), Pacer(link, None, clock.now, clock.sleep))
     for _ in range(3):
         await cloud.put("x", bytes(500))
     assert clock.slept == [pytest.approx((HEAD_BYTES + 500) / 100)] * 2, "the first starts at once"
     bucket = MemoryCloud()
     await bucket.put("x", bytes(500))
-    cloud = ThrottledCloud(bucket, link, now=clock.now, sleep=clock.sleep)
+    cloud = ThrottledCloud(bucket, Pacer(link, None, clock.now, clock.sleep))
     begin = clock.now_s
     for _ in range(4):
         await cloud.get("x", offset=0, length=500)
