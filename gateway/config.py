@@ -236,6 +236,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("server", "domains"): Rule(check=_check_domains),
     ("server", "website_domains"): Rule(check=_check_domains),
     ("server", "connections_max"): Rule(1, 1 << 20),
+    ("server", "requests_max"): Rule(1, 1 << 20),
     ("server", "line_bytes_max"): Rule(8 * KIB, MIB),
     ("server", "headers_max"): Rule(32, 4096),
     ("server", "header_timeout_s"): Rule(0.1, 600),

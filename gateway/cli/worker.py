@@ -25,9 +25,12 @@ from gateway.config import ServerConfig
 from gateway.http.app import serve_gateway
 from gateway.http.metrics import RequestMetrics
 from gateway.http.tls import BadCertificate, make_tls_context, reload_certificate
+from gateway.store.allocator import give_back_memory
 
 GC_THRESHOLD: Final = 10_000
 """Objects made and not freed before Python looks for cycles among them."""
+GIVE_BACK_INTERVAL_S: Final = 1.0
+"""How often it is looked whether much memory is free and kept."""
 log = logging.getLogger("skerry.worker")
 
 
@@ -51,6 +54,7 @@ async def _serve(orders: Orders) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, context, config.server)
     async with opened_site(config) as site:
         tune_collector()
+        giving = asyncio.create_task(_give_back())
         metrics = RequestMetrics(site.counters / f"worker-{orders.number}.counters")
         await serve_gateway(
             site.store,
@@ -61,6 +65,14 @@ async def _serve(orders: Orders) -> None:
             metrics=metrics,
             on_ready=report_ready,
         )
+        giving.cancel()
+
+
+async def _give_back() -> None:
+    """For ever: what a crowd has left behind is not this process' for good."""
+    while True:
+        await asyncio.sleep(GIVE_BACK_INTERVAL_S)
+        await asyncio.to_thread(give_back_memory)
 
 
 def tune_collector() -> None:

@@ -26,22 +26,22 @@ from gateway.http.access_logs import AccessLogs
 from gateway.http.answers import ReadyAnswer
 from gateway.http.auth import admit
 from gateway.http.body import WindowBudget
-from gateway.http.calls import SERVER, Call, CallHandler
+from gateway.http.calls import SERVER, Call, CallHandler, Shares
 from gateway.http.cors_calls import find_cors_headers
 from gateway.http.dispatch import HANDLERS, OWN_DOORS
 from gateway.http.failures import answer_error, release_frames, to_s3_error
 from gateway.http.iam_calls import IamDoor, is_query_call
 from gateway.http.metrics import RequestMetrics
 from gateway.http.object_reads import READS, find_read
-from gateway.http.protocol import S3Server, check_aiohttp
+from gateway.http.protocol import STALLED_MIN_S, S3Server, check_aiohttp
 from gateway.http.settings import HttpSettings
-from gateway.http.turns import Turns
 from gateway.http.website_calls import serve_website
 from gateway.identity.facts import Facts
 from gateway.identity.principals import ANONYMOUS, Principal
 from gateway.identity.session_principals import SessionPrincipals
 from gateway.identity.sessions import PURPOSE, SessionMaker
 from gateway.operations.context import Context
+from gateway.s3.errors import SlowDown
 from gateway.s3.headers import fold_headers, merge_query_headers, refuse_unknown
 from gateway.s3.names import HostNames, parse_target
 from gateway.s3.payload import UNSIGNED
@@ -76,13 +76,14 @@ class Gateway:
         self._principals = SessionPrincipals(SessionMaker(store.realm_key(PURPOSE)))
         self._iam = IamDoor(store, self._principals, settings.region)
         self._hosts = HostNames(settings.domains, settings.website_domains, custom=settings.custom_domains)
-        self._budget = WindowBudget(settings.body_budget_bytes)
-        self._turns = Turns()
+        self._shares = Shares(WindowBudget(settings.body_budget_bytes))
         self.logs = AccessLogs(store, settings)
         self._id_prefix = os.urandom(4).hex().upper()
         self._id_count = 0
         self.host_id = b64encode(os.urandom(24)).decode()
         self.is_draining: Callable[[], bool] = lambda: False
+        self.end_stalled: Callable[[], bool] = lambda: False
+        self._in_flight = 0
         self._head_s = -1
         self._head = ""
 
@@ -102,20 +103,22 @@ class Gateway:
         """Answer one request. Raises only ``ConnectionError`` (nobody to answer) and cancellation."""
         started_ns = time.perf_counter_ns()
         now_s = int(time.time())
-        call = Call(request, self._next_request_id(), self.host_id, self._settings, self._budget, self._turns, now_s)
+        call = Call(request, self._next_request_id(), self.host_id, self._settings, self._shares, now_s)
         call.base_head = self._base_head(now_s)
         response: web.StreamResponse
+        self._in_flight += 1
         try:
+            if self._in_flight > self._settings.requests_max and not self.end_stalled():
+                raise SlowDown(None, headers={"Retry-After": str(STALLED_MIN_S)})
             handler = self._admit(call)
             if call.operation in LISTINGS:
-                await self._turns.take()
+                await self._shares.turns.take()
             response = await handler(call)
         except ConnectionError as error:
             release_frames(error)
             self._count(call, 499, 0, started_ns)
             raise
         except Exception as error:
-            release_frames(error)
             close = not request.content.is_eof() and self._must_close(call)
             failure = to_s3_error(error, call.request_id)
             call.error_code = failure.code
@@ -128,6 +131,8 @@ class Gateway:
                 close=close,
             )
             response.headers.update(call.always)
+        finally:
+            self._in_flight -= 1
         if self.is_draining():
             response.force_close()
         sent = response.sent_bytes if isinstance(response, ReadyAnswer) else response.content_length or 0
@@ -246,7 +251,7 @@ async def serve_gateway(
     check_aiohttp()
     gateway = Gateway(store, settings, metrics)
     server = S3Server(gateway.handle, settings)
-    gateway.is_draining = lambda: server.draining
+    gateway.is_draining, gateway.end_stalled = lambda: server.draining, server.end_stalled
     sweep = asyncio.create_task(server.sweep())
     logs = asyncio.create_task(gateway.logs.run())
     try:

@@ -8,6 +8,7 @@ the response. A handler only ever sees a call whose signature holds.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
@@ -34,6 +35,17 @@ _STRANGERS_BYTES_MAX: Final = 256 << 10
 _AT_ONCE_BYTES_MAX: Final = 64 << 10  # a document above this is parsed in a turn of its own
 
 
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What the requests of one worker have together."""
+
+    budget: WindowBudget
+    turns: Turns = field(default_factory=Turns)
+    """For long work on the loop."""
+    crumbs: Turns = field(default_factory=lambda: Turns(32))
+    """For pieces of answers that got nothing of the budget: thousands of them are under way at once."""
+
+
 class Call:
     """A request. ``raw_headers``: folded; ``headers``: those, merged with what a presigner moved into the query.
 
@@ -46,7 +58,6 @@ class Call:
         "_body",
         "always",
         "base_head",
-        "budget",
         "context",
         "error_code",
         "headers",
@@ -63,8 +74,8 @@ class Call:
         "request_id",
         "resource",
         "settings",
+        "shares",
         "target",
-        "turns",
         "verified",
     )
     base_head: str
@@ -83,16 +94,14 @@ class Call:
         request_id: str,
         host_id: str,
         settings: HttpSettings,
-        budget: WindowBudget,
-        turns: Turns,
+        shares: Shares,
         now_s: int,
     ) -> None:
         self.request = request
         self.request_id = request_id
         self.host_id = host_id
         self.settings = settings
-        self.budget = budget
-        self.turns = turns
+        self.shares = shares
         self.now_s = now_s
         self.operation: Operation | None = None
         self.resource = ""
@@ -107,7 +116,7 @@ class Call:
         """The body, ready to be read once."""
         if self._body is None:
             self._body = RequestBody(
-                self.request, self.raw_headers, self.payload, self.verified, self.budget, self.settings
+                self.request, self.raw_headers, self.payload, self.verified, self.shares.budget, self.settings
             )
         return self._body
 
@@ -162,7 +171,7 @@ class Call:
                 find_bucket(self.context, view, self.bucket, self.operation, key)
         document = await self.body.read_whole(bytes_max, MalformedXML)
         if len(document) > _AT_ONCE_BYTES_MAX:
-            await self.turns.take()
+            await self.shares.turns.take()
         return document
 
 

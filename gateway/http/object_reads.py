@@ -9,6 +9,7 @@ that the client sees a short body and never a wrong one.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Final
 
@@ -258,27 +259,32 @@ async def _send(call: Call, located: Located, parameters: GetParameters) -> web.
     streamed = call.base_headers()
     streamed.update(headers)
     streamed["Content-Length"] = str(length)
-    return await _stream(call, _Streamed(status=status, headers=streamed), first, pieces)
+    begun = [first]
+    del first  # who waits for a slow client holds no piece that was sent
+    return await _stream(call, _Streamed(status=status, headers=streamed), begun, pieces)
 
 
 async def _read_within(call: Call, located: Located, start: int, length: int) -> AsyncGenerator[bytes, None]:
     """The plaintext, in pieces as large as the budget has bytes left for: a slow client may hold each for minutes.
 
-    Who gets little of the budget goes on in small pieces, each read for itself, and asks again with every one. Half of
-    the budget is left to bodies, but for the small pieces, which leave a quarter.
+    Who gets little of the budget goes on in small pieces, each read for itself, and asks again with every one. Five
+    eighths of the budget are left to bodies and small pieces, three to bodies alone.
     """
-    store, record, budget = call.context.store, located.version.record, call.budget
+    store, record, budget = call.context.store, located.version.record, call.shares.budget
     guard = store.read(record.content, 0, 0)  # between small pieces, too, the content is not collected
     whole, end, taken = call.settings.body_budget_bytes, start + length, 0
     try:
         while start < end:
             began = start
             taken, asked = _take_piece(budget, end - start, whole)
+            if not taken:
+                await call.shares.crumbs.take(math.inf)
             pieces = read_plain(store, record, located.opening, start, asked)
             try:
                 async for piece in pieces:
                     start += len(piece)
                     yield piece
+                    del piece
             finally:
                 await _close(pieces)
             if start == began:
@@ -292,25 +298,25 @@ async def _read_within(call: Call, located: Located, start: int, length: int) ->
 
 def _take_piece(budget: WindowBudget, left: int, whole: int) -> tuple[int, int]:
     """(bytes taken of the budget, bytes to read now) for an answer of which ``left`` bytes are to be sent."""
-    if left > _BITE and budget.take(min(left, _PIECE_MAX), keep=whole // 2):
+    if left > _BITE and budget.take(min(left, _PIECE_MAX), keep=whole * 5 // 8):
         return min(left, _PIECE_MAX), left  # to its end, a piece at a time
-    if budget.take(min(left, _BITE), keep=whole // 4):
+    if budget.take(min(left, _BITE), keep=whole * 3 // 8):
         return min(left, _BITE), min(left, _BITE)
     return 0, min(left, _CRUMB)
 
 
 async def _stream(
-    call: Call, response: web.StreamResponse, first: bytes, pieces: AsyncIterator[bytes]
+    call: Call, response: web.StreamResponse, begun: list[bytes], pieces: AsyncIterator[bytes]
 ) -> web.StreamResponse:
     """Send an answer piece by piece; whatever fails once it began ends the connection, as does a client that takes
     none of it for too long (``protocol``).
     """
     try:
         await response.prepare(call.request)
-        await _write(response, first)
-        first = b""
+        await _write(response, begun.pop())
         async for piece in pieces:
             await _write(response, piece)
+            del piece
             if call.request.protocol.writing_paused:  # aiohttp lets some more pile up
                 await call.request.writer.drain()
         return response

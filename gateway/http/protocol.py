@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 import aiohttp
-from aiohttp import http_parser, web
+from aiohttp import http_parser, web, web_protocol
 from aiohttp.http_exceptions import InvalidURLError, LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
@@ -34,8 +34,10 @@ _FULL: Final = (
     b"<Error><Code>SlowDown</Code><Message>Too many connections to this site.</Message></Error>\r\n"
 )
 _IDLE_MIN_S: Final = 5.0  # who has asked nothing for so long gives way to a new connection: what Retry-After promises
+STALLED_MIN_S: Final = 5
+"""Seconds after which a client that takes nothing of its answer gives way to others, if there are too many."""
 _FULL_FOR_S: Final = 0.1  # how long it is believed that nobody gives way: looking costs a pass over all
-_LISTED_MAX: Final = 4  # requests of one connection that are parsed before they are handled
+_LISTED_MAX: Final = 2  # requests of one connection that are parsed before they are handled
 _DRAIN_STEP_S: Final = 0.02
 _CANCEL_TIMEOUT_S: Final = 1.0  # for handlers that were told to stop after the drain
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -84,6 +86,9 @@ async def _after_others(handled: Coroutine[Any, Any, Result]) -> Result:
     return await handled
 
 
+web_protocol.MAX_MSG_QUEUE_SIZE = _LISTED_MAX  # a constant of aiohttp's: its parser is made with it
+
+
 class S3Connection(RequestHandler):
     """One client connection."""
 
@@ -91,7 +96,6 @@ class S3Connection(RequestHandler):
 
     def __init__(self, manager: S3Server, **options: Any) -> None:
         super().__init__(manager, **options)
-        self._max_msg_queue_size, self._msg_queue_resume_size = _LISTED_MAX, _LISTED_MAX // 2
         self._partial_since_s = 0.0
         self._is_refused = False
         self._has_followers = False  # whether requests waited, parsed, behind the one handled last
@@ -202,7 +206,8 @@ class S3Connection(RequestHandler):
         elif status < 500:
             error = InvalidRequest("The request is not well-formed HTTP.")
         else:
-            log.error("a request failed outside of its handler: %s", type(exc).__name__)
+            if not isinstance(exc, ConnectionError):  # else the client is gone, which is its own affair
+                log.error("a request failed outside of its handler: %s", type(exc).__name__)
             error = InternalError()
         return answer_error(error, method="", resource="", request_id="", host_id="", close=True)
 
@@ -275,8 +280,8 @@ class S3Server(web.Server):
         await asyncio.sleep(0)
 
     def make_room(self) -> bool:
-        """End a connection that has been idle for a while, the oldest first, for the sake of a new one; whether one
-        was. (Browsers and SDKs open a kept connection anew if it was closed meanwhile.)
+        """End a connection that has been idle for a while, the oldest first, or takes nothing of its answer, for the
+        sake of a new one; whether one was. (SDKs open a kept connection anew if it was closed meanwhile.)
         """
         now_s = self._loop.time()
         if now_s < self._full_until_s:
@@ -284,8 +289,14 @@ class S3Server(web.Server):
         for connection in self.live:
             if connection.gives_way(now_s - _IDLE_MIN_S):
                 return True
+        if self.end_stalled():
+            return True
         self._full_until_s = now_s + _FULL_FOR_S
         return False
+
+    def end_stalled(self) -> bool:
+        """End the connection that has taken nothing for longest, if that is long enough; whether one was."""
+        return self.unsent.abort_first(self._loop.time() - STALLED_MIN_S)
 
     def forget(self, connection: S3Connection) -> None:
         """Its transport is gone."""

@@ -26,6 +26,7 @@ class HttpSettings:
     signature_v2_presigned: bool = True  # URLs as boto3 presigns them unless told otherwise
     signature_v2_forms: bool = True  # forms whose policy is signed with HMAC-SHA1, as old upload widgets do
     connections_max: int = 4096
+    requests_max: int = 1024  # being answered at a time: more are told to slow down
     line_bytes_max: int = 32 * KIB  # request line, and any one header
     headers_max: int = 512
     header_timeout_s: float = 30.0  # from a request's first byte to the end of its headers
@@ -35,7 +36,7 @@ class HttpSettings:
     drain_timeout_s: float = 30.0  # for requests in flight at a stop
     body_rate_min_bytes_s: int = 256  # of a body, over body_idle_timeout_s; slower ones are given up
     body_budget_bytes: int = 64 * MIB  # of bodies being read, and of answers, all requests of a worker together
-    unsent_bytes_max: int = 32 * MIB  # of answers that clients do not take: those who stall longest are cut off
+    unsent_bytes_max: int = 48 * MIB  # of answers that clients do not take: those who stall longest are cut off
     document_bytes_max: int = 2 * MIB  # XML bodies: DeleteObjects and Complete are the large ones
     access_log: bool = False
     log_delivery_s: float = 300.0  # how long lines of logged buckets wait to become an object

@@ -1,8 +1,9 @@
-"""One long piece of work a turn of the event loop: listings and large documents do not keep everybody else waiting.
+"""A little work a turn of the event loop: listings, large documents, slow answers do not keep everybody else waiting.
 
 Such work runs on the loop in one go, milliseconds of it. When hundreds of clients ask for it at once, whatever else is
-ready would have to wait for all of them; with turns it waits for one. How long the row takes is known from how long the
-last ones took: who would wait too long is told so (503 SlowDown) with the time after which it is worth asking again.
+ready would have to wait for all of them; with turns it waits for one, or a few. How long the row takes is known from
+how long the last ones took: who would wait too long is told so (503 SlowDown) with the time after which it is worth
+asking again.
 
 It deliberately does not know clients: the row is first come, first served.
 """
@@ -22,11 +23,12 @@ _WEIGHT: Final = 0.1  # of the newest turn in the mean
 
 
 class Turns:
-    """The row of one worker. Lives on its event loop."""
+    """The row of one worker for one kind of work, so many pieces of it a turn of the loop. Lives on its event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = 1) -> None:
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._is_taken = False
+        self._at_once = self._left = at_once
+        self._is_renewing = False
         self._began_s = 0.0
         self._mean_s = 0.001
 
@@ -35,30 +37,35 @@ class Turns:
         """How long the newest in the row will wait, as far as is known."""
         return len(self._waiting) * self._mean_s
 
-    async def take(self) -> None:
-        """Wait for a turn of the loop of one's own. ``SlowDown`` if that would take too long."""
+    async def take(self, wait_max_s: float = WAIT_MAX_S) -> None:
+        """Wait for a turn. ``SlowDown`` if that would take longer than ``wait_max_s``."""
         loop = asyncio.get_running_loop()
-        if self._is_taken:
-            if self.wait_s > WAIT_MAX_S:
+        if not self._left:
+            if self.wait_s > wait_max_s:
                 raise SlowDown(None, headers={"Retry-After": str(math.ceil(self.wait_s))})
             waiter = loop.create_future()
             self._waiting.append(waiter)
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                if waiter.done() and not waiter.cancelled():
-                    self._pass_on()
-                raise
-        self._is_taken = True
-        self._began_s = loop.time()
-        loop.call_soon(self._pass_on)  # when what the taker does now is done
+            await waiter  # who is cancelled when the turn was given leaves it unused: the next are woken all the same
+            return
+        self._left -= 1
+        if not self._is_renewing:
+            self._begin(loop)
 
-    def _pass_on(self) -> None:
-        took_s = asyncio.get_running_loop().time() - self._began_s
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_renewing = True
+        self._began_s = loop.time()
+        loop.call_soon(self._renew)  # when the takers have done what they do now
+
+    def _renew(self) -> None:
+        loop = asyncio.get_running_loop()
+        took_s = (loop.time() - self._began_s) / (self._at_once - self._left)
         self._mean_s += _WEIGHT * (took_s - self._mean_s)
-        while self._waiting:
+        self._is_renewing = False
+        self._left = self._at_once
+        while self._waiting and self._left:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(None)
-                return
-        self._is_taken = False
+                self._left -= 1
+        if self._left < self._at_once:
+            self._begin(loop)

@@ -52,6 +52,15 @@ class UnsentAnswers:
         for connection in [each for each, (_, since_s) in self._held.items() if since_s <= before_s]:
             self._abort(connection)
 
+    def abort_first(self, before_s: float) -> bool:
+        """End the one that has taken nothing for longest, if since that loop time; whether one was."""
+        for connection, (_, since_s) in self._held.items():
+            if since_s > before_s:
+                return False
+            self._abort(connection)
+            return True
+        return False
+
     def _abort(self, connection: Stalled) -> None:
         self.let_go(connection)
         self.aborted += 1

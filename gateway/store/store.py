@@ -8,14 +8,14 @@ neighbour); being open is not.
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
+from gateway.store.allocator import tune_allocator
 from gateway.store.budget import ByteBudget
 from gateway.store.chunk_rows import read_chunk
 from gateway.store.chunk_writer import ChunkWriter, WriteTools
@@ -59,8 +59,6 @@ from replication.ports import ChunkFetcher, FrameLocation
 from replication.sealing import Keyring, chunking_seed, purpose_key
 
 Result = TypeVar("Result")
-_M_TRIM_THRESHOLD: Final = -1
-_M_MMAP_THRESHOLD: Final = -3
 
 
 @dataclass(frozen=True)
@@ -413,16 +411,3 @@ def _make_parts(directory: DataDirectory, keyring: Keyring, settings: StoreSetti
         *(segments, frames, cache, make_appender(KIND_DATA), make_appender(KIND_LOG)),
         lambda find: LocalFrames(segments, frames, find, cache),
     )
-
-
-def tune_allocator() -> None:
-    """Let glibc keep freed megabytes for the next chunk instead of mapping and clearing fresh pages each time.
-
-    Measured: pread, decrypt and hash of 1 MiB chunks from 1.5 to 4.6 GB/s. Harmless where the C library is another.
-    """
-    try:
-        library = ctypes.CDLL(None)
-        library.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
-        library.mallopt(_M_TRIM_THRESHOLD, 128 << 20)
-    except (OSError, AttributeError):
-        return

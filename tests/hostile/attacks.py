@@ -16,6 +16,8 @@ from gateway.s3.payload import PayloadMode
 from tests.gateway.http.raw import Answer, build, read_answer
 from tests.hostile.watching import Place
 
+ASKING_MAX: Final = 2000
+"""Connections with a request under way: twice what a worker answers at a time."""
 CONNECTIONS: Final = int(os.environ.get("SKERRY_HOSTILE_CONNECTIONS", "1000"))
 SLOW: Final = 100
 TRICKLE_S: Final = 0.01
@@ -178,12 +180,13 @@ def unread_answers(place: Place, ended: threading.Event) -> str:
     requests = [
         build("GET", f"{path}?{query}" if query else path, signed("GET", path, query=query)) for path, query in targets
     ]
-    with _connected(place, CONNECTIONS, receive_bytes=4096) as connections:
+    count = min(CONNECTIONS, ASKING_MAX)
+    with _connected(place, count, receive_bytes=4096) as connections:
         for number, connection in enumerate(connections):
             connection.sendall(requests[number % len(requests)] * 8)
         place.begun.set()
         ended.wait()
-    return f"{CONNECTIONS} answers of {LARGE_BYTES >> 20} MiB, of {MEDIUM_BYTES >> 10} KiB, or of {MANY_KEYS} keys"
+    return f"{count} answers of {LARGE_BYTES >> 20} MiB, of {MEDIUM_BYTES >> 10} KiB, or of {MANY_KEYS} keys"
 
 
 def vanishing(place: Place, ended: threading.Event) -> str:

@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
 
 from tests.gateway.http.raw import Raw
 from tests.kill.processes import WORKER, list_children
@@ -49,19 +51,30 @@ class GoodClient(threading.Thread):
         super().__init__(daemon=True)
         self._client = site.client(read_timeout=30, retries={"total_max_attempts": 1})
         self._ended = threading.Event()
-        self.served, self.slowest_s = 0, 0.0
+        self.served, self.refused, self.slowest_s = 0, 0, 0.0
         self.failure: BaseException | None = None
 
     def run(self) -> None:
         try:
             while not self._ended.is_set():
                 started = time.monotonic()
-                self._client.put_object(Bucket="good", Key="k", Body=_BODY)
-                assert self._client.get_object(Bucket="good", Key="k")["Body"].read() == _BODY
+                self._ask(lambda: self._client.put_object(Bucket="good", Key="k", Body=_BODY))
+                assert self._ask(lambda: self._client.get_object(Bucket="good", Key="k"))["Body"].read() == _BODY
                 self.slowest_s = max(self.slowest_s, time.monotonic() - started)
                 self.served += 1
         except BaseException as error:
             self.failure = error
+
+    def _ask(self, call: Callable[[], Any]) -> Any:
+        """The answer; who is told to slow down comes back when it was told to, and is served then."""
+        try:
+            return call()
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "SlowDown":
+                raise
+            self.refused += 1
+            self._ended.wait(int(error.response["ResponseMetadata"]["HTTPHeaders"]["retry-after"]))
+            return call()
 
     def wait_served(self, count: int, attacker: threading.Thread) -> None:
         """Until it was served so many more times; raises what it met, at once if the attack ended by itself."""
@@ -120,7 +133,8 @@ def endure(place: Place, attack: Attack) -> None:
     assert not attacker.is_alive(), "the attack does not end"
     assert good.failure is None, good.failure
     print(
-        f"{attack.__name__}: {told[0]}; {good.served} good requests served, the slowest in {good.slowest_s:.2f} s; "
+        f"{attack.__name__}: {told[0]}; {good.served} good requests served, the slowest in {good.slowest_s:.2f} s, "
+        f"{good.refused} told to come back; "
         f"memory {before >> 20} MiB before, {max(peak) >> 20} MiB at most"
     )
     assert good.served >= SERVED_MIN

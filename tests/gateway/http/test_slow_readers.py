@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.http.body import WindowBudget
+from gateway.http.calls import Shares
 from gateway.http.object_reads import _BITE, _CRUMB, _PIECE_MAX, _read_within
 from gateway.http.settings import HttpSettings
 from tests.gateway.http.server import Server
@@ -52,7 +53,7 @@ class Reading:
 
 def make_call(store: ByteStore, budget: WindowBudget, whole: int | None = None) -> Any:
     settings = HttpSettings(body_budget_bytes=budget.left if whole is None else whole)
-    return SimpleNamespace(context=SimpleNamespace(store=store), budget=budget, settings=settings)
+    return SimpleNamespace(context=SimpleNamespace(store=store), shares=Shares(budget), settings=settings)
 
 
 def read_within(call: Any, start: int, length: int) -> Any:
@@ -60,32 +61,32 @@ def read_within(call: Any, start: int, length: int) -> Any:
     return _read_within(call, located, start, length)
 
 
-def test_readers_share_half_of_the_budget() -> None:
+def test_readers_share_a_part_of_the_budget() -> None:
     async def run() -> None:
-        store, budget = ByteStore(os.urandom(SIZE)), WindowBudget(5 * _PIECE_MAX)
+        store, budget = ByteStore(os.urandom(SIZE)), WindowBudget(6 * _PIECE_MAX)
         call = make_call(store, budget)
         readers = [read_within(call, 1, SIZE - 1) for _ in range(4)]
         first = [len(await anext(reader)) for reader in readers]
         assert first == [_PIECE_MAX, _PIECE_MAX, _BITE, _BITE]
-        assert budget.left == 3 * _PIECE_MAX - 2 * _BITE
+        assert budget.left == 4 * _PIECE_MAX - 2 * _BITE
         await readers[0].aclose()  # a client that went away
         assert len(await anext(readers[2])) == _PIECE_MAX  # who had little gets what is given back
         for reader in readers:
             await reader.aclose()
-        assert (budget.left, store.open) == (5 * _PIECE_MAX, 0)
+        assert (budget.left, store.open) == (6 * _PIECE_MAX, 0)
 
     asyncio.run(run())
 
 
 @pytest.mark.parametrize("length", [_CRUMB + 1, _BITE, SIZE])
-def test_many_readers_hold_crumbs_and_bodies_keep_a_quarter(length: int) -> None:
+def test_many_readers_hold_crumbs_and_bodies_keep_their_share(length: int) -> None:
     async def run() -> None:
         whole = 4 * _PIECE_MAX
         store, budget = ByteStore(os.urandom(length)), WindowBudget(whole)
         readers = [read_within(make_call(store, budget, whole), 0, length) for _ in range(1000)]
         sizes = [len(await anext(reader)) for reader in readers]
-        assert sum(size for size in sizes if size != _CRUMB) <= whole - whole // 4
-        assert budget.left >= whole // 4
+        assert sum(size for size in sizes if size != _CRUMB) <= whole - whole * 3 // 8
+        assert budget.left >= whole * 3 // 8
         assert sizes[-1] == _CRUMB
         for reader in readers:
             await reader.aclose()
