@@ -1,6 +1,6 @@
 """The settings of a bucket that decide who may what in it: read from its documents here, written elsewhere.
 
-    policy                the JSON that was put
+    policy                the JSON that was put; policy-ids: whom it named (``principal_ids``)
     ownership             an object ownership; b"" after it was deleted (ACLs count, writers own). None: a bucket made
                           before there was a choice: BucketOwnerEnforced
     acl                   ``gateway.s3.acl``; None: the default one
@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from gateway.identity.principal_ids import bind_policy
 from gateway.s3.acl import Acl, decode_acl, default_acl
 from gateway.s3.errors import MalformedPolicy
 from gateway.s3.ownership import ENFORCED, OBJECT_WRITER
@@ -26,6 +27,7 @@ from gateway.s3.tagging import decode_tags
 from gateway.store.ports import Bucket, ReadView
 
 POLICY: Final = "policy"
+POLICY_IDS: Final = "policy-ids"
 PUBLIC_ACCESS_BLOCK: Final = "public-access-block"
 OWNERSHIP: Final = "ownership"
 ACL: Final = "acl"
@@ -45,7 +47,7 @@ def find_policy(view: ReadView, bucket: Bucket) -> Policy | None:
     if body is None:
         return None
     try:
-        return parse_policy(body)
+        return bind_policy(parse_policy, body, view.document(bucket.uid, POLICY_IDS))
     except MalformedPolicy:
         return _DENY_ALL
 

@@ -78,7 +78,7 @@ def detach(view: WriteView, entity: str, arn: str) -> None:
 
 def remove_all_policies(view: WriteView, entity: str) -> None:
     """Leave an entity without any: for one that is deleted with everything it has."""
-    for prefix in (f"inline/{entity}/", f"attached/{entity}/", f"member/{entity}/", f"boundary/{entity}/"):
+    for prefix in [f"{kind}/{entity}/" for kind in ("inline", "attached", "member", "boundary", "bound")]:
         for name, _ in view.identities(prefix):
             view.put_identity(name, None)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gateway.identity.arns import account_of, names_account
-from gateway.identity.bucket_access import POLICY, find_policy, find_public_access_block
+from gateway.identity.bucket_access import POLICY, POLICY_IDS, find_policy, find_public_access_block
 from gateway.identity.policy_evaluation import match_principals
+from gateway.identity.principal_ids import encode_ids, show_body
 from gateway.identity.principals import Principal
 from gateway.identity.roles import find_role
 from gateway.operations.context import Context, find_bucket
@@ -23,13 +24,13 @@ from gateway.store.ports import ReadView, WriteView
 
 
 def get_policy(context: Context, name: str) -> bytes:
-    """The policy as it was put. ``NoSuchBucketPolicy`` without one."""
+    """The policy as it was put, but for users and roles that are gone. ``NoSuchBucketPolicy`` without one."""
     with context.store.view() as view:
         bucket = find_bucket(context, view, name, "GetBucketPolicy")
         body = view.document(bucket.uid, POLICY)
-    if body is None:
-        raise NoSuchBucketPolicy(None, BucketName=name)
-    return body
+        if body is None:
+            raise NoSuchBucketPolicy(None, BucketName=name)
+        return show_body(view, body, view.document(bucket.uid, POLICY_IDS))
 
 
 def is_policy_public(context: Context, name: str) -> bool:
@@ -55,6 +56,9 @@ async def put_policy(context: Context, name: str, body: bytes) -> None:
         if find_public_access_block(view, bucket).block_policy and is_public_policy(policy):
             raise AccessDenied("Public policies are blocked by the BlockPublicPolicy setting of the bucket")
         view.put_document(bucket.uid, POLICY, body)
+        ids = encode_ids(view, body, policy)
+        if ids != view.document(bucket.uid, POLICY_IDS):
+            view.put_document(bucket.uid, POLICY_IDS, ids)
 
     await context.store.commit(decide)
 
@@ -64,8 +68,9 @@ async def delete_policy(context: Context, name: str) -> None:
 
     def decide(view: WriteView) -> None:
         bucket = find_bucket(context, view, name, "DeleteBucketPolicy")
-        if view.document(bucket.uid, POLICY) is not None:
-            view.put_document(bucket.uid, POLICY, None)
+        for document in (POLICY, POLICY_IDS):
+            if view.document(bucket.uid, document) is not None:
+                view.put_document(bucket.uid, document, None)
 
     await context.store.commit(decide)
 

@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.identity.boundaries import boundary_of, put_boundary
 from gateway.identity.policy_texts import check_trust
+from gateway.identity.principal_ids import bind_trust
 from gateway.identity.roles import arn_of_role, create_role, delete_role, find_role, list_roles, save_role
 from gateway.identity.users import new_unique_id
 from gateway.operations.iam_requests import (
@@ -83,6 +84,7 @@ def create(request: IamRequest, view: WriteView, parameters: Parameters) -> Fiel
         tags=tags,
     )
     made = create_role(view, role)
+    bind_trust(view, made)
     if boundary:
         put_boundary(view, request.account, role.id, boundary)
     return {"Role": show_role(made, boundary=boundary)}
@@ -124,7 +126,9 @@ def update_trust(request: IamRequest, view: WriteView, parameters: Parameters) -
     """UpdateAssumeRolePolicy: sessions that are under way go on."""
     role = find_named_role(request, view, parameters, "iam:UpdateAssumeRolePolicy")
     trust = check_trust(parameters.text("PolicyDocument", size_max=131_072))
-    save_role(view, msgspec.structs.replace(role, trust=trust))
+    changed = msgspec.structs.replace(role, trust=trust)
+    save_role(view, changed)
+    bind_trust(view, changed)
 
 
 def delete(request: IamRequest, view: WriteView, parameters: Parameters) -> None:

@@ -16,7 +16,8 @@ import msgspec
 from gateway.identity.arns import account_id, account_of, federated_arn, session_arn
 from gateway.identity.managed_policies import find_policy
 from gateway.identity.policy_evaluation import evaluate, evaluate_limits
-from gateway.identity.policy_texts import check_identity_policy, parse_trust
+from gateway.identity.policy_texts import check_identity_policy
+from gateway.identity.principal_ids import find_trust
 from gateway.identity.roles import arn_of_role, find_role_by_arn
 from gateway.identity.sessions import OF_FEDERATED, OF_ROLE, OF_USER, Credentials, Session
 from gateway.operations.iam_requests import (
@@ -134,7 +135,7 @@ def assume_role(request: IamRequest, view: ReadView, parameters: Parameters) -> 
         parameters.text("ExternalId", size_min=2, size_max=1224)
         more["sts:externalid"] = (parameters.matching("ExternalId", _EXTERNAL_ID, 1224),)
     for action in ("sts:AssumeRole", *asked.needed):
-        if role is None or request.principal.federated or not _is_trusted(request, role, action, more):
+        if role is None or request.principal.federated or not _is_trusted(request, view, role, action, more):
             raise QueryAccessDenied(
                 f"User: {request.principal.caller_arn} is not authorized to perform: {action} on resource: {arn}"
             )
@@ -144,11 +145,13 @@ def assume_role(request: IamRequest, view: ReadView, parameters: Parameters) -> 
     return issue_role_session(request, view, parameters, role, name, duration_s, inherit(asked, request.principal))
 
 
-def _is_trusted(request: IamRequest, role: RoleRecord, action: str, more: dict[str, tuple[str, ...]]) -> bool:
+def _is_trusted(
+    request: IamRequest, view: ReadView, role: RoleRecord, action: str, more: dict[str, tuple[str, ...]]
+) -> bool:
     """Whether the caller may become the role: its trust policy's and the caller's own policies' verdicts together."""
     values = {**more, **entity_values(role.tags)}
     find, resource = make_find(request, values), arn_of_role(role)
-    trust = evaluate((parse_trust(role.trust),), action, resource, find, request.principal)
+    trust = evaluate((find_trust(view, role),), action, resource, find, request.principal)
     own = evaluate(request.principal.policies, action, resource, find)
     limits = evaluate_limits(request.principal, action, resource, find)
     if trust.denied or own.denied or limits.denied or not trust.allowed:

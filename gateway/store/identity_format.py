@@ -9,6 +9,7 @@
     attached/<entity id>/<policy ARN>         b"1"
     member/<user id>/<group id>               b"1"
     boundary/<entity id>/policy               the policy's ARN, or b"none"
+    bound/<role id>/trust                     whom its trust policy named: ``gateway/identity/principal_ids``
 
 An account is the user id of its owner; an entity is a user, a group or a role, by an id that is never given out again:
 what hangs on a deleted role never returns with another role of its name. Items of names rather than lists in records,
@@ -105,6 +106,7 @@ _KINDS: Final[dict[str, type | None]] = {
     "attached": None,
     "member": None,
     "boundary": None,
+    "bound": None,
 }
 _encoder = msgspec.msgpack.Encoder()
 _decoders: dict[type, msgspec.msgpack.Decoder[object]] = {
@@ -133,7 +135,7 @@ def check_identity_item(item: bytes, body: bytes, *, dead: bool) -> None:
     """Whether this site understands an item: ``ChangeInvalid``, or ``ChangeTooNew`` for a kind it does not know."""
     try:
         words = item.decode().split("/", 2)
-        text = body.decode() if words[0] in ("inline", "attached", "member", "boundary") else ""
+        text = body.decode() if words[0] in ("inline", "attached", "member", "boundary", "bound") else ""
     except UnicodeDecodeError as error:
         raise ChangeInvalid("an identity item is not UTF-8") from error
     if words[0] not in _KINDS:

@@ -297,3 +297,54 @@ def test_conditions_ask_for_a_buckets_tags_where_it_lets_them(iam, connect, name
     user.list_objects_v2(Bucket=bucket)
     s3.put_object_tagging(Bucket=bucket, Key="k", Tagging={"TagSet": [{"Key": "team", "Value": "blue"}]})
     refused("AccessDenied", 403, user.get_object, Bucket=bucket, Key="k")
+
+
+# names that are given again
+
+
+def test_a_user_made_anew_gets_nothing_of_the_old_ones(iam, connect, account, name, s3, bucket, refused):
+    def make() -> tuple[str, Any]:
+        arn = iam.create_user(UserName=name)["User"]["Arn"]
+        return arn, iam.create_access_key(UserName=name)["AccessKey"]
+
+    arn, first = make()
+    text = by_policy(bucket, {"AWS": [arn, account]}, "s3:PutObject", Sid="x")
+    s3.put_bucket_policy(Bucket=bucket, Policy=text)
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(trust({"AWS": arn})))["Role"]["Arn"]
+    put, ask = {"Bucket": bucket, "Key": "k", "Body": b""}, {"RoleArn": role, "RoleSessionName": "run"}
+    connect("s3", first).put_object(**put)
+    connect("sts", first).assume_role(**ask)
+    assert s3.get_bucket_policy(Bucket=bucket)["Policy"] == text
+    iam.update_user(UserName=name, NewUserName=f"{name}-renamed")
+    connect("s3", first).put_object(**put)
+    connect("sts", first).assume_role(**ask)
+    assert s3.get_bucket_policy(Bucket=bucket)["Policy"] == text.replace(arn, f"{arn}-renamed")
+    _, second = make()
+    refused("AccessDenied", 403, connect("s3", second).put_object, **put)
+    refused("AccessDenied", 403, connect("sts", second).assume_role, **ask)
+    gone = iam.get_user(UserName=f"{name}-renamed")["User"]["UserId"]
+    iam.delete_access_key(UserName=f"{name}-renamed", AccessKeyId=first["AccessKeyId"])
+    iam.delete_user(UserName=f"{name}-renamed")
+    shown = s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    assert shown == text.replace(arn, gone)
+    refused("MalformedPolicy", 400, s3.put_bucket_policy, Bucket=bucket, Policy=shown)
+    s3.put_bucket_policy(Bucket=bucket, Policy=text)  # put again, the name means who has it now
+    connect("s3", second).put_object(**put)
+    iam.update_assume_role_policy(RoleName=name, PolicyDocument=document(trust({"AWS": arn})))
+    connect("sts", second).assume_role(**ask)
+    s3.delete_bucket_policy(Bucket=bucket)
+    refused("NoSuchBucketPolicy", 404, s3.get_bucket_policy, Bucket=bucket)
+
+
+def test_a_role_made_anew_gets_nothing_of_the_old_ones(iam, connect, account, name, key, s3, bucket, refused):
+    put, ask = {"Bucket": bucket, "Key": "k", "Body": b""}, {"RoleSessionName": "run"}
+    text = trust({"AWS": account})
+    arn = make_role(iam, name, text, policy=READ_ONLY)
+    s3.put_bucket_policy(Bucket=bucket, Policy=by_policy(bucket, {"AWS": arn}))
+    sts = connect("sts", key)
+    connect("s3", sts.assume_role(RoleArn=arn, **ask)["Credentials"]).put_object(**put)
+    iam.detach_role_policy(RoleName=name, PolicyArn=READ_ONLY)
+    iam.delete_role(RoleName=name)
+    assert make_role(iam, name, text, policy=READ_ONLY) == arn
+    again = connect("s3", sts.assume_role(RoleArn=arn, **ask)["Credentials"])
+    refused("AccessDenied", 403, again.put_object, **put)

@@ -407,6 +407,11 @@ FAULTS: Final = (
         ("tests/compat/test_boto3_policy.py::test_parts_are_written_as_their_upload_was_begun",),
     ),
     Fault(
+        *("let a new user have an old one's grants", 7, "gateway/identity/bucket_access.py"),
+        *("bind_policy(parse_policy, body, view.document(bucket.uid, POLICY_IDS))", "parse_policy(body)"),
+        (f"{_LIMITS}::test_a_user_made_anew_gets_nothing_of_the_old_ones",),
+    ),
+    Fault(
         *("ignore a policy's deny", 7, "gateway/identity/authorize.py"),
         *("if denied or identity.denied or limits.denied:", "if identity.denied or limits.denied:"),
         ("tests/gateway/identity/test_authorize.py::test_denies_reach_everybody",),
