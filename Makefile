@@ -5,6 +5,7 @@
 #   make install   only .venv/bin/skerry
 #   make bench     the figures of the README against bare aiohttp, in one run
 #   make bench-delta  what an edit costs on the wire and in the cloud, beside restic and borg where installed
+#   make bench-join  how long until a new site lists a realm of OBJECTS=n objects, by a checkpoint and by every log
 #   make demo      two sites, a cloud, a cut link
 #   make compat    real clients and SDKs of other languages against a server: the table client × feature
 #   make fuzz      every parser against a coverage-guided fuzzer; SECONDS_EACH=n for longer
@@ -28,7 +29,7 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE = CUSTOM_COMPILE_COMMAND="make locks" $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes \
           --strip-extras --no-emit-index-url --no-emit-find-links
 
-.PHONY: run test install lint bench bench-delta demo soak fuzz crash faults kill hostile simulate planted locks clean
+.PHONY: run test install lint bench bench-delta bench-join demo soak fuzz crash faults kill hostile simulate planted locks clean
 
 run: install
 	$(BIN)/skerry serve --data $(DATA) --listen $(LISTEN)
@@ -58,6 +59,9 @@ endif
 
 bench-delta: $(VENV)/.developed
 	$(BIN)/python -m benchmarks.delta $(if $(SCALE),--scale $(SCALE))
+
+bench-join: $(VENV)/.developed
+	$(BIN)/python -m benchmarks.join --replay $(if $(OBJECTS),--objects $(OBJECTS))
 
 ifneq ($(wildcard tests/e2e/demo.py),)
 demo: $(VENV)/.developed

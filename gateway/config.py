@@ -272,6 +272,8 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("replication", "backlog_poll_s"): Rule(0.05, 3600),
     ("replication", "uploads_max"): Rule(1, 64),
     ("replication", "prefetch_max"): Rule(1, 64),
+    ("replication", "checkpoint_changes"): Rule(0, 1 << 40),
+    ("replication", "checkpoint_interval_s"): Rule(1, 31_536_000),
     ("link", "hours"): Rule(check=_check_hours),
     ("link", "time_zone"): Rule(check=_check_time_zone),
     ("link", "urgent"): Rule(check=check_prefixes),

@@ -74,6 +74,7 @@ class CheckpointWriter:
         part_bytes: int = PART_BYTES,
     ) -> None:
         self._log, self._state, self._cloud, self._keyring = log, state, cloud, keyring
+        self.on_slice: Callable[[], None] = lambda: None
         self._wall_ms, self._offload, self._holds, self._part_bytes = wall_ms, offload, holds, part_bytes
 
     async def write(self) -> Manifest:
@@ -96,6 +97,7 @@ class CheckpointWriter:
                 parts.append(await self._put_part(origin, n, waiting))
                 waiting = []
             waiting += [data] if data else []
+            self.on_slice()
             if not cursor:
                 break
         if waiting:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 from replication.acknowledging import AckLimits, no_limits
 from replication.cancellation import is_stopping
+from replication.checkpointing import Checkpointing
 from replication.conditional import CreateOnce, probe_create_once
 from replication.fleet import Wait, follow_waits
 from replication.keys import RealmError
@@ -31,8 +32,8 @@ from replication.link import Link
 from replication.link_watch import LinkWatch
 from replication.membership import take_census
 from replication.offload import Offload, run_in_thread
-from replication.ports import ChangeLog, CloudError, CloudRefused, CloudUnreachable, FrameStore
-from replication.puller import Puller
+from replication.ports import ChangeLog, CloudError, CloudRefused, CloudUnreachable, FoldedState, FrameStore
+from replication.puller import PulledRound, Puller
 from replication.realm_access import RealmAccess
 from replication.retry import Reachability, RetryingCloud
 from replication.settings import ReplicationSettings
@@ -79,6 +80,7 @@ class ReplicationService:
         watch: LinkWatch | None = None,
         probe_interval_s: float = 2.0,
         skew_ms: Callable[[], int | None] = lambda: None,
+        state: FoldedState | None = None,
     ) -> None:
         self._log = log
         self._waits, self._skew_ms = waits, skew_ms
@@ -92,7 +94,7 @@ class ReplicationService:
         self._watch, self._probe_interval_s = watch, probe_interval_s
         self._woken = asyncio.Event()
         self._announced = asyncio.Event()
-        self._hurried = False
+        self._hurried = self._looked = False
         self._entered = False
         self._running = False
         self._create_once = ""
@@ -117,6 +119,15 @@ class ReplicationService:
             prefetch_max=settings.prefetch_max,
             own_log_ahead=self.shipper.look_again,
         )
+
+        self.checkpointing: Checkpointing | None = None
+        if state is not None and settings.pull:
+            self.checkpointing = Checkpointing(
+                *(log, state, cloud, realm.keyring, settings),
+                wall_ms=wall_ms,
+                refresh_keys=lambda: realm.refresh(cloud),
+                offload=offload,
+            )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Replicate until ``stop`` is set. Raises only what no waiting can mend: ``WrongRealm``,
@@ -200,6 +211,7 @@ class ReplicationService:
             shipped_seq=shipped.seq,
             remotes=remotes,
             waits=self._follow_waits(),
+            joining=self._describe_join(),
             ended=self.shipper.ended,
             skew_ms=self._skew_ms(),
         )
@@ -220,6 +232,7 @@ class ReplicationService:
             group.create_task(self._ship_forever())
             if self._settings.pull:
                 group.create_task(self._pull_forever())
+                group.create_task(self._checkpoint_forever())
 
     async def _enter(self) -> None:
         """Make the bucket ours, or find that it is. Idempotent. What no waiting mends is kept for the report."""
@@ -266,12 +279,14 @@ class ReplicationService:
             except Doubtful:  # after so many it is certain, and the log is issued anew
                 quiet = False
             if self._settings.pull:
-                pulled = await self.puller.pull_round()
+                pulled = await self._pull_round()
                 pulled_changes += pulled.changes
                 looks += pulled.waits
                 quiet = quiet and pulled.batches == 0 and (not pulled.waits or looks > DOUBTS_TO_FENCE)
             if quiet and not ended and self.shipper.owes_acks:
                 quiet, speak = False, True
+        if self.checkpointing is not None:
+            await self.checkpointing.write_if_due()
         self._errors.clear()
         stopped = sum(1 for state in self.puller.states.values() if state.stopped)
         return OnceSummary(shipped_changes, shipped_bytes, pulled_changes, stopped)
@@ -362,7 +377,7 @@ class ReplicationService:
             while self._link.limits().down.paused:
                 await self._pause(self._settings.poll_interval_s)
             try:
-                await asyncio.create_task(self.puller.pull_round())
+                await asyncio.create_task(self._pull_round())
             except asyncio.CancelledError:
                 if is_stopping():
                     raise
@@ -371,8 +386,38 @@ class ReplicationService:
                 await self._rest("pull", error)
             else:
                 self._errors.pop("pull", None)
+                self._looked = True
                 self._report()
                 await self._pause(self._settings.poll_interval_s)
+
+    async def _pull_round(self) -> PulledRound:
+        """Take in what there is, by a checkpoint first if that helps."""
+        if self.checkpointing is None:
+            return await self.puller.pull_round()
+        return await self.checkpointing.pull_round(self.puller)
+
+    async def _checkpoint_forever(self) -> None:
+        """Write checkpoints as they fall due. Never before this site has looked for what others have."""
+        checkpointing = self.checkpointing
+        while checkpointing is not None and not self.shipper.ended:
+            await asyncio.sleep(max(self._settings.poll_interval_s, self._settings.ship_interval_s))
+            if not self._looked or self._link.limits().up.paused:
+                continue
+            try:
+                if await asyncio.create_task(checkpointing.write_if_due()):
+                    logger.info("a checkpoint of the realm was written")
+            except asyncio.CancelledError:
+                if is_stopping():
+                    raise
+                await self._rest("checkpoint", CloudUnreachable("given up by a library"))
+            except Exception as error:
+                await self._rest("checkpoint", error)
+            else:
+                self._errors.pop("checkpoint", None)
+
+    def _describe_join(self) -> str:
+        progress = self.checkpointing.progress if self.checkpointing is not None else None
+        return f"{progress.slices} of {progress.slices_total} slices" if progress is not None else ""
 
     async def _rest(self, loop: str, error: Exception) -> None:
         """Tell what failed, wait, go on: the cursors say what is done."""

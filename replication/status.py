@@ -36,8 +36,8 @@ class RemoteReport(msgspec.Struct, frozen=True):
 class DaemonReport(msgspec.Struct, frozen=True):
     """The replication daemon's own account. ``cloud`` is a ``Reachability`` value; empty strings mean nothing is
     wrong. ``stopped``: what no waiting mends, such as a bucket of another realm. ``ended``: this site retired or was
-    revoked, and ships nothing any more; ``waits``: who holds the stable cut back; ``skew_ms``: the site's clock less
-    the cloud's, None if it is not known.
+    revoked, and ships nothing any more; ``joining``: how far a join by checkpoint is; ``waits``: who holds the stable
+    cut back; ``skew_ms``: the site's clock less the cloud's, None if it is not known.
     """
 
     written_ms: int
@@ -57,6 +57,7 @@ class DaemonReport(msgspec.Struct, frozen=True):
     waits: tuple[Wait, ...] = ()
     skew_ms: int | None = None
     ended: str = ""
+    joining: str = ""
 
 
 class ReplicationStatus(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 from gateway.cli import (
     audit_cloud,
+    checkpoint,
     config_check,
     conflicts,
     drill,
@@ -43,7 +44,7 @@ _COMMANDS = (
     evict,
     link,
     mirror,
-    *(safe, audit_cloud, drill, savings),
+    *(safe, audit_cloud, drill, checkpoint, savings),
 )
 
 

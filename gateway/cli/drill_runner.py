@@ -155,7 +155,7 @@ async def _drill(site: OpenSite, config: Config, objects_max: int | None, progre
 
 
 async def _take_in(scratch: OpenSite) -> None:
-    """All of the realm's history, its bytes left where they are."""
+    """All that a new site takes in, by the newest checkpoint as it would; its bytes left where they are."""
     cloud = scratch.cloud
     assert cloud is not None
     await scratch.realm.refresh(cloud)
@@ -165,6 +165,7 @@ async def _take_in(scratch: OpenSite) -> None:
         scratch.replica,
         wall_ms=lambda: time.time_ns() // 1_000_000,
         refresh_keys=lambda: scratch.realm.refresh(cloud),
+        state=scratch.store.folded_state,
     )
 
 

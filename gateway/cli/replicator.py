@@ -50,6 +50,7 @@ def make_service(site: OpenSite) -> ReplicationService:
         urgent_seq=UrgentChanges(site.store, site.replica, site.config.link.urgent).latest,
         watch=LinkWatch(lambda: knock(*address)),
         probe_interval_s=site.config.link.probe_interval_s,
+        state=site.store.folded_state,
     )
 
 

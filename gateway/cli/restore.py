@@ -13,6 +13,7 @@ import dataclasses
 import re
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from gateway.cli.opening import OpenSite, opened_site
@@ -20,12 +21,13 @@ from gateway.cli.options import Subcommands, add_site_options, load_site_config,
 from gateway.cli.outcomes import EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json
 from gateway.cli.progress import PhaseProgress
 from gateway.cli.replication_turn import once_turn
+from gateway.cli.replicator import make_service
 from gateway.cli.restore_at import add_options, restore_at
 from gateway.cli.site import is_new_site, join_site
 from gateway.config import Config
 from gateway.store.errors import BadDataDirectory
 from gateway.store.store import SiteStore
-from replication.ports import FrameLocation
+from replication.ports import CloudRefused, FrameLocation
 from replication.puller import list_heads
 from replication.restore import RestoreProgress, RestoreSummary, close_log, restore_site
 
@@ -47,6 +49,11 @@ def add_parser(subcommands: Subcommands) -> None:
         "--lazy", action="store_true", help="take in the logs only; bytes are fetched when they are first read"
     )
     parser.add_argument(
+        "--history",
+        action="store_true",
+        help="replay every log instead of beginning with a checkpoint: times before it can be looked back to, too",
+    )
+    parser.add_argument(
         "--replace", metavar="SITE_ID", help="end the lost site's log, so that it is fenced if it comes back"
     )
     add_options(parser)
@@ -65,12 +72,13 @@ def _restore(arguments: argparse.Namespace) -> int:
         return EXIT_USAGE
     if is_new_site(config):
         join_site(config)
-    replaced, summary = asyncio.run(_run(config, arguments.replace, lazy=arguments.lazy))
+    replaced, summary = asyncio.run(_run(config, arguments.replace, lazy=arguments.lazy, history=arguments.history))
     document: dict[str, Any] = {**dataclasses.asdict(summary), "replaced_logs": replaced}
     if arguments.json:
         print_json(document)
     else:
-        print(f"restored {summary.changes} changes of {summary.logs} logs into {config.data}")
+        began = f"a checkpoint of {_describe_time(summary.checkpoint_ms)} and " if summary.checkpoint_ms else ""
+        print(f"restored {began}{summary.changes} changes of {summary.logs} logs into {config.data}")
         fetched = (
             "bytes come when they are first read" if arguments.lazy else describe_bytes(summary.bytes) + " fetched"
         )
@@ -78,22 +86,27 @@ def _restore(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-async def _run(config: Config, replace: str | None, *, lazy: bool) -> tuple[int, RestoreSummary]:
+def _describe_time(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+async def _run(config: Config, replace: str | None, *, lazy: bool, history: bool) -> tuple[int, RestoreSummary]:
     async with opened_site(config) as site, once_turn(site.directory):
         if site.replica.last_seq():
             raise BadDataDirectory(f"{config.data} has changes of its own: restore into an empty directory")
         replaced = await _close_logs(site, bytes.fromhex(replace)) if replace else 0
         with PhaseProgress() as bars:
-            return replaced, await _take_in(site, bars, lazy=lazy)
+            return replaced, await _take_in(site, bars, lazy=lazy, history=history)
 
 
-async def _take_in(site: OpenSite, bars: PhaseProgress, *, lazy: bool) -> RestoreSummary:
+async def _take_in(site: OpenSite, bars: PhaseProgress, *, lazy: bool, history: bool) -> RestoreSummary:
     def tell(progress: RestoreProgress) -> None:
         bars.tell(progress.phase, progress.done, progress.total)
 
     cloud = site.cloud
     assert cloud is not None
     await site.realm.refresh(cloud)
+    await _announce(site)
     return await restore_site(
         cloud,
         site.realm.keyring,
@@ -102,7 +115,18 @@ async def _take_in(site: OpenSite, bars: PhaseProgress, *, lazy: bool) -> Restor
         refresh_keys=lambda: site.realm.refresh(cloud),
         progress=tell,
         remote=None if lazy else RemoteStore(site.store),
+        state=None if history else site.store.folded_state,
     )
+
+
+async def _announce(site: OpenSite) -> None:
+    """Say that there is such a site before anything is read: from then on nothing it still needs is deleted."""
+    if site.replica.shipped().n:
+        return
+    try:
+        await make_service(site).shipper.ship_round(speak=True)
+    except CloudRefused as error:
+        complain(f"cannot announce this site in the bucket ({error}): what it needs may be collected meanwhile")
 
 
 class RemoteStore:

@@ -23,6 +23,10 @@ class Damaged(StoreError):
     """Bytes on disk are not what was written: named segment and offset, or chunk."""
 
 
+class BeforeHistory(StoreError):
+    """This site does not know what was then: it began with a checkpoint made later."""
+
+
 class ChunkUnavailable(StoreError):
     """The bytes are only in the cloud and the cloud cannot be reached now: unknown, not absent; try again later."""
 

@@ -9,26 +9,38 @@ as standing, as it does now.
 Only objects are folded: documents of versions (tags and ACLs changed after the write) are not. Bytes are not looked at:
 those that were collected since are in the cloud, or gone if they never were there.
 
+A site that joined by checkpoint does not know what was before that was made (``BeforeHistory``); from then on it does.
+
 Memory is bounded: keys are folded in as many passes over the log as it takes to hold ``KEYS_AT_ONCE`` at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Final, NamedTuple
 
 import blake3
 
 from gateway.store.apply import replace_former
+from gateway.store.errors import BeforeHistory
 from gateway.store.index_format import BatchRow
-from gateway.store.item_format import FAMILY_NULL_SLOT, FAMILY_VERSION, UID_SIZE, split_null_slot, split_version
+from gateway.store.item_format import (
+    FAMILY_NULL_SLOT,
+    FAMILY_VERSION,
+    UID_SIZE,
+    split_null_slot,
+    split_version,
+    version_item,
+)
 from gateway.store.log import Log
-from gateway.store.log_format import Anew, Imported, Own
+from gateway.store.log_format import Anew, Folded, Imported, JoinBegun, Own
 from gateway.store.log_rows import scan_batches
 from gateway.store.object_format import ObjectRecord, decode_object
 from gateway.store.shared import Shared
-from gateway.store.version_ids import VersionId
+from gateway.store.slice_format import Objects, decode_slice
+from gateway.store.version_ids import VersionId, decode_order
 from gateway.store.views import ViewContext
 from replication.change_format import Change, decode_change
 from replication.clock import wall_ms_of
@@ -69,6 +81,40 @@ class _Item:
             self.live[change.dot] = change
 
 
+class _Folded:
+    """Objects as a checkpoint told them: the writes that stood, and which others were replaced by then."""
+
+    def __init__(self, content: Objects, vector: dict[tuple[bytes, bytes], int]) -> None:
+        self._content, self._vector = content, vector
+
+    def changes(self) -> Iterator[Change]:
+        """The writes that stood. Of versions with an id the clock is that of the id."""
+        for row in self._content.rows:
+            uid, key = row.key[:UID_SIZE], row.key[UID_SIZE:]
+            for sibling in row.nulls or ():
+                hlc, dot = decode_order(sibling.order)
+                yield Change(dot, hlc, FAMILY_NULL_SLOT, row.key, sibling.dead, (), (), sibling.body)
+            for version in row.versions:
+                item = version_item(uid, version.vid, key)
+                for dead, writes in ((False, version.values), (True, version.purges)):
+                    for order, body in writes:
+                        hlc, dot = decode_order(order)
+                        yield Change(dot, hlc, FAMILY_VERSION, item, dead, (), (), body)
+
+    def drop_replaced(self, uid: bytes, keys: dict[bytes, dict[bytes, _Item]]) -> None:
+        """What the checkpoint's writer had seen of these keys and does not tell was replaced."""
+        content = self._content
+        standing = {change.dot for change in self.changes() if change.item[:UID_SIZE] == uid}
+        for key, items in keys.items():
+            within = content.after <= uid + key and (not content.upto or uid + key <= content.upto)
+            for state in items.values() if within else ():
+                for dot in [dot for dot in state.live if dot not in standing and self._has_seen(dot)]:
+                    del state.live[dot]
+
+    def _has_seen(self, dot: Dot) -> bool:
+        return dot.seq <= self._vector.get((dot.site, dot.incarnation), 0)
+
+
 class History:
     """The log of one site, as something to look back into."""
 
@@ -80,7 +126,7 @@ class History:
     ) -> Iterator[PastObject]:
         """Current objects of a bucket at ``at_ms`` (unix ms, inclusive), each key once, keys ascending within a pass.
 
-        Raises the store's ``Damaged``.
+        Raises the store's ``Damaged``, and ``BeforeHistory`` if this site joined by a checkpoint made later.
         """
         passes = 1
         while True:
@@ -99,7 +145,10 @@ class History:
     ) -> dict[bytes, dict[bytes, _Item]]:
         """Key → item → state, for the keys of one pass."""
         keys: dict[bytes, dict[bytes, _Item]] = {}
-        for change in self._changes(progress):
+        for change in self._changes(at_ms, progress):
+            if isinstance(change, _Folded):
+                change.drop_replaced(uid, keys)
+                continue
             if change.family not in _FAMILIES or change.item[:UID_SIZE] != uid or wall_ms_of(change.hlc) > at_ms:
                 continue
             key = _key_of(change)
@@ -111,8 +160,9 @@ class History:
                 raise _TooManyKeys
         return keys
 
-    def _changes(self, progress: Callable[[int], None]) -> Iterator[Change]:
-        """Every own and imported change, in the order they were applied here."""
+    def _changes(self, at_ms: int, progress: Callable[[int], None]) -> Iterator[Change | _Folded]:
+        """Every own, imported and folded change, in the order they were applied here."""
+        vector: dict[tuple[bytes, bytes], int] = {}
         done, after = 0, 1
         rows: list[tuple[int, BatchRow]] = []
         while after == 1 or rows:
@@ -128,6 +178,16 @@ class History:
                             yield replace_former(record, decode_change(record.change))
                         elif isinstance(record, Imported):
                             yield from map(decode_change, record.changes)
+                        elif isinstance(record, JoinBegun):
+                            if at_ms < record.made_ms:
+                                raise BeforeHistory(_say_when(record.made_ms))
+                            vector = {entry.origin: entry.seq for entry in record.vector}
+                        elif isinstance(record, Folded):
+                            content = decode_slice(record.data)
+                            if isinstance(content, Objects):
+                                folded = _Folded(content, vector)
+                                yield folded
+                                yield from folded.changes()
                     done, after = done + 1, batch_number + 1
             finally:
                 self._shared.leave(token)
@@ -154,6 +214,11 @@ class History:
         _, vid, _ = split_version(item)
         with self._open_view() as view:
             return view.version(uid, key, VersionId(vid)) is not None
+
+
+def _say_when(made_ms: int) -> str:
+    when = datetime.fromtimestamp(made_ms / 1000, UTC).isoformat(timespec="seconds")
+    return f"this site joined by a checkpoint of {when} and does not know what was before: ask an older site"
 
 
 def _key_of(change: Change) -> bytes:

@@ -255,6 +255,8 @@ class ObjectRows:
         if head is None:
             head = HeadRow(0, self._state.next_key, 0, 0, 0, NO_ORDER, (), "")
             self._state.next_key += 1
+        if is_new and self._fold_alone(uid, key, head, row, seen_here, is_marked):
+            return
         seen = (seen_here, seen_there, is_marked)
         visible = 0
         if row.nulls is not None:
@@ -273,6 +275,29 @@ class ObjectRows:
         if not is_new or len(head.nulls) + len(told) > 1:
             head = self._derive_conflicts(uid, key, head, _Merged(None, (NO_ORDER,), 0))
         self._put_head(uid, key, head)
+
+    def _fold_alone(
+        self, uid: bytes, key: bytes, head: HeadRow, row: FoldedKey, seen_here: Seen, is_marked: Seen
+    ) -> bool:
+        """A key that is new here and has one value and nothing else, as nearly all have: whether it was put."""
+        if row.nulls is None or len(row.nulls) + len(row.versions) != 1 or row.at_least:
+            return False
+        if row.nulls:
+            order, dead, body = row.nulls[0].order, row.nulls[0].dead, row.nulls[0].body
+            role, vid = ROLE_NULL, NULL_VID
+        else:
+            version = row.versions[0]
+            dead, role, vid = len(version.values) != 1 or bool(version.purges), ROLE_VERSION, version.vid
+            order, body = version.values[0] if version.values else (NO_ORDER, b"")
+        dot = decode_order(order)[1]
+        if dead or seen_here(dot) or is_marked(dot):
+            return False
+        record = decode_object(body)
+        self._add_row(head.key_id, VersionRow(order, role, vid, body), record)
+        head = head._replace(top_hlc=row.top_hlc, nulls=(order,) if role == ROLE_NULL else ())
+        self._count(uid, 1)
+        self._put_head(uid, key, _with_current(head, order, record))
+        return True
 
     def _fold_nulls(
         self, head: HeadRow, told: tuple[Sibling, ...], seen_here: Seen, seen_there: Seen, is_marked: Seen

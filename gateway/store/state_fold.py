@@ -21,6 +21,7 @@ import msgspec
 from gateway.store.errors import Damaged
 from gateway.store.index import Transaction
 from gateway.store.index_format import DOT, OriginRow
+from gateway.store.item_format import is_local_uid, stays_here
 from gateway.store.item_rows import check_value, put_entry, read_entry
 from gateway.store.join_rows import JoinRow, drop_join, put_join, put_slices, read_join, read_slices
 from gateway.store.log_format import Folded, JoinBegun
@@ -123,7 +124,8 @@ class StateFold:
 
     def _fold_items(self, content: Items, seen_there: Seen, seen_here: Seen, is_marked: Seen) -> None:
         told = {row.key: row for row in content.rows}
-        known = set(self._keys(self._transaction.tables.items, content.after, content.upto))
+        within = self._keys(self._transaction.tables.items, content.after, content.upto)
+        known = {key for key in within if not stays_here(key[0], key[1:])}
         for key in sorted(told.keys() | known):
             family, item = key[0], key[1:]
             theirs = tuple([_write_of(sibling) for sibling in told.get(key, FoldedItem(key, ())).live])
@@ -138,7 +140,8 @@ class StateFold:
 
     def _fold_objects(self, content: Objects, seen_there: Seen, seen_here: Seen, is_marked: Seen) -> None:
         told = {row.key: row for row in content.rows}
-        untold = set(self._keys(self._transaction.tables.heads, content.after, content.upto)) - told.keys()
+        within = self._keys(self._transaction.tables.heads, content.after, content.upto)
+        untold = {key for key in within if not is_local_uid(key)} - told.keys()  # nobody else knows what stays here
         rows = [*content.rows, *[FoldedKey(key, 0, ()) for key in untold]]
         for row in sorted(rows, key=lambda row: row.key) if untold else rows:
             self._objects.fold(row, seen_here, seen_there, is_marked)

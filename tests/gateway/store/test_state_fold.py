@@ -252,6 +252,24 @@ def test_what_was_replaced_before_it_was_seen_stays_away(make_realm):
         assert len(list(view.scan_versions(uid))) == 3
 
 
+def test_what_stays_on_a_site_is_no_checkpoint_s_to_remove(make_realm):
+    """Others know the place of such a change in the order, and nothing else: that they do not tell it means nothing."""
+    realm = make_realm(0)
+    a, b, _ = realm.sites
+    uid = b.commit(lambda view: view.put_bucket(BucketRecord(name="here", owner="ann"), local=True)).uid
+    version = b.put(uid, b"k", b"stays", versioned=True)
+    b.commit(lambda view: view.put_version_document(uid, version, "tags", b"mine"))
+    realm.ship_all()
+    realm.pull_all(a, 0)
+    vector, slices = export(a)
+    join(b, vector, slices)
+    with b.view() as view:
+        (found,) = view.scan_versions(uid)
+        assert view.version_documents(uid, found) == {"tags": b"mine"}
+    with a.view() as view:
+        assert list(view.scan_versions(uid)) == []
+
+
 def test_nothing_is_acknowledged_before_the_last_slice(make_realm):
     realm = make_realm(99)
     realm.live(6)
