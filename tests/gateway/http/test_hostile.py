@@ -46,7 +46,7 @@ def test_100_continue_comes_after_the_header_check_and_only_then(server, raw):
     assert server.keys("raw") == ["expected"]
 
 
-def test_a_short_body_stores_nothing(server, raw):
+def test_a_short_body_stores_nothing_and_is_no_error_of_ours(server, raw, caplog):
     with raw.connect() as connection:
         connection.sendall(
             build("PUT", "/raw/short", put_headers(raw, "/raw/short", **{"content-length": "100"}), b"x")
@@ -54,6 +54,7 @@ def test_a_short_body_stores_nothing(server, raw):
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(1000) == b""  # nobody is answered: the client had closed its side
     assert "short" not in server.keys("raw")
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_a_body_that_stops_coming_is_answered_and_forgotten(server, raw):
