@@ -10,7 +10,8 @@
 #   make compat    real clients and SDKs of other languages against a server: the table client × feature
 #   make fuzz      every parser against a coverage-guided fuzzer; SECONDS_EACH=n for longer
 #   make crash     every state a power cut may leave: opens, and has all it promised; STATES=n of each workload (0: all)
-#   make faults    every call that writes fails, once and for ever, with every error it can have
+#   make faults    every call that writes fails, at the seam and in the kernel, once and for ever, with every error
+#   make damage    every flipped bit, and every file cut, gone, swapped, doubled or foreign: found, named, mended
 #   make kill      SIGKILL of any process at any moment under mixed load; ROUNDS=n
 #   make hostile   clients that are slow, greedy, broken or gone, beside a good one; CONNECTIONS=n
 #   make simulate  worlds of many sites, clocks, crashes and a lying cloud; SEEDS=n FROM=k, or SEED=n for one
@@ -29,7 +30,7 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE = CUSTOM_COMPILE_COMMAND="make locks" $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes \
           --strip-extras --no-emit-index-url --no-emit-find-links
 
-.PHONY: run test install lint bench bench-delta bench-join demo soak fuzz crash faults kill hostile simulate planted locks clean
+.PHONY: run test install lint bench bench-delta bench-join demo soak fuzz crash faults damage kill hostile simulate planted locks clean
 
 run: install
 	$(BIN)/skerry serve --data $(DATA) --listen $(LISTEN)
@@ -86,7 +87,10 @@ crash: $(VENV)/.developed
 	  tests/crash/test_store_crashes.py tests/crash/test_torn_batches.py tests/crash/test_traced_crashes.py
 
 faults: $(VENV)/.developed
-	SKERRY_FAULTS=all $(PROVE) --timeout 0 tests/crash/test_failing_calls.py
+	SKERRY_FAULTS=all $(PROVE) --timeout 0 tests/crash/test_failing_calls.py tests/crash/test_kernel_faults.py
+
+damage: $(VENV)/.developed
+	SKERRY_DAMAGES=all $(PROVE) --timeout 0 tests/crash/test_damage.py
 
 kill: $(VENV)/.developed
 	SKERRY_KILL_ROUNDS=$(or $(ROUNDS),100) SKERRY_SIGKILL_ROUNDS=$(or $(ROUNDS),100) \

@@ -16,7 +16,6 @@ Not here: formats (realm_format), root key providers (root_keys).
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
@@ -45,6 +44,7 @@ from replication.realm_format import (
 )
 from replication.root_keys import RootKeyProvider
 from replication.sealing import KEY_SIZE, Keyring, KeyUnknown
+from replication.small_files import FILES, SmallFiles
 
 KeyObjects = Mapping[str, bytes]
 
@@ -178,19 +178,24 @@ def read_key_directory(directory: Path) -> dict[str, bytes]:
     return objects
 
 
-def write_key_directory(directory: Path, objects: KeyObjects) -> None:
-    """Keep key objects beside a site's data, durable on return, ``realm`` last; what is there already must be equal."""
-    directory.mkdir(mode=0o700, exist_ok=True)
+def write_key_directory(directory: Path, objects: KeyObjects, files: SmallFiles = FILES) -> None:
+    """Keep key objects beside a site's data, durable on return, ``realm`` last; what is there already must be equal.
+
+    ``OSError`` if the disk did not take it: repeated, it goes on where it was.
+    """
+    files.make_directory(directory)
     present = read_key_directory(directory)
     if any(present[name] != objects[name] for name in present.keys() & objects.keys()):
         raise WrongRealm(f"{directory} holds another realm's keys")
     for name in sorted(objects, key=lambda name: name == REALM):
         path = directory / name.removeprefix(KEYS_PREFIX)
         if name not in present:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            _write_durably(path, objects[name])
-    _sync_directory(directory)
-    _sync_directory(directory.parent)
+            files.make_directory(path.parent)
+            if name == REALM:
+                files.sync_directory(directory)
+            files.write_durably(path, objects[name])
+    files.sync_directory(directory)
+    files.sync_directory(directory.parent)
 
 
 def _open(realm: Realm, root: bytes, objects: KeyObjects) -> OpenRealm:
@@ -242,22 +247,3 @@ def _wrong_realm(data: bytes) -> RealmError:
         return WrongRealm(f"the bucket belongs to realm {decode_realm(data).id.hex()}, not to this site's")
     except CloudObjectInvalid:
         return WrongRealm("the bucket has a 'realm' object that is not Skerry's: use an empty prefix")
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    descriptor = os.open(path.with_suffix(".new"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    path.with_suffix(".new").rename(path)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,6 +20,7 @@ from typing import Final, Protocol
 
 from replication.realm_format import REALM_KEY_LABEL, KeyDerivation, Realm, decode_key_text, encode_key_text
 from replication.sealing import KEY_SIZE
+from replication.small_files import FILES, SmallFiles
 
 SCRYPT_LOG2_N: Final = 17
 SCRYPT_R: Final = 8
@@ -139,20 +140,19 @@ class GivenRootKey:
         return _parse(self.text, "the key given")
 
 
-def generate_key_file(path: Path) -> None:
-    """Write a fresh root key to a new file, 0600, synced with its directory. ``FileExistsError`` if there is one."""
+def generate_key_file(path: Path, files: SmallFiles = FILES) -> None:
+    """Write a fresh root key to a new file, 0600, synced with its directory. ``FileExistsError`` if there is one.
+
+    ``OSError`` if the disk did not take it: then there is no file, either.
+    """
     line = encode_key_text(REALM_KEY_LABEL, secrets.token_bytes(KEY_SIZE)) + "\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = files.open_new(path, exclusive=True)
     try:
-        os.write(descriptor, line.encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        files.write_open(descriptor, line.encode())
+        files.sync_directory(path.parent)
+    except OSError:
+        path.unlink()
+        raise
 
 
 def read_secret(path: Path) -> str:

@@ -55,7 +55,7 @@ OS_FILE_CALLS = {
 OS_FILES_ALLOWED = {
     "gateway/store/files.py": "their home",
     "gateway/cli/child.py": "reads its orders from the inherited pipe",
-    "replication/keys.py": "wrapped keys beside the store; replication must not import it",
+    "replication/small_files.py": "keys beside the store; replication must not import it",
     "replication/root_keys.py": "the root key's own file, likewise",
 }
 CLOCK_CALLS = {

@@ -14,7 +14,7 @@ import sys
 
 import uvloop
 
-from gateway.cli.child import Orders, read_orders, report_ready, watch_parent
+from gateway.cli.child import Orders, read_orders, report_ready, watch_index, watch_parent
 from gateway.cli.drill_runner import run_drills_forever
 from gateway.cli.failures import run_reporting
 from gateway.cli.lifecycle_runner import run_lifecycle_forever
@@ -42,6 +42,7 @@ async def _work(orders: Orders) -> None:
     stop = asyncio.Event()
     watch_parent(stop)
     async with opened_site(orders.config) as site:
+        watch_index(site.store, stop)
         report_ready()
         collecting = asyncio.create_task(site.store.collect(_tell_collection))
         replicating = asyncio.create_task(_replicate(site, stop))

@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.config import Config
+from gateway.store.store import SiteStore
 from gateway.supervise import READY_LINE
 
 _ORDERS_BYTES_MAX: Final = 1 << 20
@@ -68,6 +69,12 @@ def report_ready() -> None:
     """Tell the parent that this child is serving."""
     sys.stdout.buffer.write(READY_LINE)
     sys.stdout.buffer.flush()
+
+
+def watch_index(store: SiteStore, stop: asyncio.Event) -> None:
+    """Set ``stop`` when the index' engine gives up in this process: the parent starts another, which can read."""
+    loop = asyncio.get_running_loop()
+    store.index.on_panic = lambda: loop.call_soon_threadsafe(stop.set)
 
 
 def watch_parent(stop: asyncio.Event) -> None:

@@ -5,6 +5,7 @@ What is not in the table is a fault of the program: it is left to end in a trace
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Final
 
@@ -38,12 +39,20 @@ _TABLE: Final[tuple[tuple[type[BaseException], str, int], ...]] = (
     (CloudError, "cloud: ", EXIT_CLOUD),
 )
 
+_SYSTEM: Final = frozenset(
+    (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES)
+)
+"""What disks, file systems and limits answer: nothing that a traceback explains."""
+
 
 def find_failure(error: BaseException) -> tuple[str, int] | None:
     """The message and exit code of an error a person can do something about; None for any other."""
     for kind, prefix, code in _TABLE:
         if isinstance(error, kind):
             return f"{prefix}{error}", code
+    if isinstance(error, OSError) and error.errno in _SYSTEM:
+        where = f": {error.filename}" if error.filename else " (see the kernel's log for which disk)"
+        return f"the system refused: {error.strerror}{where}", EXIT_FAILED
     return None
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.cli.opening import OpenSite
 from gateway.store.errors import StoreError
-from gateway.store.scrub import ScrubState
+from gateway.store.scrub import ScrubState, first_write_ms
 
 REPORT_NAME: Final = "scrub.json"
 DAY_MS: Final = 86_400_000
@@ -36,9 +36,12 @@ def read_scrub(site: OpenSite) -> ScrubState:
 
 
 def describe_scrub(site: OpenSite) -> dict[str, Any]:
-    """The ``scrub`` of ``skerry status --json``; ages in seconds, None: never."""
+    """The ``scrub`` of ``skerry status --json``; ages in seconds, None: nothing was ever written."""
     state, now_ms = read_scrub(site), _now_ms()
     oldest_ms = state.oldest_ms()
+    if not 0 < oldest_ms <= now_ms:  # never, or in the future of a clock that was set back: nothing is known
+        with site.store.view() as view:
+            oldest_ms = first_write_ms(view)
     return {
         "oldest_unverified_age_s": max(0.0, (now_ms - oldest_ms) / 1000) if oldest_ms else None,
         "whole_rotation_ended_ms": state.whole_ended_ms or None,
@@ -60,7 +63,8 @@ async def run_scrub_forever(site: OpenSite, stop: asyncio.Event) -> None:
     saved_s, told = 0.0, scrubber.state.findings
     while not stop.is_set():
         state = scrubber.state
-        wait_s = (state.begun_ms + settings.every_days * DAY_MS - _now_ms()) / 1000
+        now_ms = _now_ms()  # a rotation that began in the future was told by a clock that was set back since
+        wait_s = (min(state.begun_ms, now_ms) + settings.every_days * DAY_MS - now_ms) / 1000
         if state.is_under_way or wait_s <= 0:
             try:
                 read = await scrubber.step(_now_ms())

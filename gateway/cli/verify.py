@@ -47,15 +47,23 @@ async def _read_back(config: Config, *, mend: bool) -> VerifyReport:
 def _print_report(report: VerifyReport) -> None:
     read = f"{report.batches} log batches, {report.chunks} chunks, {describe_bytes(report.frame_bytes)}"
     print(f"read back {read}; {report.only_in_cloud} chunks are only in the cloud")
+    for row in report.bad_rows:
+        print(f"bad index: {row}")
+    for segment in report.bad_segments:
+        print(f"bad segment: {segment}")
     for batch in report.bad_batches:
         print(f"bad log batch: {batch}")
     for frame in report.bad_frames:
         place = f"chunk {frame.chunk_id} in segment {frame.segment} at {frame.offset}"
-        print(f"damaged: {place}: {frame.reason}{' (mended)' if frame.mended else ''}")
+        print(f"damaged: {place}: {frame.reason}{' (mended)' if frame.mended else ''}{_needed_by(frame.objects)}")
     for missing in report.missing:
-        print(f"missing: chunk {missing.chunk_id} is neither here nor in the cloud")
+        print(f"missing: chunk {missing.chunk_id} is neither here nor in the cloud{_needed_by(missing.objects)}")
     for count in report.wrong_counts:
         print(f"wrong count: chunk {count.chunk_id} has {count.recorded} references recorded, {count.counted} counted")
     for stretch in report.broken_stretches:
         print(f"unreadable: segment {stretch.segment} from {stretch.start} to {stretch.end}; nothing may need it")
     print("sound" if report.sound else "NOT SOUND")
+
+
+def _needed_by(objects: tuple[str, ...]) -> str:
+    return f"; needed by {', '.join(objects)}" if objects else ""

@@ -17,7 +17,7 @@ from typing import Final
 
 import uvloop
 
-from gateway.cli.child import Orders, read_orders, report_ready, watch_parent
+from gateway.cli.child import Orders, read_orders, report_ready, watch_index, watch_parent
 from gateway.cli.failures import run_reporting
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import opened_site
@@ -53,6 +53,7 @@ async def _serve(orders: Orders) -> None:
     if context is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, context, config.server)
     async with opened_site(config) as site:
+        watch_index(site.store, stop)
         tune_collector()
         giving = asyncio.create_task(_give_back())
         metrics = RequestMetrics(site.counters / f"worker-{orders.number}.counters")

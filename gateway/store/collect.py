@@ -38,7 +38,7 @@ from gateway.store.index_format import CHUNK_HOLDS
 from gateway.store.layout import DataDirectory
 from gateway.store.log import Log
 from gateway.store.page_format import PAGE_REFS_MAX
-from gateway.store.segment_format import KIND_DATA, KIND_LOG
+from gateway.store.segment_format import KIND_DATA, KIND_LOG, SegmentInvalid
 from gateway.store.segments import Appender, SegmentReader, write_error
 from gateway.store.shared import Shared, take_lock
 from gateway.store.upload_rows import drop_parts
@@ -106,6 +106,7 @@ class Collector:
         self._left_alone: set[int] = set()
         self._scheduled: set[int] = set()
         self._refused: set[int] = set()
+        self._known_headers: set[int] = set()
         self._unlinked = 0
 
     def collect_step(self) -> bool:
@@ -247,6 +248,8 @@ class Collector:
                 if number in open_segments or number in self._left_alone or number in self._scheduled:
                     continue
                 share = live.get(number, 0) / max(1, reader.size(number, kind))
+                if kind == KIND_DATA and number not in self._known_headers:
+                    share = 0.0 if self._is_header_bad(number) else share
                 if share < share_min and (best is None or (share, number, kind) < best):
                     best = (share, number, kind)
         if best is None:
@@ -255,6 +258,17 @@ class Collector:
         self._scheduled.add(number)
         self._emptying = self._begin_data(number) if kind == KIND_DATA else self._begin_log(number)
         return True
+
+    def _is_header_bad(self, number: int) -> bool:
+        """Whether a data segment's header is damaged: its frames are moved to where there is a good one. Asked once."""
+        self._known_headers.add(number)
+        try:
+            self._setup.segments.header(number, KIND_DATA)
+        except SegmentInvalid:
+            return True
+        except StoreError:
+            return False
+        return False
 
     def _begin_data(self, number: int) -> _Emptying:
         broken: list[BrokenStretch] = []

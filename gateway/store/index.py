@@ -28,6 +28,7 @@ READERS_MAX: Final = 1024
 _SPARE_READERS: Final = 16
 _STATE: Final = b"state"
 _GENERATION: Final = b"generation"
+_SITE: Final = b"site"
 _BROKEN: Final = (
     *(lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError, lmdb.PageNotFoundError),
     *(lmdb.IncompatibleError, lmdb.BadChecksumError),
@@ -172,6 +173,15 @@ class Transaction:
         data = self.get(self.tables.meta, _GENERATION)
         return 0 if data is None else unpack_u64(data)
 
+    def site(self) -> bytes | None:
+        """The site whose index this is; None if nobody claimed it yet."""
+        return self.get(self.tables.meta, _SITE)
+
+    def claim(self, site: bytes) -> None:
+        """Write down whose index this is, once."""
+        if self.site() is None:
+            self.put(self.tables.meta, _SITE, site)
+
     def begin_nested(self) -> None:
         """Begin a part that can be taken back alone."""
         assert self._outer is None
@@ -226,6 +236,8 @@ class Index:
         ``on_damage`` is called whenever something in it turns out not to be what was written.
         """
         self.map_size, self.on_damage = map_size, on_damage
+        self.on_panic: Callable[[], object] = lambda: None
+        """Called when the engine gave up in this process (a meta page could not be written): it must end."""
         try:
             self._environment = lmdb.open(
                 str(path),
@@ -263,6 +275,8 @@ class Index:
             return Transaction(self, self._environment.begin())
         except lmdb.ReadersFullError:
             self._environment.reader_check()  # slots of processes that died
+        except lmdb.PanicError as error:
+            raise self.translate_error(error) from error
         try:
             return Transaction(self, self._environment.begin())
         except lmdb.ReadersFullError as error:
@@ -283,6 +297,9 @@ class Index:
         """What an error of the engine means to a request: a full disk or map, or durability in doubt."""
         if isinstance(error, lmdb.MapFullError) or "No space left" in str(error):
             return DiskFull(f"the index cannot grow: {error}")
+        if isinstance(error, lmdb.PanicError):
+            self.on_panic()
+            return ReadOnlyStore("the index failed in this process, which is started anew: try again")
         if isinstance(error, _BROKEN):
             self.on_damage()
         return ReadOnlyStore(f"the index failed: {error}")

@@ -27,7 +27,7 @@ MARK_NAME: Final = "damaged"
 def find_doubt(directory: DataDirectory, shared: Shared) -> str | None:
     """Why the index must be rebuilt before it is used; None if it may be opened.
 
-    Takes about 13 µs a page after the machine has started, nothing otherwise. ``ReadOnlyStore`` if a disk whose sync
+    Takes about 19 µs a page after the machine has started, nothing otherwise. ``ReadOnlyStore`` if a disk whose sync
     failed fails again.
     """
     if is_marked(directory):

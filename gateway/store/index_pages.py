@@ -14,8 +14,9 @@ leaves a whole tree, or none (``tests/crash/test_traced_crashes.py``); a disk th
 may leave anything, and values' checksums say nothing of branch pages.
 
 Found: pages that are not what their parent takes them for (number, kind, depth, newer than the meta page), nodes
-outside their page, keys out of their parent's bounds, a page in two places or free and in use, counts that differ. Not
-here: values (``index`` checks each when it is read, ``verify`` all of them), and a whole subtree that is merely old.
+outside their page, keys out of their parent's bounds, a page in two places or free and in use, counts that differ,
+keys and values that are not what was written (a key that was changed where it lies is not found any more, and nothing
+says so). Not here: a page that is merely old, and fits where it stands.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import mmap
 from struct import Struct
 from struct import error as StructError
 from typing import Final, NamedTuple
+
+import google_crc32c
 
 _PAGE: Final = Struct("<QQHHHH")
 _META: Final = Struct("<IIQQ48s48sQQ")
@@ -173,28 +176,33 @@ class _Walk:
             if before is not None and not _ascends(before, key, integers, may_equal):
                 raise TreeBroken(f"page {number} of the index has keys out of order")
             before, may_equal = key, False
+            data = page[value : value + size]
             if flags or self._is_free:
-                self._take_special(number, flags, page[value:], size_low | size_high << 16)
+                data = self._take_special(number, flags, data, size_low | size_high << 16)
+            if not (self._is_free or self._is_main) and not is_checked(key, data):
+                raise TreeBroken(f"page {number} of the index has a key or value that is not what was written")
         if high is not None and before is not None and not _ascends(before, high, integers, False):
             raise TreeBroken(f"page {number} of the index has keys that belong elsewhere")
 
-    def _take_special(self, number: int, flags: int, data: bytes, size: int) -> None:
-        """A node that leads elsewhere: to overflow pages, to a table, or (free list) to pages that are free."""
+    def _take_special(self, number: int, flags: int, data: bytes, size: int) -> bytes:
+        """A node that leads elsewhere, to overflow pages or to a table, or (free list) to pages that are free: its
+        value.
+        """
         if flags & _DUPLICATES:
             raise TreeBroken(f"page {number} of the index has duplicates")
         if flags & _SUB_TREE:
             if not self._is_main:
                 raise TreeBroken(f"page {number} of the index names a table out of place")
-            self._trees.append(data[:TREE_SIZE])
-            return
-        value = data[:size]
+            self._trees.append(data)
+            return data
         if flags & _BIG_DATA:
-            first, transaction, pages = _BIG.unpack_from(data)
-            value = self._take_overflow(number, first, transaction, pages)[:size]
+            first, _, pages = _BIG.unpack_from(data)
+            data = self._take_overflow(number, first, pages)[:size]
         if self._is_free:
-            self._free.append(value)
+            self._free.append(data)
+        return data
 
-    def _take_overflow(self, parent: int, first: int, transaction: int, pages: int) -> bytes:
+    def _take_overflow(self, parent: int, first: int, pages: int) -> bytes:
         page, _, low, high = self._take_page(first, _OVERFLOW, self._meta.transaction, pages)
         if low | high << 16 != pages or first + pages - 1 > self._meta.last_page:
             raise TreeBroken(f"overflow page {first} of the index is not what page {parent} takes it for")
@@ -214,6 +222,12 @@ class _Walk:
                 if not 1 < number <= self._meta.last_page or self._seen[number]:
                     raise TreeBroken(f"page {number} of the index is free and in use")
                 self._seen[number] = 1
+
+
+def is_checked(key: bytes, data: bytes) -> bool:
+    """Whether a table's value, with the checksum of ours at its end, belongs to its key and is what was written."""
+    crc: int = google_crc32c.value(key + data[:-4])
+    return crc == int.from_bytes(data[-4:], "little")
 
 
 def _branch_node(page: bytes, at: int) -> tuple[int, bytes]:

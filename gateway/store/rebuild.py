@@ -343,6 +343,12 @@ def is_rebuild_needed(index: Index, log: Log) -> bool:
         return transaction.load_state().batch == 0 and any(log.scan(number).batches for number in log.segment_numbers())
 
 
+def is_index_of(index: Index, site: bytes) -> bool:
+    """Whether an index belongs to this site (or to nobody yet)."""
+    with index.begin_read() as transaction:
+        return transaction.site() in (None, site)
+
+
 def _committed_batch(directory: DataDirectory, map_size: int) -> int:
     """The last batch that the old index knows to be acknowledged; 0 if it is not there or cannot be read."""
     if not set(_INDEX_FILES) & set(directory.files.list_directory(directory.index)):
@@ -354,6 +360,8 @@ def _committed_batch(directory: DataDirectory, map_size: int) -> int:
     except IndexUnreadable:
         return 0
     try:
+        if not is_index_of(index, directory.site):
+            return 0
         with index.begin_read() as transaction:
             return transaction.load_state().batch
     finally:

@@ -109,6 +109,7 @@ def recover_tail(index: Index, log: Log, site: bytes, open_pages: OpenPages, *, 
                 raise Damaged(f"log segment {segment} is damaged at offset {tail.end}: whole batches follow")
         if state.incarnation == bytes(INCARNATION_SIZE):
             begin_incarnation(applier, log, 0)
+        transaction.claim(site)
         transaction.commit()
         log.settle()
         return count

@@ -1,5 +1,5 @@
-"""Verification in rotation: every log batch and every chunk on this disk is read back and authenticated, a little at a
-time, for as long as the site lives.
+"""Verification in rotation: every log batch, every chunk on this disk and every value of the index is read back and
+authenticated, a little at a time, for as long as the site lives.
 
 Stands beside ``verify``, whose checks it uses a block at a time, and like it only reads; what is bad is fetched back
 from the cloud at once. Where a rotation stands is a value (``ScrubState``) that the caller keeps: lost, the rotation
@@ -18,7 +18,9 @@ from typing import Final
 import msgspec
 
 from gateway.store.hydration import Hydrator
-from gateway.store.verify import LogPlace, Verifier, VerifySetup, mend
+from gateway.store.log_rows import scan_batches
+from gateway.store.verify import INDEX_ROWS_AT_ONCE, LogPlace, RowPlace, Verifier, VerifySetup, mend
+from gateway.store.views import View
 
 BATCHES_AT_ONCE: Final = 64
 CHUNKS_AT_ONCE: Final = 32
@@ -26,10 +28,9 @@ FINDINGS_MAX: Final = 1000
 
 
 class ScrubState(msgspec.Struct, frozen=True):
-    """Where a site's scrub stands. Times in unix ms, 0: never; a rotation is under way while ``begun_ms`` is later than
-    ``whole_begun_ms``. ``findings``: of this rotation or the last, what could not be mended; ``missing``: ids of
-    chunks that were nowhere when they were looked for; at the end they are looked for again: news may tell where they
-    are.
+    """Where a site's scrub stands. Times in unix ms, 0: never; ``first_ms``: when this site wrote for the first
+    time. ``findings``: of this rotation or the last, what could not be mended; ``missing``: ids of chunks that were
+    nowhere when they were looked for; at the end they are looked for again: news may tell where they are.
     """
 
     first_ms: int = 0
@@ -39,21 +40,21 @@ class ScrubState(msgspec.Struct, frozen=True):
     log_number: int = 0
     log_hash: bytes = b""
     is_log_done: bool = False
+    is_chunks_done: bool = False
     chunks_after: bytes = b""
+    rows_table: int = 0
+    rows_after: bytes = b""
     batches: int = 0
     chunks: int = 0
     frame_bytes: int = 0
     mended: int = 0
     missing: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
-
-    @property
-    def is_under_way(self) -> bool:
-        """Whether a rotation has begun and not ended."""
-        return self.begun_ms > self.whole_begun_ms
+    is_under_way: bool = False
+    """Whether a rotation has begun and not ended."""
 
     def oldest_ms(self) -> int:
-        """No byte on this disk was read back before this moment for the last time; 0 if the scrub never began."""
+        """Every byte on this disk was read back, or written, at this moment or later; 0 if the scrub never began."""
         return self.whole_begun_ms or self.first_ms
 
 
@@ -71,17 +72,28 @@ class Scrubber:
         """
         if not self.state.is_under_way:
             self.state = ScrubState(
-                first_ms=self.state.first_ms or now_ms,
+                first_ms=self.state.first_ms or await self._ask_first_write(now_ms),
                 begun_ms=now_ms,
+                is_under_way=True,
                 whole_begun_ms=self.state.whole_begun_ms,
                 whole_ended_ms=self.state.whole_ended_ms,
                 mended=self.state.mended,
             )
         verifier = Verifier(self._setup, lambda what, done, total: None)
-        work = self._check_chunks if self.state.is_log_done else self._check_batches
+        if not self.state.is_log_done:
+            work = self._check_batches
+        else:
+            work = self._check_rows if self.state.is_chunks_done else self._check_chunks
         following = await asyncio.get_running_loop().run_in_executor(self._executor, work, verifier, now_ms)
         self.state = await self._add_findings(following, verifier)
         return verifier.found.frame_bytes
+
+    async def _ask_first_write(self, now_ms: int) -> int:
+        def ask() -> int:
+            with self._setup.view() as view:
+                return min(first_write_ms(view) or now_ms, now_ms)
+
+        return await asyncio.get_running_loop().run_in_executor(self._executor, ask)
 
     def _check_batches(self, verifier: Verifier, now_ms: int) -> ScrubState:
         state = self.state
@@ -98,32 +110,55 @@ class Scrubber:
     def _check_chunks(self, verifier: Verifier, now_ms: int) -> ScrubState:
         state, found = self.state, verifier.found
         after = verifier.check_chunks(state.chunks_after, CHUNKS_AT_ONCE)
-        state = msgspec.structs.replace(
+        verifier.name_objects()
+        return msgspec.structs.replace(
             state,
             chunks_after=after or b"",
+            is_chunks_done=after is None,
             chunks=state.chunks + found.chunks,
             frame_bytes=state.frame_bytes + found.frame_bytes,
         )
-        if after is None:
-            state = msgspec.structs.replace(state, whole_begun_ms=state.begun_ms, whole_ended_ms=now_ms)
-            for chunk_id in state.missing:  # once more: their own block, and no other
-                verifier.check_chunks(bytes.fromhex(chunk_id), 1)
-        return state
+
+    def _check_rows(self, verifier: Verifier, now_ms: int) -> ScrubState:
+        """The index' values; behind the last one the rotation ends."""
+        state = self.state
+        place = verifier.check_rows(RowPlace(state.rows_table, state.rows_after), INDEX_ROWS_AT_ONCE)
+        if place is not None:
+            return msgspec.structs.replace(state, rows_table=place.table, rows_after=place.after)
+        for chunk_id in state.missing:  # once more: their own block, and no other
+            verifier.check_chunks(bytes.fromhex(chunk_id), 1)
+        verifier.check_headers()
+        verifier.name_objects()
+        return msgspec.structs.replace(state, whole_begun_ms=state.begun_ms, whole_ended_ms=now_ms, is_under_way=False)
 
     async def _add_findings(self, state: ScrubState, verifier: Verifier) -> ScrubState:
         """Mend what the cloud has; name the rest."""
         found, mended = [f"log: {reason}" for reason in verifier.found.bad_batches], 0
+        found += [f"segment {reason}" for reason in verifier.found.bad_segments]
+        found += [f"index: {reason}" for reason in verifier.found.bad_rows]
         missing = tuple(one.chunk_id for one in verifier.found.missing)
         if state.is_under_way:
             state = msgspec.structs.replace(state, missing=(*state.missing, *missing)[:FINDINGS_MAX])
         else:
-            found += [f"chunk {one} is neither here nor in the cloud" for one in missing if one in state.missing]
+            gone = [one for one in missing if one in state.missing]
+            found += [f"chunk {one} is neither here nor in the cloud{_needed_by(verifier, one)}" for one in gone]
         for chunk_id, place, reason in verifier.found.bad_frames:
             if await mend(self._hydrator, chunk_id, reason):
                 mended += 1
             else:
-                found.append(f"chunk {chunk_id.hex()} in segment {place.number} at {place.offset}: {reason}")
+                where = f"chunk {chunk_id.hex()} in segment {place.number} at {place.offset}"
+                found.append(f"{where}: {reason}{_needed_by(verifier, chunk_id.hex())}")
         if not (found or mended):
             return state
         findings = (*state.findings, *found)[:FINDINGS_MAX]
         return msgspec.structs.replace(state, findings=findings, mended=state.mended + mended)
+
+
+def first_write_ms(view: View) -> int:
+    """When a site wrote for the first time, as its log tells; 0 if it never did. What no scrub has read is that old."""
+    return next((row.time_ms for _, row in scan_batches(view.transaction, 1) if row.time_ms), 0)
+
+
+def _needed_by(verifier: Verifier, chunk_id: str) -> str:
+    names = verifier.found.objects.get(bytes.fromhex(chunk_id), ())
+    return f"; needed by {', '.join(names)}" if names else ""

@@ -37,11 +37,12 @@ from gateway.store.log import Log
 from gateway.store.ports import Content, ContentWriter, WriteView
 from gateway.store.predecessor import Predecessor
 from gateway.store.reading import Reader
-from gateway.store.rebuild import Progress, Rebuilt, is_rebuild_needed, rebuild_index
+from gateway.store.rebuild import Progress, Rebuilt, is_index_of, is_rebuild_needed, rebuild_index
 from gateway.store.recover import recover_tail
 from gateway.store.replica import Replica
 from gateway.store.reserve import Reserve
 from gateway.store.scrub import Scrubber, ScrubState
+from gateway.store.segment_check import refuse_misplaced_segments
 from gateway.store.segment_format import KIND_DATA, KIND_LOG
 from gateway.store.segments import Appender, SegmentReader
 from gateway.store.shared import Shared, hold_lock
@@ -298,6 +299,8 @@ def open_store(
     with _opening(directory) as shared:
         parts = _make_parts(directory, keyring, settings, shared)
         try:
+            if shared.live_processes() == 1:
+                refuse_misplaced_segments(directory, parts.segments)
             log = Log(directory, parts.log_appender, parts.segments, keyring, shared)
             index, rebuilt = _open_index(directory, settings, shared, log, parts, progress)
             try:
@@ -327,6 +330,7 @@ def rebuild_store_index(
         try:
             parts = _make_parts(directory, keyring, settings, shared)
             try:
+                refuse_misplaced_segments(directory, parts.segments)
                 log = Log(directory, parts.log_appender, parts.segments, keyring, shared)
                 doubt = find_doubt(directory, shared) if shared.live_processes() == 1 else None
                 return _rebuild(directory, settings, shared, log, parts, progress, is_doubtful=doubt is not None)
@@ -357,7 +361,8 @@ def _open_index(
     if doubt is None:
         try:
             index = Index(directory.index, settings.map_size_bytes, on_damage)
-            if not is_rebuild_needed(index, log):
+            doubt = None if is_index_of(index, directory.site) else "the index is of another site"
+            if doubt is None and not is_rebuild_needed(index, log):
                 return index, None
             index.close()
         except IndexUnreadable:

@@ -1,12 +1,12 @@
 """Reading everything back: is what the index says true, and are the bytes what was written?
 
-Stands beside the store, for ``skerry verify`` and the scrub; may run while the site works. Four passes: the log's
-batches authenticate and chain without a gap; every live frame authenticates, decodes and has its chunk id; what is not
-here is known to be in the cloud; references are counted again and compared. Nothing is bridged or passed over in
-silence: each finding names segment, offset and chunk. A live frame that is bad is fetched back from the cloud where it
-has one (``mend``).
+Stands beside the store, for ``skerry verify`` and the scrub; may run while the site works. Passes: the index' values
+have their checksums; the log's batches authenticate and chain without a gap; every live frame authenticates, decodes
+and has its chunk id; what is not here is known to be in the cloud; references are counted again and compared; segment
+headers are whole. Nothing is bridged or passed over in silence: each finding names segment, offset, chunk and objects.
+A live frame that is bad is fetched back from the cloud where it has one (``mend``).
 
-The first, second and last pass look at one snapshot each in short transactions; a chunk that changed meanwhile is
+All passes but the counting look at one snapshot each in short transactions; a chunk that changed meanwhile is
 looked up again before it is called bad. Reference counts alone are taken from one long snapshot, which must be
 consistent.
 """
@@ -23,19 +23,21 @@ from typing import Final, NamedTuple
 
 from gateway.store.cloud_rows import locate_chunk
 from gateway.store.codec import join_bases
+from gateway.store.damaged_objects import name_objects
 from gateway.store.document_format import PartRecord, decode_record
 from gateway.store.errors import ChunkUnavailable, Damaged
 from gateway.store.found_frames import BrokenStretch, scan_frames
 from gateway.store.frames import FrameMaker
 from gateway.store.hydration import Hydrator
 from gateway.store.index import Transaction
-from gateway.store.index_format import CHUNK_HOLDS, ChunkPlace, decode_chunk, decode_version
+from gateway.store.index_format import CHUNK_HOLDS, TABLES, ChunkPlace, decode_chunk, decode_version
 from gateway.store.layout import DataDirectory
 from gateway.store.local_frames import FrameAbsent, LocalFrames
 from gateway.store.log import Log
 from gateway.store.log_format import BATCH_HEADER_SIZE, BatchInvalid, batch_hash, decode_batch_header
 from gateway.store.log_rows import scan_batches
 from gateway.store.object_format import decode_object
+from gateway.store.segment_check import find_bad_headers
 from gateway.store.segment_format import KIND_DATA, KIND_LOG
 from gateway.store.segments import SegmentReader
 from gateway.store.shared import Shared
@@ -43,6 +45,7 @@ from gateway.store.views import ViewContext
 from replication.sealing import SealBroken
 
 ROWS_AT_ONCE: Final = 512
+INDEX_ROWS_AT_ONCE: Final = 4096
 COUNTED_AT_ONCE: Final = 1 << 20
 """Chunks whose references are counted in one pass over all records: bounds memory to some hundred megabytes."""
 _ORDER_AT: Final = 8
@@ -50,20 +53,24 @@ _ORDER_AT: Final = 8
 
 @dataclass(frozen=True)
 class BadFrame:
-    """A live frame that is not what was written. ``mended``: fetched back from the cloud since."""
+    """A live frame that is not what was written. ``mended``: fetched back from the cloud since; ``objects``: some of
+    those that need it.
+    """
 
     chunk_id: str
     segment: int
     offset: int
     reason: str
     mended: bool = False
+    objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class MissingChunk:
-    """A chunk that something needs and that is neither here nor known to be in the cloud."""
+    """A chunk that something needs and that is neither here nor known to be in the cloud; some objects that do."""
 
     chunk_id: str
+    objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,12 +95,15 @@ class VerifyReport:
     missing: tuple[MissingChunk, ...] = ()
     wrong_counts: tuple[WrongCount, ...] = ()
     broken_stretches: tuple[BrokenStretch, ...] = ()
+    bad_segments: tuple[str, ...] = ()
+    bad_rows: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
         """Whether every byte that is needed can be had, and the index is right."""
         mended = all(frame.mended for frame in self.bad_frames)
-        return mended and not (self.bad_batches or self.missing or self.wrong_counts)
+        index = self.wrong_counts or self.bad_rows
+        return mended and not (self.bad_batches or self.missing or self.bad_segments or index)
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,13 @@ class LogPlace(NamedTuple):
     hash: bytes | None
 
 
+class RowPlace(NamedTuple):
+    """Where checking the index' rows goes on: a table, by its place among ``TABLES``, and a key of it."""
+
+    table: int = 0
+    after: bytes = b""
+
+
 @dataclass
 class Findings:
     """What a verifier found so far; ``bad_frames``: chunk id, where its frame lies, and why."""
@@ -133,6 +150,10 @@ class Findings:
     missing: list[MissingChunk] = field(default_factory=list)
     wrong_counts: list[WrongCount] = field(default_factory=list)
     broken: list[BrokenStretch] = field(default_factory=list)
+    bad_segments: list[str] = field(default_factory=list)
+    bad_rows: list[str] = field(default_factory=list)
+    objects: dict[bytes, tuple[str, ...]] = field(default_factory=dict)
+    """Chunk id → some objects that need it, for what is bad or missing."""
 
 
 async def verify(
@@ -143,13 +164,18 @@ async def verify(
     loop = asyncio.get_running_loop()
     found = await loop.run_in_executor(executor, verifier.run)
     bad = [
-        BadFrame(chunk_id.hex(), place.number, place.offset, reason, await mend(hydrator, chunk_id, reason))
+        BadFrame(
+            *(chunk_id.hex(), place.number, place.offset, reason, await mend(hydrator, chunk_id, reason)),
+            found.objects.get(chunk_id, ()),
+        )
         for chunk_id, place, reason in found.bad_frames
     ]
+    missing = [MissingChunk(one.chunk_id, found.objects.get(bytes.fromhex(one.chunk_id), ())) for one in found.missing]
     return VerifyReport(
         *(found.batches, found.chunks, found.frame_bytes, found.only_in_cloud),
-        *(tuple(found.bad_batches), tuple(bad), tuple(found.missing)),
-        *(tuple(found.wrong_counts), tuple(found.broken)),
+        *(tuple(found.bad_batches), tuple(bad), tuple(missing)),
+        *(tuple(found.wrong_counts), tuple(found.broken), tuple(found.bad_segments)),
+        tuple(found.bad_rows),
     )
 
 
@@ -172,12 +198,51 @@ class Verifier:
         self.found = Findings()
 
     def run(self) -> Findings:
-        """All passes."""
+        """All passes; of an index that is damaged itself only the first: it tells nothing of the rest."""
+        place: RowPlace | None = RowPlace()
+        while place is not None:
+            self._progress("index", place.table, len(TABLES))
+            place = self.check_rows(place, INDEX_ROWS_AT_ONCE)
+        if self.found.bad_rows:
+            return self.found
         self._check_log()
         self._find_broken_stretches()
         self._check_chunks()
         self._count_references()
+        self.check_headers()
+        self.name_objects()
         return self.found
+
+    def check_rows(self, place: RowPlace, count_max: int) -> RowPlace | None:
+        """Check the index' values from a place on: where to go on; None behind the last one. One that is damaged is
+        told, and the rest of its table passed over: the next start rebuilds the index.
+        """
+        name = TABLES[place.table]
+        after, count = place.after, 0
+        try:
+            with self._setup.view() as view:
+                table = getattr(view.transaction.tables, name)
+                for key, _ in islice(view.transaction.scan(table, after), count_max):
+                    after, count = key + b"\0", count + 1
+        except Damaged as error:
+            self.found.bad_rows.append(f"table {name}: {error}")
+            count = 0
+        if count == count_max:
+            return RowPlace(place.table, after)
+        return RowPlace(place.table + 1) if place.table + 1 < len(TABLES) else None
+
+    def check_headers(self) -> None:
+        """The headers of segments in which something is needed."""
+        with self._setup.view() as view:
+            self.found.bad_segments += find_bad_headers(view.transaction, self._setup.segments)
+
+    def name_objects(self) -> None:
+        """Which objects need what was found bad or missing; nothing to do if nothing was."""
+        chunk_ids = [chunk_id for chunk_id, _, _ in self.found.bad_frames]
+        chunk_ids += [bytes.fromhex(one.chunk_id) for one in self.found.missing]
+        if chunk_ids:
+            with self._setup.view() as view:
+                self.found.objects = name_objects(view, self._setup.local, chunk_ids)
 
     def _check_log(self) -> None:
         """Every batch the index knows is where it says, authentic, and names the one before it."""

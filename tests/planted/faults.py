@@ -7,19 +7,10 @@ copies of the tree; ``test_faults`` keeps every text from rotting.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
-
-class Fault(NamedTuple):
-    """One edit. ``promise``: its number in DESIGN §1. ``tests``: node ids, relative to the root of the tree."""
-
-    name: str
-    promise: int
-    file: str
-    text: str
-    replacement: str
-    tests: tuple[str, ...]
-
+from tests.planted.disk_faults import DISK_FAULTS
+from tests.planted.fault import Fault
 
 _STORE = "tests/gateway/store"
 _S3 = "tests/gateway/s3"
@@ -461,31 +452,5 @@ FAULTS: Final = (
         *("            self._setup.appender.sync()", "            pass"),
         (_CRASH_REMOVED,),
     ),
-    # The index in doubt.
-    Fault(
-        *("open the index without looking at its tree", 8, "gateway/store/index_doubt.py"),
-        *("        check_index_file(fd, files.size(fd))", "        pass"),
-        (f"{_STORE}/test_index_doubt.py::test_a_tree_that_the_machine_came_up_with_broken_is_rebuilt",),
-    ),
-    Fault(
-        *("forget that the index was found damaged", 8, "gateway/store/index.py"),
-        "            self._index.on_damage()\n            raise Damaged(",
-        "            raise Damaged(",
-        (f"{_STORE}/test_index_doubt.py::test_an_index_found_damaged_while_it_is_used_is_rebuilt_at_the_next_start",),
-    ),
-    Fault(
-        *("believe the page cache after a failed sync", 1, "gateway/store/index_doubt.py"),
-        *("        if shared.must_reverify:", "        if False:"),
-        (f"{_STORE}/test_index_doubt.py",),
-    ),
-    Fault(
-        *("do not ask whether free pages are in use", 8, "gateway/store/index_pages.py"),
-        *("            self._check_free()", "            pass"),
-        (f"{_STORE}/test_index_pages.py::test_a_sound_tree_is_known_to_its_last_page",),
-    ),
-    Fault(
-        *("commit to the index without a sync", 1, "gateway/store/index.py"),
-        *("                metasync=False,", "                metasync=False,\n                sync=False,"),
-        ("tests/crash/test_traced_crashes.py",),
-    ),
+    *DISK_FAULTS,
 )

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.planted.faults import Fault
+from tests.planted.fault import Fault
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _COPIED: Final = ("gateway", "replication", "tests", "deploy", "benchmarks", "pyproject.toml")

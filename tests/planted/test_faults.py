@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.planted.faults import FAULTS, Fault
+from tests.planted.fault import Fault
+from tests.planted.faults import FAULTS
 from tests.planted.planting import ROOT, Copy, check_text
 
 SAMPLE = 3

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import lmdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.store.errors import BadDataDirectory, Damaged, FormatTooNew
+from gateway.store.errors import BadDataDirectory, Damaged, FormatTooNew, ReadOnlyStore
 from gateway.store.index import Index
 from gateway.store.index_format import (
     BatchRow,
@@ -162,3 +163,19 @@ def test_batch_round_trip():
 def test_uploads_sort_by_key_then_id_even_with_nuls_in_keys(pairs):
     uid = b"u" * 16
     assert sorted(pairs) == sorted(pairs, key=lambda pair: upload_prefix(uid, pair[0]) + pair[1])
+
+
+def test_an_engine_that_gave_up_ends_its_process_and_refuses_until_then(index, monkeypatch):
+    class GivenUp:
+        def begin(self, **options):
+            raise lmdb.PanicError("MDB_PANIC")
+
+    told = []
+    index.on_panic = lambda: told.append("end")
+    environment = index._environment
+    monkeypatch.setattr(index, "_environment", GivenUp())
+    for begin in (index.begin_read, index.begin_write):
+        with pytest.raises(ReadOnlyStore, match="started anew"):
+            begin()
+    monkeypatch.setattr(index, "_environment", environment)
+    assert told == ["end", "end"]

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from gateway.store.log_rows import read_batch_row
-from gateway.store.scrub import ScrubState
-from gateway.store.segment_format import KIND_LOG
+from gateway.store.scrub import ScrubState, first_write_ms
+from gateway.store.segment_format import KIND_DATA, KIND_LOG
 from tests.gateway.store.store_site import StoreSite
 from tests.gateway.store.test_evict import HeldFrames
 
@@ -140,3 +140,67 @@ async def test_a_damaged_log_batch_is_named(site):
     path.write_bytes(data)
     state = await rotate(site)
     assert any(finding.startswith("log: ") and "batch 3" in finding for finding in state.findings)
+
+
+async def test_a_clock_that_jumps_neither_ends_nor_repeats_a_rotation(site):
+    state = await rotate(site, now_ms=9_000_000)
+    scrubber = site.store.scrubber(state)
+    await scrubber.step(1000)  # set back since
+    steps = 1
+    while scrubber.state.is_under_way:
+        await scrubber.step(1000 - steps)
+        steps += 1
+        assert steps < 1000, "it begins again and again"
+    assert (scrubber.state.begun_ms, scrubber.state.whole_begun_ms) == (1000, 1000)
+
+
+async def test_before_the_first_whole_rotation_the_oldest_byte_is_as_old_as_the_site(site):
+    with site.store.view() as view:
+        written_ms = first_write_ms(view)
+    assert written_ms > 0
+    scrubber = site.store.scrubber(ScrubState())
+    await scrubber.step(written_ms + 5_000_000)
+    assert scrubber.state.is_under_way
+    assert scrubber.state.oldest_ms() == written_ms, "bytes that nobody read back since they were written"
+
+
+async def test_a_damaged_value_of_the_index_is_found(site):
+    with site.store.index.begin_write() as transaction:
+        heads = transaction.tables.heads
+        key, value = next(transaction.scan(heads))
+        transaction.raw.put(key, value + b"\0\0\0\0", db=heads)
+        transaction.commit()
+    state = await rotate(site)
+    assert len(state.findings) == 1
+    assert state.findings[0].startswith("index: table heads")
+    assert not (await site.store.verify()).sound
+
+
+async def test_a_damaged_segment_header_is_named_and_collection_moves_what_lies_behind_it(site):
+    site.store.appender.roll()
+    await site.put(b"next", noise(5, 40_000))
+    number = site.store.directory.segment_numbers(KIND_DATA)[0]
+    path = site.store.directory.segment_path(number, KIND_DATA)
+    path.write_bytes(b"\0" + path.read_bytes()[1:])
+    state = await rotate(site)
+    told = f"segment {number}.data, offset 0: not a segment: it does not begin with a segment header"
+    assert state.findings == (told,)
+    report = await site.store.verify()
+    assert not report.sound
+    assert report.bad_segments
+    site.collect_all()
+    assert not path.exists()
+    assert (await site.store.verify()).sound
+    assert await site.get(b"large") == noise(1000, 6 * MIB)
+
+
+async def test_what_is_damaged_names_the_objects_that_need_it(site):
+    data = noise(77, 3 * MIB)
+    await site.put(b"patched", data)
+    await site.put(b"patched", data[:MIB] + b"another" + data[MIB + 7 :])
+    flip(site, b"large")
+    flip(site, b"3")
+    report = await site.store.verify()
+    assert {name for frame in report.bad_frames for name in frame.objects} == {"bucket/large", "bucket/3"}
+    state = await rotate(site)
+    assert sum("needed by bucket/" in finding for finding in state.findings) == 2

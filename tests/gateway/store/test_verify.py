@@ -53,7 +53,7 @@ async def test_a_sound_site_is_sound_before_and_after_collection(tmp_path: Path)
         await site.store.commit(lambda view: view.close_upload("u"))
         site.collect_all()
         assert (await site.store.verify()).sound
-    assert set(told) == {"batches", "segments", "chunks"}
+    assert set(told) == {"index", "batches", "segments", "chunks"}
 
 
 async def test_bad_frames_are_named_and_mended(tmp_path: Path) -> None:
