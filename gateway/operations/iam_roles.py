@@ -119,7 +119,7 @@ def update_description(request: IamRequest, view: WriteView, parameters: Paramet
     parameters.text("Description", size_min=0)
     changed = msgspec.structs.replace(role, description=_read_description(parameters, ""))
     save_role(view, changed)
-    return {"Role": show_role(changed)}
+    return {"Role": show_role(changed, boundary=boundary_of(view, changed.id))}
 
 
 def update_trust(request: IamRequest, view: WriteView, parameters: Parameters) -> None:
