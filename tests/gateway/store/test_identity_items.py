@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.identity.boundaries import boundary_of, delete_boundary, find_boundary, put_boundary
 from gateway.identity.groups import add_member, create_group, delete_group
 from gateway.identity.identity_policies import attach, collect_user_policies, detach, inline_policies, put_inline
+from gateway.identity.managed_policies import create_policy, delete_policy
 from gateway.identity.roles import create_role, delete_role, find_role, save_role
 from gateway.identity.session_principals import SessionPrincipals
 from gateway.identity.sessions import PURPOSE, Session, SessionMaker
@@ -65,6 +67,7 @@ TRUST = json.dumps(
     {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
 )
 READ_ONLY = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
+FULL_S3 = "arn:aws:iam::aws:policy/AmazonS3FullAccess"
 
 
 def policy(action):
@@ -113,6 +116,8 @@ def test_golden_bytes_of_version_1():
         (b"role//x", b"", ChangeInvalid),
         (b"\xff/a/b", b"1", ChangeInvalid),
         (b"inline/u/p", b"", ChangeInvalid),
+        (b"boundary/u/policy", b"", ChangeInvalid),
+        (b"bound/r", b"{}", ChangeInvalid),
         (b"inline/u/p", b"\xff", ChangeInvalid),
         (b"inline/u/" + b"p" * 1100, b"1", ChangeInvalid),
         (b"role/a/r", b"\x91\x02", ChangeTooNew),
@@ -168,6 +173,30 @@ def test_of_two_edits_of_one_policy_the_later_counts(sites):
     b.commit(lambda view: put_inline(view, "user", "bob", "p", policy("s3:PutObject")))
     exchange(a, b)
     assert both(sites, lambda view: inline_policies(view, "bob")) == {"p": policy("s3:PutObject")}
+
+
+def test_of_a_boundary_taken_back_and_one_set_the_later_counts(sites):
+    a, b = sites
+    a.commit(lambda view: put_boundary(view, "ann", "bob", READ_ONLY))
+    exchange(a, b)
+    a.commit(lambda view: delete_boundary(view, "bob"))
+    b.commit(lambda view: put_boundary(view, "ann", "bob", FULL_S3))  # later, concurrent
+    exchange(a, b)
+    assert both(sites, lambda view: boundary_of(view, "bob")) == FULL_S3
+    b.commit(lambda view: delete_boundary(view, "bob"))
+    exchange(a, b)
+    assert both(sites, lambda view: find_boundary(view, "ann", "bob")) is None
+
+
+def test_a_boundary_whose_policy_another_site_deleted_allows_nothing(sites):
+    a, b = sites
+    text = policy("*")
+    made = a.commit(lambda view: create_policy(view, "ann", "p", "/", text, "", {}))
+    exchange(a, b)
+    a.commit(lambda view: put_boundary(view, "ann", "bob", made.arn))
+    b.commit(lambda view: delete_policy(view, made))
+    exchange(a, b)
+    assert both(sites, lambda view: find_boundary(view, "ann", "bob")) == ()
 
 
 def test_one_role_made_on_two_sites_is_one_role(sites):
