@@ -166,7 +166,6 @@ InvalidEncryptionAlgorithmError = _define(
 InvalidLocationConstraint = _define("InvalidLocationConstraint", 400, "The specified location-constraint is not valid")
 InvalidPolicyDocument = _define("InvalidPolicyDocument", 400, "The content of the form does not meet the conditions.")
 InvalidRequest = _define("InvalidRequest", 400, "Invalid Request")
-InvalidRetentionPeriod = _define("InvalidRetentionPeriod", 400, "The retention period is not valid.")
 InvalidStorageClass = _define("InvalidStorageClass", 400, "The storage class you specified is not valid")
 InvalidTag = _define("InvalidTag", 400, "The tag provided was not a valid tag.")
 InvalidRedirectLocation = _define(

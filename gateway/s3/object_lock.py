@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
 from gateway.s3.documents import children, fields_of, parse_document, text_of
-from gateway.s3.errors import InvalidRetentionPeriod, MalformedXML, invalid_argument
+from gateway.s3.errors import InvalidArgument, MalformedXML, invalid_argument
 from gateway.s3.stored import stored
 from gateway.s3.times import parse_http_date, parse_iso_ms
 
@@ -170,19 +170,20 @@ def _parse_rule(rule: Element) -> LockConfiguration:
     if mode not in (GOVERNANCE, COMPLIANCE) or ("Days" in fields) == ("Years" in fields):
         raise MalformedXML
     if "Days" in fields:
-        return LockConfiguration(mode, days=_parse_period(fields["Days"], DAYS_MAX))
-    return LockConfiguration(mode, years=_parse_period(fields["Years"], YEARS_MAX))
+        return LockConfiguration(mode, days=_parse_period(fields, "Days", DAYS_MAX))
+    return LockConfiguration(mode, years=_parse_period(fields, "Years", YEARS_MAX))
 
 
-def _parse_period(text: str, most: int) -> int:
-    text = text.strip()
+def _parse_period(fields: Mapping[str, str], name: str, most: int) -> int:
+    text = fields[name].strip()
     if not (text.isascii() and text.removeprefix("-").isdecimal()) or len(text) > 20:
         raise MalformedXML
     count = int(text)
     if count <= 0:
-        raise InvalidRetentionPeriod("Default retention period must be a positive integer value.")
+        raise InvalidArgument("Default retention period must be a positive integer value.", ArgumentName=name)
     if count > most:
-        raise InvalidRetentionPeriod(f"Default retention period is too large: it can be at most {most}.")
+        message = f"Default retention period too large, can be at most {most} {name.lower()}."
+        raise InvalidArgument(message, ArgumentName=name)
     return count
 
 

@@ -17,7 +17,7 @@ from urllib.parse import quote_plus
 from xml.etree.ElementTree import Element
 
 from gateway.s3.documents import children, fields_of, parse_document
-from gateway.s3.errors import InvalidTag, MalformedXML, S3Error, escape_text, invalid_argument
+from gateway.s3.errors import BadRequest, InvalidTag, MalformedXML, S3Error, escape_text, invalid_argument
 from gateway.s3.stored import stored
 from gateway.s3.uri import decode_percent
 
@@ -43,7 +43,9 @@ def _is_plain(text: str) -> bool:
 
 
 def check_tags(pairs: Iterable[tuple[str, str]], count_max: int) -> dict[str, str]:
-    """The tags in ``pairs`` if they may be a tag set of at most ``count_max``; ``InvalidTag`` otherwise."""
+    """The tags in ``pairs`` if they may be a tag set of at most ``count_max``; ``InvalidTag`` otherwise, ``BadRequest``
+    if they are too many, as AWS answers.
+    """
     tags: dict[str, str] = {}
     for key, value in pairs:
         if not key or _count_units(key) > KEY_UNITS_MAX or not _is_plain(key):
@@ -56,8 +58,8 @@ def check_tags(pairs: Iterable[tuple[str, str]], count_max: int) -> dict[str, st
             raise InvalidTag("Cannot provide multiple Tags with the same key", TagKey=key)
         tags[key] = value
     if len(tags) > count_max:
-        kind = "Object" if count_max == OBJECT_TAGS_MAX else "Bucket"
-        raise InvalidTag(f"{kind} tags cannot be greater than {count_max}")
+        kind = "Object tags" if count_max == OBJECT_TAGS_MAX else "Bucket tag count"
+        raise BadRequest(f"{kind} cannot be greater than {count_max}")
     return tags
 
 

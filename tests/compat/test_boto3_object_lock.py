@@ -65,10 +65,10 @@ def test_lock_needs_versioning_and_can_be_enabled_later(s3, bucket, refused):
         ("MalformedXML", {"Mode": "GOVERNANCE"}),
         ("MalformedXML", {"Mode": "governance", "Days": 1}),
         ("MalformedXML", {"Days": 1}),
-        ("InvalidRetentionPeriod", {"Mode": "GOVERNANCE", "Days": 0}),
-        ("InvalidRetentionPeriod", {"Mode": "COMPLIANCE", "Years": -1}),
-        ("InvalidRetentionPeriod", {"Mode": "COMPLIANCE", "Years": 101}),
-        ("InvalidRetentionPeriod", {"Mode": "COMPLIANCE", "Days": 36501}),
+        ("InvalidArgument", {"Mode": "GOVERNANCE", "Days": 0}),
+        ("InvalidArgument", {"Mode": "COMPLIANCE", "Years": -1}),
+        ("InvalidArgument", {"Mode": "COMPLIANCE", "Years": 101}),
+        ("InvalidArgument", {"Mode": "COMPLIANCE", "Days": 36501}),
     ],
 )
 def test_defaults_that_are_none(s3, locked, refused, code, retention):

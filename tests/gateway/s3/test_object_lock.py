@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.s3.errors import InvalidArgument, InvalidRetentionPeriod, MalformedXML
+from gateway.s3.errors import InvalidArgument, MalformedXML
 from gateway.s3.object_lock import (
     COMPLIANCE,
     GOVERNANCE,
@@ -157,7 +157,7 @@ def test_configurations_that_are_none(body):
 
 @pytest.mark.parametrize("period", ["<Days>0</Days>", "<Days>-3</Days>", "<Days>36501</Days>", "<Years>101</Years>"])
 def test_periods_that_are_none(period):
-    with pytest.raises(InvalidRetentionPeriod):
+    with pytest.raises(InvalidArgument):
         parse_configuration(ruled("<Mode>GOVERNANCE</Mode>" + period))
 
 
