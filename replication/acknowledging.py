@@ -23,6 +23,11 @@ AckLimits = Callable[[], Mapping[Origin, int]]
 Settle = Callable[[], Awaitable[None]]
 
 
+def doom_limits(log: ChangeLog) -> Mapping[Origin, int]:
+    """What lies below the dooms that are not settled here."""
+    return {origin: seq - 1 for origin, seq in log.unsettled().items()}
+
+
 def no_limits() -> Mapping[Origin, int]:
     """Everything taken in may be acknowledged."""
     return {}
@@ -68,6 +73,6 @@ class Acknowledging:
         return any(seq > told.get(origin, 0) for origin, seq in self._vector().items())
 
     def _vector(self) -> dict[Origin, int]:
-        limits = self._limits()
         vector = {origin: position.seq for origin, position in self._log.pulled().items()}
+        limits = self._limits()  # after: what was taken in between must not be acknowledged without its limit
         return {origin: min(seq, limits.get(origin, seq)) for origin, seq in vector.items()}

@@ -38,6 +38,7 @@ _HEAD: Final = re.compile(r"heads/([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})")
 _CHECKPOINT: Final = re.compile(_HEAD.pattern.replace(HEADS_PREFIX, CHECKPOINTS_PREFIX))
 _CHECKPOINT_OBJECT: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/checkpoint/([0-9a-f]{16})(-[0-9a-f]{64})?")
 _LOG: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/log/([0-9a-f]{16})")
+_PACK: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/packs/[0-9a-f]{64}")
 
 
 class Head(NamedTuple):
@@ -113,6 +114,16 @@ def split_log_name(name: str) -> int | None:
 def pack_name(origin: Origin, digest: bytes) -> str:
     """The pack with this BLAKE3 (32 bytes)."""
     return f"{_origin_prefix(origin)}packs/{digest.hex()}"
+
+
+def is_pack_name(name: str) -> bool:
+    """Whether an object is a pack."""
+    return _PACK.fullmatch(name) is not None
+
+
+def packs_prefix(origin: Origin) -> str:
+    """What the names of a log's packs begin with."""
+    return f"{_origin_prefix(origin)}packs/"
 
 
 def index_name(origin: Origin, n: int, digest: bytes) -> str:

@@ -6,7 +6,8 @@
                   MessagePack array of frame headers
     footer        16 bytes: magic b"SKP1", version u32, trailer size u32, CRC-32C of the 12 bytes before; little-endian
 
-The same frames under the same epoch give the same bytes, hence the same name: a repeated upload repeats itself. So the
+The same frames under the same epoch for the same batch give the same bytes, hence the same name: a repeated upload
+repeats itself. For another batch the name is another: once a pack was deleted, its name never comes back. So the
 envelope's id and the padding are functions of the content under the realm's chunk-id key; nobody without it can tell
 padding from ciphertext. A pack alone is enough to find its frames again: the index objects only save reading trailers.
 
@@ -60,10 +61,11 @@ class Pack:
     located: tuple[FrameLocation, ...]
 
 
-def encode_pack(keyring: Keyring, origin: Origin, frames: Sequence[Frame]) -> Pack:
-    """The pack of these frames; a function of its arguments."""
+def encode_pack(keyring: Keyring, origin: Origin, frames: Sequence[Frame], n: int = 0) -> Pack:
+    """The pack of these frames for batch ``n``; a function of its arguments."""
     headers = _encoder.encode([frame.header for frame in frames])
-    seed = blake3.blake3(b"skerry pack" + origin[0] + origin[1] + headers, key=keyring.chunk_key)
+    salt = n.to_bytes(8, "little") if n else b""
+    seed = blake3.blake3(b"skerry pack" + origin[0] + origin[1] + headers + salt, key=keyring.chunk_key)
     trailer = seal_envelope(
         keyring,
         PURPOSE_PACK,

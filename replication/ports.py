@@ -347,6 +347,9 @@ class Holdings(Protocol):
         stay, bases first; at least one if there is any.
         """
 
+    def local_frame(self, header: bytes) -> Frame | None:
+        """The frame with exactly this header if it is on this site, and sound."""
+
     def dooms(self) -> list[Doom]:
         """Every doom that is not ended, by its dot."""
 

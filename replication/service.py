@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from replication.acknowledging import AckLimits, no_limits
+from replication.acknowledging import AckLimits
 from replication.cancellation import is_stopping
 from replication.checkpointing import Checkpointing
 from replication.conditional import CreateOnce, probe_create_once
@@ -72,7 +72,7 @@ class ReplicationService:
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         offload: Offload = run_in_thread,
         publish_report: Callable[[DaemonReport], None] = lambda report: None,
-        ack_limits: AckLimits = no_limits,
+        ack_limits: AckLimits | None = None,
         tell_status: TellStatus = lambda unsent: b"",
         waits: tuple[Wait, ...] = (),
         link: Link | None = None,

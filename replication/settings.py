@@ -83,6 +83,25 @@ class LinkSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CollectSettings:
+    """Collection in the bucket. What nothing needs any more stays for ``point_in_time_ms``; a doomed object for
+    ``grace_ms`` at least. ``acquaint_ms``: after so long a new log counts as known also to those who did not say so.
+
+    A round walks over ``objects_max`` objects and ships at most ``rounds_max`` packs again. ``enabled``: choose objects
+    to doom; what others doom is settled in any case, for they wait for it.
+    """
+
+    enabled: bool = True
+    interval_s: float = 3600.0
+    point_in_time_ms: int = 7 * 86_400_000
+    grace_ms: int = 7 * 86_400_000
+    acquaint_ms: int = 3_600_000
+    live_share_min: float = 0.5
+    objects_max: int = 16
+    rounds_max: int = 16
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicationSettings:
     """The daemon's cadence and limits."""
 

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from replication.acknowledging import AckLimits, Acknowledging, no_limits
+from replication.acknowledging import AckLimits, Acknowledging, doom_limits
 from replication.batch_format import Batch, decode_batch, encode_batch, hash_object, locate_inline
 from replication.cloud_index_format import PackedFrames, decode_index, encode_index, locate_packed, packed_frames
 from replication.cloud_names import head_name, head_prefix, index_name, log_name
@@ -39,6 +39,7 @@ from replication.ports import (
     CloudExists,
     CloudMissing,
     CloudUnreachable,
+    Frame,
     FrameLocation,
     FrameStore,
     LogPosition,
@@ -110,14 +111,14 @@ class Shipper:
         *,
         wall_ms: Callable[[], int],
         offload: Offload = run_in_thread,
-        ack_limits: AckLimits = no_limits,
+        ack_limits: AckLimits | None = None,
         tell_status: TellStatus = lambda unsent: b"",
         fit: Callable[[ShipLimits], ShipLimits] = lambda limits: limits,
         refresh_keys: Callable[[], Awaitable[None]] | None = None,
         draw: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._log = log
-        self._acknowledging = Acknowledging(log, ack_limits, lambda: raise_cuts(log))
+        self._acknowledging = Acknowledging(log, ack_limits or (lambda: doom_limits(log)), lambda: raise_cuts(log))
         self._tell_status = tell_status
         self._refresh_keys, self._draw = refresh_keys, draw
         self._following: Origin | None = None
@@ -132,6 +133,8 @@ class Shipper:
         self._sent_packs: set[str] = set()
         self._opened: Origin | None = None
         self._attempt: _Attempt | None = None
+        self.turn = asyncio.Lock()
+        """Held by whoever is about to change this log in the bucket."""
         self._doubts = 0
         self._claimed_seq = 0
         self.wants_look = False
@@ -153,6 +156,33 @@ class Shipper:
         """Whether this site has taken in more than it told."""
         return self._acknowledging.owes(self.told)
 
+    @property
+    def limits(self) -> ShipLimits:
+        """How large a round may get."""
+        return self._fit(self._settings.limits)
+
+    async def ship_frames(self, frames: Sequence[Frame]) -> ShippedRound:
+        """Commit sealed frames (again) as one pack, in a round without changes. Errors as of ``ship_round``.
+
+        For one pack's worth of them: ``limits``.
+        """
+        async with self.turn:
+            origin = await self._finish_attempt()
+            self._attempt = await self._prepare_frames(origin, self._log.shipped(), frames)
+            return await self._commit(self._attempt)
+
+    async def finish_attempt(self) -> None:
+        """Confirm what an interrupted call left to be confirmed. Errors as of ``ship_round``."""
+        async with self.turn:
+            await self._finish_attempt()
+
+    async def _finish_attempt(self) -> Origin:
+        if self.fenced:
+            raise CloudUnreachable(f"{self.fenced}: first that is settled")
+        while (origin := await self._begin()) and self._attempt is not None:
+            await self._commit(self._attempt)
+        return origin
+
     async def ship_round(self, up_to: int = 0, *, speak: bool = False) -> ShippedRound | None:
         """Ship the next round; None if there is nothing to ship. Raises ``Fenced``, ``LogEnded``, ``CloudError``, the
         store's errors.
@@ -161,11 +191,12 @@ class Shipper:
         there is no change for it, with what is to be acknowledged and the status. After any error the next call takes
         up where this one was.
         """
-        for _ in range(PARTINGS_AT_ONCE):
-            if self.fenced:
-                await self._issue_anew(self.fenced)
-            with suppress(Fenced):
-                return await self._ship(up_to, speak=speak)
+        async with self.turn:
+            for _ in range(PARTINGS_AT_ONCE):
+                if self.fenced:
+                    await self._issue_anew(self.fenced)
+                with suppress(Fenced):
+                    return await self._ship(up_to, speak=speak)
         raise CloudUnreachable(f"this site's log parted from the bucket's again and again: {self.fenced}")
 
     def look_again(self, claimed_seq: int = 0) -> None:
@@ -199,15 +230,22 @@ class Shipper:
             await self._refresh_keys()
 
     async def _ship(self, up_to: int, *, speak: bool) -> ShippedRound | None:
+        origin = await self._begin()
+        if self._attempt is None:
+            self._attempt = await self._prepare(origin, self._log.shipped(), up_to, speak=speak)
+        return await self._commit(self._attempt) if self._attempt else None
+
+    async def _begin(self) -> Origin:
+        """The log to write; ``_attempt`` is what is still to be confirmed of it."""
         self._check_standing()
         identity = self._log.identity()
         origin, before = (identity.site, identity.incarnation), self._log.shipped()
         if self._opened != origin or self.wants_look:
             await self._open(origin, before)
             self._check_standing()
-        if self._attempt is None or (self._attempt.origin, self._attempt.before) != (origin, before):
-            self._attempt = await self._prepare(origin, before, up_to, speak=speak)
-        return await self._commit(self._attempt) if self._attempt else None
+        if self._attempt is not None and (self._attempt.origin, self._attempt.before) != (origin, before):
+            self._attempt = None
+        return origin
 
     def _check_standing(self) -> None:
         """``Fenced`` if this site was forgotten, ``LogEnded`` if it is to ship nothing any more."""
@@ -266,15 +304,35 @@ class Shipper:
         if not changes and not speak and not closed:
             return None
         plan = await self._offload(lambda: plan_round(self._needs(changes, limits), limits))
-        keyring, n = self._keyring(), before.n + 1
-        packs = await self._upload_packs(keyring, origin, plan)
-        digest = b""
+        keyring = self._keyring()
+        packs = await self._upload_packs(keyring, origin, before.n + 1, plan)
+        inline = await self._offload(lambda: tuple(self._frames.read_frame(header) for header in plan.inline))
+        sent = tuple(changes[: plan.changes])
+        return await self._prepare_batch(keyring, origin, before, sent, packs, inline, closed=closed)
+
+    async def _prepare_frames(self, origin: Origin, before: LogPosition, frames: Sequence[Frame]) -> _Attempt:
+        await self._acknowledging.look()
+        keyring = self._keyring()
+        pack = await self._offload(lambda: encode_pack(keyring, origin, frames, before.n + 1))
+        await self._cloud.put(pack.name, pack.data)
+        return await self._prepare_batch(keyring, origin, before, (), [packed_frames(pack)], ())
+
+    async def _prepare_batch(
+        self,
+        keyring: Keyring,
+        origin: Origin,
+        before: LogPosition,
+        sent: tuple[bytes, ...],
+        packs: Sequence[PackedFrames],
+        inline: tuple[Frame, ...],
+        *,
+        closed: bool = False,
+    ) -> _Attempt:
+        n, digest = before.n + 1, b""
         if packs:
             index = encode_index(keyring, origin, n, packs)
             await self._cloud.put(index.name, index.data)
             digest = index.digest
-        inline = await self._offload(lambda: tuple(self._frames.read_frame(header) for header in plan.inline))
-        sent = tuple(changes[: plan.changes])
         last_seq = before.seq + len(sent)
         acks, status = self._acknowledging.tell(last_seq), self._tell_status(self._log.last_seq() - last_seq)
         batch = Batch(n, before.chain, before.seq + 1, sent, acks, self._wall_ms(), digest, inline, closed, status)
@@ -295,12 +353,12 @@ class Shipper:
             for change in changes:
                 yield self._frames.unshipped_frames([change])
 
-    async def _upload_packs(self, keyring: Keyring, origin: Origin, plan: RoundPlan) -> list[PackedFrames]:
+    async def _upload_packs(self, keyring: Keyring, origin: Origin, n: int, plan: RoundPlan) -> list[PackedFrames]:
         gate = asyncio.Semaphore(self._settings.uploads_max)
 
         async def upload(headers: Sequence[bytes]) -> PackedFrames:
             async with gate:
-                pack = await self._offload(lambda: self._build_pack(keyring, origin, headers))
+                pack = await self._offload(lambda: self._build_pack(keyring, origin, n, headers))
                 if pack.name not in self._sent_packs:  # confirmed before the round was interrupted
                     await self._cloud.put(pack.name, pack.data)
                     self._sent_packs.add(pack.name)
@@ -313,8 +371,8 @@ class Shipper:
             raise failures.exceptions[0] from None
         return [task.result() for task in tasks]
 
-    def _build_pack(self, keyring: Keyring, origin: Origin, headers: Sequence[bytes]) -> Pack:
-        return encode_pack(keyring, origin, [self._frames.read_frame(header) for header in headers])
+    def _build_pack(self, keyring: Keyring, origin: Origin, n: int, headers: Sequence[bytes]) -> Pack:
+        return encode_pack(keyring, origin, [self._frames.read_frame(header) for header in headers], n)
 
     async def _commit(self, attempt: _Attempt) -> ShippedRound:
         try:

@@ -14,10 +14,11 @@ from gateway.store.cloud_needs import CloudNeeds
 from gateway.store.cloud_rows import OBJECT_DOOMED, find_object, read_object, scan_dooms, scan_objects, untrusted_sites
 from gateway.store.commit import Committer
 from gateway.store.decision import Decision
+from gateway.store.errors import Damaged
 from gateway.store.log_format import DoomStep, Trusted
 from gateway.store.views import ViewContext
 from replication.crdt import Dot
-from replication.ports import Doom, DoomState, FrameLocation, HeldObject
+from replication.ports import Doom, DoomState, Frame, FrameLocation, HeldObject
 
 FRAMES_AT_ONCE: Final = 8192
 """After so many frames a snapshot ends."""
@@ -26,8 +27,10 @@ FRAMES_AT_ONCE: Final = 8192
 class StoreHoldings:
     """What the bucket holds, as one process' store knows it."""
 
-    def __init__(self, open_view: Callable[[], ViewContext], committer: Committer) -> None:
-        self._open_view, self._committer = open_view, committer
+    def __init__(
+        self, open_view: Callable[[], ViewContext], committer: Committer, read_frame: Callable[[bytes], Frame]
+    ) -> None:
+        self._open_view, self._committer, self._read_frame = open_view, committer, read_frame
 
     def held_objects(self, prefix: str, after: str, count_max: int, since_ms: int) -> list[HeldObject]:
         """Objects under ``prefix``, by name, greater than ``after``; fewer if they hold much."""
@@ -71,6 +74,13 @@ class StoreHoldings:
                 (patches if place.header.bases else chosen).append(place.location)
                 size += place.header.stored_size
         return chosen + patches
+
+    def local_frame(self, header: bytes) -> Frame | None:
+        """The frame with exactly this header if it is on this site, and sound."""
+        try:
+            return self._read_frame(header)
+        except Damaged:
+            return None
 
     def dooms(self) -> list[Doom]:
         """Every doom that is not ended."""

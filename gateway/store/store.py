@@ -142,7 +142,7 @@ class SiteStore:
             *(directory.realm, directory.site, self.view, self.committer, log),
             *(parts.segments, shared, parts.open_pages),
         )
-        self.holdings = StoreHoldings(self.view, self.committer)
+        self.holdings = StoreHoldings(self.view, self.committer, self.replica.read_frame)
         self.folded_state = StateReplica(directory.site, self.view, self.committer)
 
     def realm_key(self, purpose: bytes) -> bytes:

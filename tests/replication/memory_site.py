@@ -159,7 +159,7 @@ class MemorySite(FoldedMemory):
     def collect(self) -> int:
         """Drop frames that no unreplaced write needs, and those the bucket holds (they come back on demand)."""
         live = {ref.id for ref in self.live_refs()}
-        gone = [name for name in self.frames if name.chunk_id not in live or self._is_in_cloud(name.chunk_id)]
+        gone = [name for name in self.frames if name.chunk_id not in live or self.is_in_cloud(name.chunk_id)]
         for name in gone:
             del self.frames[name]
         return len(gone)
@@ -276,13 +276,15 @@ class MemorySite(FoldedMemory):
             self.own.append(encode_change(anew))
             self.own_ms.append(made_ms)
             self._take_place(former, anew, is_known=former.dot.seq <= last_known)
+            if anew.family == FAMILY_DOOM:
+                self._apply_doom(anew)
         return len(unsent)
 
     # FrameStore
 
     def unshipped_frames(self, changes: Sequence[bytes]) -> list[bytes]:
         needed = {ref.id for data in changes for ref in decode_change(data).refs}
-        lacking = {chunk for chunk in needed if not self._is_in_cloud(chunk)}
+        lacking = {chunk for chunk in needed if not self.is_in_cloud(chunk)}
         return [frame.header for name, frame in self.frames.items() if name.chunk_id in lacking]
 
     def read_frame(self, header: bytes) -> Frame:
@@ -313,13 +315,13 @@ class MemorySite(FoldedMemory):
         return found
 
     def held_objects(self, prefix: str, after: str, count_max: int, since_ms: int) -> list[HeldObject]:
-        names = {name for places in self.places.values() for name in places} | self._doomed_names()
+        names = {name for places in self.places.values() for name in places} | self.doomed_names()
         found = []
         for name in sorted(name for name in names if name.startswith(prefix) and name > after)[:count_max]:
             held = [frame for frame, places in self.places.items() if name in places]
             sizes = {frame: decode_header(self.places[frame][name].header).stored_size for frame in held}
             live = sum(size for frame, size in sizes.items() if self._is_kept(frame.chunk_id, since_ms))
-            found.append(HeldObject(name, len(held), sum(sizes.values()), live, name in self._doomed_names()))
+            found.append(HeldObject(name, len(held), sum(sizes.values()), live, name in self.doomed_names()))
         return found
 
     def closed_pages(self, count_max: int) -> list[bytes]:
@@ -333,9 +335,12 @@ class MemorySite(FoldedMemory):
             places[name]
             for frame, places in self.places.items()
             for name in sorted(leaving & places.keys())[:1]
-            if self._is_kept(frame.chunk_id, since_ms) and not self._is_in_cloud(frame.chunk_id, leaving)
+            if self._is_kept(frame.chunk_id, since_ms) and not self.is_in_cloud(frame.chunk_id, leaving)
         ]
         return found[:count_max]
+
+    def local_frame(self, header: bytes) -> Frame | None:
+        return self.frames.get(decode_header(header).name)
 
     def dooms(self) -> list[Doom]:
         return [self.doomed[dot] for dot in sorted(self.doomed)]
@@ -457,25 +462,27 @@ class MemorySite(FoldedMemory):
         for place in located:
             self.places.setdefault(decode_header(place.header).name, {})[place.object_name] = place
 
-    def _doomed_names(self) -> set[str]:
+    def doomed_names(self) -> set[str]:
         return {name for doom in self.doomed.values() for name in doom.names}
 
     def _places_of(self, chunk: bytes) -> list[FrameLocation]:
         return [place for name, places in self.places.items() if name.chunk_id == chunk for place in places.values()]
 
-    def _is_usable(self, place: FrameLocation) -> bool:
-        owner = re.match("sites/([0-9a-f]{32})/", place.object_name)
-        trusted = owner is None or self.trusted.get(bytes.fromhex(owner[1]), False)
-        return trusted and place.object_name not in self._doomed_names()
+    def is_trusted(self, object_name: str) -> bool:
+        owner = re.match("sites/([0-9a-f]{32})/", object_name)
+        return owner is None or self.trusted.get(bytes.fromhex(owner[1]), False)
 
-    def _is_in_cloud(self, chunk: bytes, leaving: Collection[str] = ()) -> bool:
+    def _is_usable(self, place: FrameLocation) -> bool:
+        return self.is_trusted(place.object_name) and place.object_name not in self.doomed_names()
+
+    def is_in_cloud(self, chunk: bytes, leaving: Collection[str] = ()) -> bool:
         return any(self._is_usable(place) and place.object_name not in leaving for place in self._places_of(chunk))
 
     def _is_kept(self, chunk: bytes, since_ms: int) -> bool:
         return self.released.get(chunk, 0) > since_ms or any(ref.id == chunk for ref in self.live_refs())
 
     def _best(self, places: Sequence[FrameLocation]) -> FrameLocation | None:
-        doomed = self._doomed_names()
+        doomed = self.doomed_names()
         return min(places, key=lambda place: (place.object_name in doomed, not self._is_usable(place)), default=None)
 
     def _keep_chunk(self, content: bytes) -> bytes:

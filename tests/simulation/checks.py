@@ -6,11 +6,15 @@ value a client could see has its bytes here or in the bucket. After rest: see ``
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from gateway.store.item_format import FAMILY_DOOM
 from replication.batch_format import decode_batch
 from replication.change_format import Change, Ref, decode_change
-from replication.cloud_names import log_name
+from replication.cloud_names import is_pack_name, log_name, site_prefix
+from replication.collector import is_worth_it
+from replication.crdt import Dot
 from replication.frame_format import decode_header
 from replication.hydrate import CloudFetcher
 from replication.parting import is_same_change
@@ -19,7 +23,7 @@ from replication.puller import list_heads
 from replication.restore import restore_site
 from replication.sealing import chunk_id, open_frame
 from tests.replication.fixed_realm import KEYRING
-from tests.replication.memory_site import MemorySite
+from tests.replication.memory_site import Item, MemorySite
 from tests.simulation.ledger import token_of
 
 if TYPE_CHECKING:
@@ -86,17 +90,19 @@ def check_machine(world: World, machine: Machine) -> None:
         raise Broken(f"{machine.name}: the cursor claims changes that the bucket does not hold")
     if machine.says_safe() and position.seq != len(store.own):
         raise Broken(f"{machine.name} says it is safe to lose, and has what the bucket has not")
-    check_bytes(world, store, at_rest=False)
+    check_bytes(world, store, at_rest=False, alone=not machine.shared_identity)
 
 
-def check_bytes(world: World, store: MemorySite, *, at_rest: bool) -> None:
+def check_bytes(world: World, store: MemorySite, *, at_rest: bool, alone: bool = True) -> None:
     """Every value a client could see can be read. A site that ships deduplicates against what other logs brought into
     the bucket, so a reader that has its log and not yet theirs must wait for them (503, and counted here): but never
-    for anything of its own, and not at rest.
+    for anything of its own (unless another machine writes as this site: ``alone``), and not at rest.
     """
     own = store.identity().site
     for dot, ref in store.live_dots():
-        if not at_rest and dot.site != own and store.frame_of(ref.id) is None and not store.locate([ref.id]):
+        here = store.frame_of(ref.id) is not None or store.is_in_cloud(ref.id)
+        waits = not here if alone else store.frame_of(ref.id) is None
+        if not at_rest and (dot.site != own or not alone) and waits:
             world.deeds["value whose bytes another log is to locate"] += 1
         else:
             world.witness.check_readable(store, ref)
@@ -119,7 +125,7 @@ async def check_world(world: World) -> None:
         raise Broken(f"nobody replaced it, and it went without its value: {token.hex()}")
     standing = world.ledger.standing(survivors, bare)
     _check_acknowledged(world, survivors)
-    states = [machine.store.visible() for machine in world.machines]
+    states = [clients_state(machine.store) for machine in world.machines]
     for machine, state in zip(world.machines, states, strict=True):
         if machine.store.backlog().changes:
             raise Broken(f"{machine.name}: something is unsent after everything came to rest")
@@ -128,17 +134,33 @@ async def check_world(world: World) -> None:
         check_machine(world, machine)
         check_bytes(world, machine.store, at_rest=True)
     fresh = await rebuild(world)
-    for name, state in (("the first site", states[0] if states else None), ("a rebuilt site", fresh.visible())):
+    for name, state in (("the first site", states[0] if states else None), ("a rebuilt site", clients_state(fresh))):
         if state is not None:
             shown = {item: {token_of(body) for _, body in live} for item, live in state.items()}
             _check_state(name, shown, standing, doubled)
-    if states and fresh.visible() != states[0]:
+    if states and clients_state(fresh) != states[0]:
         raise Broken("a site rebuilt from the bucket alone differs")
     joined = await rebuild(world, by_checkpoint=True)
     if joined.visible() != fresh.visible():
         raise Broken("a site that joined by checkpoint differs from one that replayed every log")
     if joined.pulled() != fresh.pulled():
         raise Broken("a site that joined by checkpoint acknowledges other than it took in")
+
+
+def check_garbage(world: World) -> None:
+    """Where everybody is there, no pack is left that its owner doomed, or most of which nothing needs."""
+    sound = {machine.store.identity().site: machine for machine in world.machines if not machine.shipper.fenced}
+    writers = {bytes.fromhex(name[6:38]) for name in world.bucket.objects if name.startswith("sites/")}
+    if len(sound) != len(world.machines) or world.away or writers - sound.keys():
+        return
+    for site, machine in sound.items():
+        for held in machine.store.held_objects(site_prefix(site), "", 1 << 30, machine.clock.wall_ms()):
+            if is_pack_name(held.name) and held.name in world.bucket.objects:
+                if held.doomed:
+                    raise Broken(f"a doomed object is still there: {held.name}")
+                if is_worth_it(held, world.collecting):
+                    raise Broken(f"an object is mostly garbage: {held}")
+    world.deeds["bucket without garbage"] += 1
 
 
 def is_overtaken(store: MemorySite, heads: dict[Origin, int]) -> bool:
@@ -168,7 +190,7 @@ async def collect_survivors(world: World) -> tuple[set[bytes], set[bytes], set[b
             batch = world.witness.batch(origin, n)
             if batch is None:
                 raise Broken(f"a head says batch {n} is there, and it is not")
-            for change in map(decode_change, batch):
+            for change in clients_changes(batch):
                 found.setdefault(token_of(change.body), set()).add(origin)
                 if change.dot in change.replaces:
                     bare.add(token_of(change.body))
@@ -215,4 +237,14 @@ def _check_state(
 
 
 def own_changes(store: MemorySite) -> list[Change]:
-    return [decode_change(data) for data in store.own]
+    return clients_changes(store.own)
+
+
+def clients_changes(encoded: Iterable[bytes]) -> list[Change]:
+    """What clients wrote: sites say something in their logs, too."""
+    return [change for change in map(decode_change, encoded) if change.family != FAMILY_DOOM]
+
+
+def clients_state(store: MemorySite) -> dict[Item, tuple[tuple[Dot, bytes], ...]]:
+    """The visible state without what sites say of themselves."""
+    return {item: live for item, live in store.visible().items() if item[0] != FAMILY_DOOM}

@@ -11,6 +11,7 @@ import random
 from typing import TYPE_CHECKING
 
 from replication.checkpoint_writer import CheckpointWriter, Draft, NotShippedYet
+from replication.collector import CollectedRound, Collector
 from replication.hydrate import CloudFetcher
 from replication.joining import Joiner
 from replication.offload import run_at_once
@@ -23,7 +24,7 @@ from tests.replication.faulty_cloud import Crash, FaultyCloud
 from tests.replication.fixed_realm import KEYRING
 from tests.replication.memory_site import FrameGone, MemorySite
 from tests.simulation.clocks import SiteClock
-from tests.simulation.shape import LIMITS
+from tests.simulation.shape import CHANCES, LIMITS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -73,6 +74,16 @@ class MortalStore:
         self._link.may_crash("after it issued anew")
         return count
 
+    async def doom(self, *given) -> None:
+        self._link.may_crash("before a doom")
+        await self._store.doom(*given)
+        self._link.may_crash("after a doom")
+
+    async def record_doom(self, *given) -> None:
+        self._link.may_crash("before a doom went on")
+        await self._store.record_doom(*given)
+        self._link.may_crash("after a doom went on")
+
 
 class Machine:
     def __init__(self, world: World, name: str, store: MemorySite | None = None) -> None:
@@ -81,7 +92,11 @@ class Machine:
         self.store = store or MemorySite(KEYRING, name.encode(), self.clock.wall_ms, rng.randrange(1 << 30))
         self.store.wall_ms = self.clock.wall_ms
         self.link = FaultyCloud(world.bucket, rng, world.shape.rates, struck=world.faults)
-        self.settings = ReplicationSettings(limits=rng.choice(LIMITS), uploads_max=2, prefetch_max=rng.randint(1, 3))
+        self.settings = ReplicationSettings(
+            limits=rng.choice(LIMITS if world.shape.chances is CHANCES else LIMITS[::2]),
+            uploads_max=2,
+            prefetch_max=rng.randint(1, 3),
+        )
         self.backup: MemorySite | None = None
         self.start()
 
@@ -107,6 +122,12 @@ class Machine:
             *(mortal, mortal, self.link, keyring), wall_ms=wall_ms, offload=run_at_once, part_bytes=400
         )
         self.draft: Draft | None = None
+        fetcher = CloudFetcher(self.link)
+        self.collector = Collector(
+            *(mortal, mortal, self.shipper, self.link, fetcher, self.store.bring, keyring, self.world.collecting),
+            wall_ms=wall_ms,
+            offload=run_at_once,
+        )
 
     async def pull(self) -> str:
         joined = await self.joiner.join_if_useful(self.puller.cut)
@@ -130,12 +151,14 @@ class Machine:
 
     async def replicate(self, verb: str) -> str:
         """One round, and what came of it; a cloud that does not answer is waited out. One round of a kind at a time."""
-        if verb in self._running:
+        kind = "pull" if verb == "tidy" else verb
+        if kind in self._running:
             return f"{verb}: under way already"
         running = self._running
-        running.add(verb)
+        running.add(kind)
         try:
-            done = await {"ship": self.shipper.ship_round, "pull": self.pull, "checkpoint": self.checkpoint}[verb]()
+            rounds = {"pull": self.pull, "checkpoint": self.checkpoint, "tidy": self.tidy}
+            done = await rounds.get(verb, self.shipper.ship_round)()
         except Crash:
             return f"{verb}: crash"
         except CloudError as error:
@@ -143,8 +166,18 @@ class Machine:
         except FrameGone:
             return f"{verb}: collected meanwhile"
         finally:
-            running.discard(verb)
+            running.discard(kind)
         return f"{verb}: {done}"
+
+    async def tidy(self) -> CollectedRound:
+        """Collection in the bucket as the daemon goes about it: all news first, acknowledgements last."""
+        if not self.store.shipped().n:
+            await self.shipper.ship_round(speak=True)
+        pulled = await self.puller.pull_round()
+        done = await self.collector.collect_round(caught_up=not pulled.stopped)
+        while await self.shipper.ship_round(speak=self.shipper.owes_acks):
+            pass
+        return done
 
     async def fetch(self, rng: random.Random) -> str:
         """A client reads something whose bytes may lie in the bucket only."""

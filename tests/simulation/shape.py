@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from replication.settings import ShipLimits
+from replication.settings import CollectSettings, ShipLimits
 from tests.replication.faulty_cloud import (
     CONFLICT,
     CRASH_AFTER,
@@ -24,6 +24,7 @@ from tests.replication.faulty_cloud import (
     SLOW_DOWN,
     STALE,
 )
+from tests.simulation.clocks import DAY_MS
 
 RATES = {
     REFUSED: 0.04,
@@ -46,12 +47,16 @@ LIMITS = [
     ShipLimits(changes_max=20, frames_max=3),
 ]
 SIZES = [10, 90, 200]
+DEEDS = ["write", "ship", "pull", "checkpoint", "tidy", "jump", "collect", "restart", "read"]
+CHANCES = [45, 23, 17, 2, 6, 2, 2, 1, 2]
+TIDY_CHANCES = [38, 15, 12, 1, 20, 1, 10, 1, 2]
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """``sites`` at the beginning; ``keys`` S3 keys in each of ``buckets``; ``troubles`` is how often a machine has a
-    bad day (a disk lost, copied, rolled back, a site replaced), and ``cloned`` whether disks may be copied at all.
+    bad day (a disk lost, copied, rolled back, a site replaced), and ``cloned`` whether disks may be copied at all;
+    ``chances`` of each of ``DEEDS``: in every third world there is much collection, in the bucket and on the disks.
     """
 
     sites: int
@@ -62,6 +67,19 @@ class Shape:
     cloned: bool
     rates: dict[str, float]
     silence: float
+    chances: list[int]
+
+
+def collecting_of(shape: Shape, seed: int) -> CollectSettings:
+    """How the sites of a world collect in the bucket. Who was silent is trusted only where lists do not lie."""
+    rng = random.Random(f"collecting {seed}")
+    return CollectSettings(
+        point_in_time_ms=rng.choice([0, 0, DAY_MS]),
+        grace_ms=rng.choice([0, 0, 3_600_000, 3 * DAY_MS]),
+        acquaint_ms=rng.choice([0, 3_600_000]) if STALE not in shape.rates else 1 << 60,
+        live_share_min=rng.choice([0.5, 0.5, 0.9, 1.0]),
+        objects_max=rng.choice([2, 16]),
+    )
 
 
 def shape_of(seed: int) -> Shape:
@@ -83,4 +101,5 @@ def shape_of(seed: int) -> Shape:
         cloned=rng.random() < 0.6,
         rates={fault: rate * scale for fault, rate in RATES.items()} if scale else {},
         silence=rng.choice([0.02, 0.08]),
+        chances=CHANCES if seed % 3 else TIDY_CHANCES,
     )

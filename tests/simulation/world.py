@@ -21,14 +21,15 @@ from replication.shipper import Doubtful
 from tests.replication.faulty_cloud import Crash, FaultyCloud
 from tests.replication.fixed_realm import KEYRING
 from tests.replication.memory_site import MemorySite
-from tests.simulation.checks import Broken, Witness, check_machine, check_world, own_changes
+from tests.simulation.checks import Broken, Witness, check_garbage, check_machine, check_world, clients_changes
 from tests.simulation.clients import Client
-from tests.simulation.clocks import TrueClock
+from tests.simulation.clocks import YEAR_MS, TrueClock
 from tests.simulation.ledger import Ledger, token_of
 from tests.simulation.machine import Machine
-from tests.simulation.shape import Shape, shape_of
+from tests.simulation.shape import DEEDS, Shape, collecting_of, shape_of
 
 TURNS_MAX = 60
+CLEAN_TURNS_MAX = 200
 
 
 class World:
@@ -38,6 +39,7 @@ class World:
         self.rng = random.Random(f"world {seed}")
         self.time = TrueClock()
         self.bucket = MemoryCloud()
+        self.collecting = collecting_of(self.shape, seed)
         self.witness = Witness(self.bucket.objects)
         self.ledger = Ledger()
         self.faults: Counter[str] = Counter()
@@ -76,6 +78,9 @@ class World:
         self.rng.seed(f"{self.seed} rest")
         await self.come_to_rest()
         await check_world(self)
+        await self.clean_up()
+        await check_world(self)
+        check_garbage(self)
 
     # what happens
 
@@ -95,29 +100,29 @@ class World:
             check_machine(self, machine)
 
     async def _act(self, machine: Machine) -> None:
-        dice = self.rng.random()
+        deed = self.rng.choices(DEEDS, self.shape.chances)[0]
         for _ in range(self.rng.randint(0, 4)):
             await asyncio.sleep(0)
         if machine.link.crashed:
             return
-        if dice < 0.45:
-            for _ in range(self.rng.choice([1, 1, 1, 4])):
-                kind = Client(machine.store, self.ledger, self.rng, self.shape).act()
-                if kind:
-                    self.tell(kind, machine.name, f"#{len(self.ledger.written)}")
-        elif dice < 0.93:
-            verb = "ship" if dice < 0.68 else "pull" if dice < 0.91 else "checkpoint"
-            self.tell(verb, machine.name, await machine.replicate(verb))
-        elif dice < 0.95:
-            machine.clock.jump(self.rng)
-            self.tell("clock jump", machine.name, machine.clock.skew_ms)
-        elif dice < 0.97:
-            self.tell("collect", machine.name, machine.store.collect())
-        elif dice < 0.98:
-            machine.start()
-            self.tell("restart", machine.name)
-        else:
-            self.tell("read", machine.name, await machine.fetch(self.rng))
+        match deed:
+            case "write":
+                for _ in range(self.rng.choice([1, 1, 1, 4])):
+                    kind = Client(machine.store, self.ledger, self.rng, self.shape).act()
+                    if kind:
+                        self.tell(kind, machine.name, f"#{len(self.ledger.written)}")
+            case "jump":
+                machine.clock.jump(self.rng)
+                self.tell("clock jump", machine.name, machine.clock.skew_ms)
+            case "collect":
+                self.tell("collect", machine.name, machine.store.collect())
+            case "restart":
+                machine.start()
+                self.tell("restart", machine.name)
+            case "read":
+                self.tell("read", machine.name, await machine.fetch(self.rng))
+            case _:
+                self.tell(deed, machine.name, await machine.replicate(deed))
 
     async def _trouble(self) -> None:
         machine = self.rng.choice(self.machines)
@@ -160,8 +165,8 @@ class World:
 
     def _forfeit(self, machine: Machine, kept: MemorySite | None = None) -> None:
         """What it had not sent goes with the disk, but for what is ``kept`` elsewhere."""
-        lost = {token_of(change.body) for change in own_changes(machine.store)[machine.store.shipped().seq :]}
-        self.ledger.forfeit(lost - {token_of(change.body) for change in own_changes(kept)} if kept else lost)
+        lost = {token_of(change.body) for change in clients_changes(machine.store.own[machine.store.shipped().seq :])}
+        self.ledger.forfeit(lost - {token_of(change.body) for change in clients_changes(kept.own)} if kept else lost)
 
     def _roll_back(self, machine: Machine) -> None:
         assert machine.backup is not None
@@ -198,6 +203,33 @@ class World:
             if not await self._turn():
                 return
         raise Broken("does not come to rest")
+
+    async def clean_up(self) -> None:
+        """Time passes, and everybody collects until nothing is left to be collected."""
+        quiet = 0
+        self.time.now_ms += 2 * YEAR_MS  # whatever a clock that was ahead has put off
+        for machine in self.machines:
+            machine.clock.skew_ms = 0
+        for _ in range(CLEAN_TURNS_MAX):
+            self.time.now_ms += self.collecting.point_in_time_ms + self.collecting.grace_ms + 1
+            collected = False
+            for machine in self.machines:
+                collected = await self._collect_all(machine) or collected
+                check_machine(self, machine)
+            quiet = 0 if collected else quiet + 1
+            if quiet == 3:
+                return
+        raise Broken("collection does not come to rest")
+
+    async def _collect_all(self, machine: Machine) -> bool:
+        """Until a walk over its objects is at its end; whether there was anything to do."""
+        collected, walking = False, True
+        while walking:
+            done = await machine.tidy()
+            self.deeds["objects doomed"] += done.doomed
+            self.deeds["objects deleted"] += done.deleted
+            collected, walking = collected or bool(done), machine.collector.is_walking
+        return collected
 
     async def _turn(self) -> bool:
         """Everybody ships all and pulls once; whether anything moved."""

@@ -1,0 +1,278 @@
+"""Takes back what nothing needs from the bucket, beside shipper and puller: repack → doom → settle → delete.
+
+    repack   the owner puts what is still needed of its half dead objects into new ones (rounds without changes)
+    doom     it says in a change which objects will go; from then on nobody relies on them
+    settle   every site that has applied a doom puts under its own prefix what it needs of those objects and what lies
+             nowhere else to stay; only then it acknowledges the doom (``ChangeLog.unsettled`` limits its acks)
+    delete   the owner deletes when the doom is in the causally stable cut, as of a listing made just then, the grace
+             has passed, and its own state, looked at again, needs nothing of them
+
+Why nothing live is lost, whatever the interleaving: an object exists until its doom is acknowledged by every member. A
+member acknowledges after a look at its own state that found each chunk it needs in some object it knows to be undoomed;
+what its clients refer to later is here, or in such an object (``Holdings``: usable), or is shipped anew. What others
+changed without having seen the doom they hold themselves, by the same rule, until they acknowledge. A site that nobody
+waits for yet, because it is new, relies on no object whose owner does not know it (``untrusted``). A member that was
+forgotten meanwhile settles nothing any more: for its changes the owner's last look stands in. Nothing dead comes back,
+since only frames move, never changes.
+
+Each call may be the last: what is done is in the log (locations, dooms and their states) or repeats itself. Not here:
+what is needed (the store's ``cloud_needs``), who is a member (``membership``), when to look (``service``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from replication.cloud_names import is_pack_name, site_prefix
+from replication.frame_format import decode_header
+from replication.membership import take_census
+from replication.offload import Offload, run_in_thread
+from replication.ports import (
+    ChangeLog,
+    ChunkFetcher,
+    Cloud,
+    CloudMissing,
+    Doom,
+    DoomState,
+    Frame,
+    FrameLocation,
+    HeldObject,
+    Holdings,
+)
+from replication.puller import list_heads
+from replication.sealing import Keyring, open_frame
+from replication.settings import CollectSettings
+from replication.shipper import Shipper
+
+PAGES_AT_ONCE = 64
+MISSING_TO_GIVE_UP = 5
+"""How often the bucket must say that it lacks an object before what lay there counts as lost."""
+BringChunks = Callable[[Sequence[bytes]], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectedRound:
+    """What one round did: objects doomed and deleted, dooms settled, ciphertext bytes shipped again."""
+
+    doomed: int = 0
+    settled: int = 0
+    deleted: int = 0
+    moved_bytes: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.doomed or self.settled or self.deleted or self.moved_bytes)
+
+
+@dataclass(slots=True)
+class CloudAccount:
+    """This site's objects of frames in the bucket, as last looked at: ciphertext bytes, and those of them that
+    something needs, that nothing does, and that are in doomed objects.
+    """
+
+    objects: int = 0
+    bytes: int = 0
+    live_bytes: int = 0
+    doomed_bytes: int = 0
+
+    def add(self, held: HeldObject) -> None:
+        """One more object."""
+        self.objects += 1
+        self.bytes += held.bytes
+        if held.doomed:
+            self.doomed_bytes += held.bytes
+        else:
+            self.live_bytes += held.live_bytes
+
+
+@dataclass(slots=True)
+class _Done:
+    doomed: int = 0
+    settled: int = 0
+    deleted: int = 0
+    moved_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Pass:
+    """A walk over this site's objects: where it is, what it added up."""
+
+    after: str = ""
+    account: CloudAccount = field(default_factory=CloudAccount)
+
+
+class Collector:
+    """Collects for one site, by its one daemon. ``bring`` has the store fetch chunks and keep them."""
+
+    def __init__(
+        self,
+        log: ChangeLog,
+        holdings: Holdings,
+        shipper: Shipper,
+        cloud: Cloud,
+        fetcher: ChunkFetcher,
+        bring: BringChunks,
+        keyring: Callable[[], Keyring],
+        settings: CollectSettings,
+        *,
+        wall_ms: Callable[[], int],
+        offload: Offload = run_in_thread,
+    ) -> None:
+        self._log, self._holdings, self._shipper, self._cloud = log, holdings, shipper, cloud
+        self._fetcher, self._bring, self._keyring = fetcher, bring, keyring
+        self._settings, self._wall_ms, self._offload = settings, wall_ms, offload
+        self._pass = _Pass()
+        self._announced_ms: int | None = None
+        self._missing: Counter[str] = Counter()
+        self.account: CloudAccount | None = None
+        """As of the last whole walk; None before the first."""
+        self.lost: set[bytes] = set()
+        """Chunks that were to be put elsewhere and that the bucket lacks."""
+
+    @property
+    def is_walking(self) -> bool:
+        """Whether a walk over this site's objects is not at its end."""
+        return bool(self._pass.after)
+
+    async def collect_round(self, *, caught_up: bool = False, choose: bool = True) -> CollectedRound:
+        """One bounded piece of everything; false if there was nothing to do. Raises ``CloudError``, ``Fenced``, the
+        store's errors: the next round goes on. ``caught_up``: a pull round has just taken in every log there is;
+        ``choose``: look for objects to doom, too.
+        """
+        done = _Done()
+        if caught_up:
+            await self._get_acquainted()
+        if not await self._open_pages():
+            return CollectedRound()
+        dooms = await self._offload(self._holdings.dooms)
+        await self._settle(dooms, done)
+        if caught_up:
+            await self._delete([doom for doom in dooms if doom.state is not DoomState.DISCARDED], done)
+        if choose and self._settings.enabled:
+            await self._choose(done)
+        return CollectedRound(done.doomed, done.settled, done.deleted, done.moved_bytes)
+
+    async def _get_acquainted(self) -> None:
+        """Trust who was silent long after this site's log had begun: when it comes back, it lists the heads first."""
+        now_ms = self._wall_ms()
+        if not self._log.shipped().n:
+            self._announced_ms = None
+            return
+        self._announced_ms = now_ms if self._announced_ms is None else min(self._announced_ms, now_ms)
+        if now_ms - self._announced_ms >= self._settings.acquaint_ms and (sites := self._holdings.untrusted()):
+            await self._holdings.trust(sites)
+
+    async def _open_pages(self) -> bool:
+        """Have every page that something needs on this site (what it lists is needed, too): whether that is so."""
+        pages = await self._offload(lambda: self._holdings.closed_pages(PAGES_AT_ONCE))
+        if pages:
+            await self._bring(pages)
+        return not await self._offload(lambda: self._holdings.closed_pages(1))
+
+    # dooms
+
+    async def _settle(self, dooms: Sequence[Doom], done: _Done) -> None:
+        for doom in dooms:
+            if doom.state is DoomState.APPLIED and self._has_heard_what(doom):
+                if not await self._move_all(doom.names, done):
+                    return
+                await self._holdings.record_doom(doom.dot, DoomState.SETTLED)
+                done.settled += 1
+
+    def _has_heard_what(self, doom: Doom) -> bool:
+        """Whether this site has taken in what the doom's writer had: else it would save what is dead there."""
+        remotes = self._log.remote_logs()
+        told = remotes.get((doom.dot.site, doom.dot.incarnation))
+        if told is None:
+            return True
+        return all(remotes[origin].position.seq >= seq for origin, seq in told.acks.items() if origin in remotes)
+
+    async def _delete(self, dooms: Sequence[Doom], done: _Done) -> None:
+        """Delete what everybody has let go of; of others' objects only forget what was in them."""
+        settled = [doom for doom in dooms if doom.state is DoomState.SETTLED]
+        due = [doom for doom in settled if self._wall_ms() - doom.applied_ms >= self._settings.grace_ms]
+        if not due:
+            return
+        cut = take_census(self._log, await list_heads(self._cloud)).cut()
+        identity = self._log.identity()
+        for doom in due:
+            origin = (doom.dot.site, doom.dot.incarnation)
+            if doom.dot.seq > cut.get(origin, 0):
+                continue
+            if origin == (identity.site, identity.incarnation):
+                if not await self._move_all(doom.names, done):
+                    return
+                for name in doom.names:
+                    if is_pack_name(name):  # a batch goes when the log's beginning does
+                        await self._cloud.delete(name)
+                        done.deleted += 1
+            await self._holdings.record_doom(doom.dot, DoomState.DISCARDED)
+
+    # repacking
+
+    async def _choose(self, done: _Done) -> None:
+        """Walk on over this site's objects, and doom those that are mostly dead, after moving what is not."""
+        settings = self._settings
+        prefix, since_ms = site_prefix(self._log.identity().site), self._since_ms()
+        held = await self._offload(
+            lambda: self._holdings.held_objects(prefix, self._pass.after, settings.objects_max, since_ms)
+        )
+        if not held:
+            self.account, self._pass = self._pass.account, _Pass()
+            return
+        chosen: list[str] = []
+        for one in held:
+            self._pass.account.add(one)
+            self._pass.after = one.name
+            if is_worth_it(one, settings):
+                chosen.append(one.name)
+        if chosen and await self._move_all(chosen, done):
+            await self._holdings.doom(chosen)
+            done.doomed += len(chosen)
+
+    async def _move_all(self, names: Sequence[str], done: _Done) -> bool:
+        """Put elsewhere what is needed of these objects: whether nothing is left to be moved, as of now."""
+        limits = self._shipper.limits
+        await self._shipper.finish_attempt()  # it may be what an earlier call began
+        for _ in range(self._settings.rounds_max):
+            leaving = await self._offload(
+                lambda: self._holdings.leaving_frames(names, self._since_ms(), limits.frames_max, limits.pack_bytes_max)
+            )
+            wanted = [place for place in leaving if decode_header(place.header).chunk_id not in self.lost]
+            if not wanted:
+                return not await self._offload(lambda: self._holdings.closed_pages(1))
+            frames = await self._read(wanted)
+            await self._shipper.ship_frames(frames)
+            done.moved_bytes += sum(len(frame.ciphertext) for frame in frames)
+        return False
+
+    async def _read(self, places: Sequence[FrameLocation]) -> list[Frame]:
+        """Frames from here, or from the objects that leave, authenticated."""
+        frames: list[Frame] = []
+        for place in places:
+            frame = await self._offload(lambda place=place: self._holdings.local_frame(place.header))  # type: ignore[misc]
+            frames.append(frame or await self._fetch(place))
+        return frames
+
+    async def _fetch(self, place: FrameLocation) -> Frame:
+        header = decode_header(place.header)
+        try:
+            (frame,) = await self._fetcher.fetch([place])
+        except CloudMissing:
+            self._missing[place.object_name] += 1
+            if self._missing[place.object_name] >= MISSING_TO_GIVE_UP:
+                self.lost.add(header.chunk_id)
+            raise
+        self._missing.pop(place.object_name, None)
+        await self._offload(lambda: open_frame(self._keyring(), header, frame.ciphertext))
+        return frame
+
+    def _since_ms(self) -> int:
+        return self._wall_ms() - self._settings.point_in_time_ms
+
+
+def is_worth_it(held: HeldObject, settings: CollectSettings) -> bool:
+    """Whether an object is to be doomed: a pack less than half of which is of use. Pure."""
+    mostly_dead = held.live_bytes < held.bytes * settings.live_share_min
+    return not held.doomed and held.frames > 0 and mostly_dead and is_pack_name(held.name)
