@@ -167,18 +167,24 @@ class Shipper:
         For one pack's worth of them: ``limits``.
         """
         async with self.turn:
-            origin = await self._finish_attempt()
-            self._attempt = await self._prepare_frames(origin, self._log.shipped(), frames)
-            return await self._commit(self._attempt)
+            try:
+                origin = await self._finish_attempt()
+                self._attempt = await self._prepare_frames(origin, self._log.shipped(), frames)
+                return await self._commit(self._attempt)
+            except Fenced as fence:
+                raise CloudUnreachable(f"{fence}: first that is settled") from None
 
     async def finish_attempt(self) -> None:
         """Confirm what an interrupted call left to be confirmed. Errors as of ``ship_round``."""
         async with self.turn:
-            await self._finish_attempt()
+            try:
+                await self._finish_attempt()
+            except Fenced as fence:
+                raise CloudUnreachable(f"{fence}: first that is settled") from None
 
     async def _finish_attempt(self) -> Origin:
         if self.fenced:
-            raise CloudUnreachable(f"{self.fenced}: first that is settled")
+            raise Fenced(self.fenced)
         while (origin := await self._begin()) and self._attempt is not None:
             await self._commit(self._attempt)
         return origin

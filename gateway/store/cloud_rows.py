@@ -263,8 +263,8 @@ def dooms_by_name(transaction: Transaction) -> Iterator[tuple[Dot, tuple[str, ..
         yield dot, tuple(read_object(transaction, number)[1] for number in row.numbers)
 
 
-def _preference(place: Place) -> tuple[bool, bool, bool]:
-    return place.doomed, bool(place.header.bases), not place.trusted
+def _preference(place: Place) -> tuple[bool, bool, bool, int]:
+    return place.doomed, bool(place.header.bases), not place.trusted, -place.number
 
 
 def _place(transaction: Transaction, key: bytes, data: bytes) -> Place:

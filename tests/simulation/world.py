@@ -214,7 +214,10 @@ class World:
             self.time.now_ms += self.collecting.point_in_time_ms + self.collecting.grace_ms + 1
             collected = False
             for machine in self.machines:
-                collected = await self._collect_all(machine) or collected
+                try:
+                    collected = await self._collect_all(machine) or collected
+                except CloudError:  # its log parted from the bucket's, or it stumbled over what was late: once more
+                    collected = True
                 check_machine(self, machine)
             quiet = 0 if collected else quiet + 1
             if quiet == 3:
