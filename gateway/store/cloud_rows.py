@@ -214,6 +214,11 @@ def locate_chunk(transaction: Transaction, chunk_id: bytes) -> FrameLocation | N
     return None if best is None else best.location
 
 
+def locate_everywhere(transaction: Transaction, chunk_id: bytes) -> list[FrameLocation]:
+    """Every place to read a chunk from, best first."""
+    return [place.location for place in sorted(places_of(transaction, chunk_id), key=_preference)]
+
+
 def locate_frame(transaction: Transaction, name: FrameName) -> FrameLocation | None:
     """Where to read exactly this frame in the cloud."""
     best = min(places_of_frame(transaction, name), key=_preference, default=None)

@@ -36,6 +36,9 @@ class Locate(Protocol):
     def chunk(self, chunk_id: bytes) -> FrameLocation | None:
         """Some frame of a chunk, a full one if there is one."""
 
+    def places(self, chunk_id: bytes) -> list[FrameLocation]:
+        """Every place of every frame of a chunk, best first."""
+
     def frame(self, name: FrameName) -> FrameLocation | None:
         """Exactly this frame."""
 
@@ -113,7 +116,9 @@ class Hydrator:
         found = [location for location in located if location is not None]
         try:
             frames = iter(await self._ask(found)) if found else iter(())
-        except (ChunkUnavailable, Damaged) as error:
+        except Damaged:  # one of them is not where it was: each is asked for alone, wherever it may be besides
+            return [await self._fetch_anywhere(chunk_id) for chunk_id in chunk_ids]
+        except ChunkUnavailable as error:
             return [
                 error if location is not None else _nowhere(id_, has_cloud=self.fetcher is not None)
                 for location, id_ in zip(located, chunk_ids, strict=True)
@@ -122,6 +127,16 @@ class Hydrator:
             next(frames) if location is not None else _nowhere(chunk_id, has_cloud=self.fetcher is not None)
             for location, chunk_id in zip(located, chunk_ids, strict=True)
         ]
+
+    async def _fetch_anywhere(self, chunk_id: bytes) -> Frame | Exception:
+        """A frame of a chunk from whichever of its places still is there: a doomed object may be gone already."""
+        found: Exception = _nowhere(chunk_id, has_cloud=self.fetcher is not None)
+        for place in self._setup.locate.places(chunk_id):
+            try:
+                return (await self._ask([place]))[0]
+            except (ChunkUnavailable, Damaged) as error:
+                found = error
+        return found
 
     async def _ask(self, locations: Sequence[FrameLocation]) -> list[Frame]:
         if self.fetcher is None:

@@ -20,6 +20,7 @@ from gateway.store.budget import ByteBudget
 from gateway.store.chunk_rows import read_chunk
 from gateway.store.chunk_writer import ChunkWriter, WriteTools
 from gateway.store.chunking import make_cutter
+from gateway.store.cloud_rows import locate_everywhere
 from gateway.store.collect import Collector, CollectSetup, collect_forever
 from gateway.store.commit import Committer
 from gateway.store.content import BodyWriter, SyncGate, WriterSetup
@@ -274,6 +275,11 @@ class _Locate:
         """Some frame of a chunk."""
         with self._view() as view:
             return view.locate(chunk_id)
+
+    def places(self, chunk_id: bytes) -> list[FrameLocation]:
+        """Every place of every frame of a chunk, best first."""
+        with self._view() as view:
+            return locate_everywhere(view.transaction, chunk_id)
 
     def frame(self, name: FrameName) -> FrameLocation | None:
         """Exactly this frame."""

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import dataclasses
 import random
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 
-from gateway.store.doom_format import decode_doom, doom_item, encode_doom
 from gateway.store.item_format import FAMILY_DOOM, FAMILY_MEMBER
 from replication.change_format import REF_DATA, Change, Ref, decode_change, encode_change
 from replication.clock import tick
@@ -26,11 +24,10 @@ from replication.member_format import check_member_item
 from replication.ports import (
     Backlog,
     ChunkFetcher,
+    CloudMissing,
     Doom,
-    DoomState,
     Frame,
     FrameLocation,
-    HeldObject,
     Identity,
     JoinState,
     LogPosition,
@@ -42,6 +39,7 @@ from replication.ports import (
     Statement,
 )
 from replication.sealing import Keyring, chunk_id, open_frame, seal_frame
+from tests.replication.memory_holdings import MemoryHoldings
 from tests.replication.memory_state import FoldedMemory
 
 Item = tuple[int, bytes]
@@ -51,7 +49,7 @@ class FrameGone(Exception):
     """A frame was collected while a round was on its way: the next one asks ``sendable`` again."""
 
 
-class MemorySite(FoldedMemory):
+class MemorySite(MemoryHoldings, FoldedMemory):
     def __init__(self, keyring: Keyring, name: bytes, wall_ms: Callable[[], int], seed: int = 0) -> None:
         self.keyring = keyring
         self.wall_ms = wall_ms
@@ -293,86 +291,6 @@ class MemorySite(FoldedMemory):
             raise FrameGone(header.hex())
         return frame
 
-    def locate(self, chunk_ids: Sequence[bytes]) -> dict[bytes, FrameLocation]:
-        found = {chunk: self._best(self._places_of(chunk)) for chunk in chunk_ids}
-        return {chunk: place for chunk, place in found.items() if place is not None}
-
-    def locate_frame(self, chunk_id: bytes, segment: bytes, slot: int) -> FrameLocation | None:
-        return self._best(list(self.places.get(FrameName(chunk_id, segment, slot), {}).values()))
-
-    def placed(self) -> list[FrameLocation]:
-        """Every place of every frame that was told of."""
-        return [place for places in self.places.values() for place in places.values()]
-
-    # Holdings
-
-    def unsettled(self) -> Mapping[Origin, int]:
-        found: dict[Origin, int] = {}
-        for dot, doom in self.doomed.items():
-            if doom.state < DoomState.SETTLED:
-                origin = (dot.site, dot.incarnation)
-                found[origin] = min(dot.seq, found.get(origin, dot.seq))
-        return found
-
-    def held_objects(self, prefix: str, after: str, count_max: int, since_ms: int) -> list[HeldObject]:
-        names = {name for places in self.places.values() for name in places} | self.doomed_names()
-        found = []
-        for name in sorted(name for name in names if name.startswith(prefix) and name > after)[:count_max]:
-            held = [frame for frame, places in self.places.items() if name in places]
-            sizes = {frame: decode_header(self.places[frame][name].header).stored_size for frame in held}
-            live = sum(size for frame, size in sizes.items() if self._is_kept(frame.chunk_id, since_ms))
-            found.append(HeldObject(name, len(held), sum(sizes.values()), live, name in self.doomed_names()))
-        return found
-
-    def closed_pages(self, count_max: int) -> list[bytes]:
-        return []
-
-    def leaving_frames(
-        self, names: Sequence[str], since_ms: int, count_max: int, bytes_max: int
-    ) -> list[FrameLocation]:
-        leaving = set(names)
-        found = [
-            places[name]
-            for frame, places in self.places.items()
-            for name in sorted(leaving & places.keys())[:1]
-            if self._is_kept(frame.chunk_id, since_ms) and not self.is_in_cloud(frame.chunk_id, leaving)
-        ]
-        return found[:count_max]
-
-    def local_frame(self, header: bytes) -> Frame | None:
-        return self.frames.get(decode_header(header).name)
-
-    def dooms(self) -> list[Doom]:
-        return [self.doomed[dot] for dot in sorted(self.doomed)]
-
-    async def doom(self, names: Sequence[str]) -> None:
-        await asyncio.sleep(0)
-        body = encode_doom(names)
-        seen = [write.dot for write in self.live(FAMILY_DOOM, doom_item(body))]
-        self.write(FAMILY_DOOM, doom_item(body), body, replaces=seen)
-
-    async def end_dooms(self, dots: Sequence[Dot]) -> None:
-        await asyncio.sleep(0)
-        for (family, item), entry in list(self.entries.items()):
-            if family == FAMILY_DOOM and any(write.dot in set(dots) and not write.dead for write in entry.live):
-                self.write(family, item, b"", replaces=[write.dot for write in entry.live], dead=True)
-
-    def untrusted(self) -> list[bytes]:
-        return [site for site, known in self.trusted.items() if not known]
-
-    async def trust(self, sites: Sequence[bytes]) -> None:
-        await asyncio.sleep(0)
-        self.trusted |= dict.fromkeys(sites, True)
-
-    async def record_doom(self, dot: Dot, state: DoomState) -> None:
-        await asyncio.sleep(0)
-        known = self.doomed.get(dot)
-        if known is None or state <= known.state:
-            return
-        self.doomed[dot] = dataclasses.replace(known, state=state)
-        if state is DoomState.DISCARDED:
-            self._forget_contents(known.names)
-
     # restore's port
 
     def remote_only(self, after: bytes, count_max: int) -> list[FrameLocation]:
@@ -382,7 +300,7 @@ class MemorySite(FoldedMemory):
 
     async def bring(self, chunk_ids: Sequence[bytes]) -> int:
         assert self.fetcher is not None
-        frames = await self.fetcher.fetch([self.locate([chunk])[chunk] for chunk in chunk_ids])
+        frames = [await self._fetch(chunk) for chunk in chunk_ids]
         for frame in frames:
             header = decode_header(frame.header)
             open_frame(self.keyring, header, frame.ciphertext)
@@ -390,6 +308,13 @@ class MemorySite(FoldedMemory):
         return sum(len(frame.ciphertext) for frame in frames)
 
     # within
+
+    async def _fetch(self, chunk: bytes) -> Frame:
+        places = sorted(self._places_of(chunk), key=lambda place: place != self.locate([chunk])[chunk])
+        for place in places[:-1]:
+            with suppress(CloudMissing):  # a doomed object may be gone already
+                return (await self.fetcher.fetch([place]))[0]
+        return (await self.fetcher.fetch(places[-1:]))[0]
 
     def _seen(self, item: bytes, siblings: bool) -> list[Dot]:
         live = self.live(1, item)
@@ -442,48 +367,6 @@ class MemorySite(FoldedMemory):
                 self.released[ref.id] = max(self.wall_ms(), self.released.get(ref.id, 0))
         if change.family == FAMILY_DOOM:
             self._apply_doom(change)
-
-    def _apply_doom(self, change: Change) -> None:
-        for dot in change.replaces:
-            ended = self.doomed.pop(dot, None)
-            if ended is not None and change.dead:
-                self._forget_contents(ended.names)
-        if not change.dead:
-            self.doomed[change.dot] = Doom(change.dot, self.wall_ms(), decode_doom(change.body), DoomState.APPLIED)
-
-    def _forget_contents(self, names: Sequence[str]) -> None:
-        for frame in list(self.places):
-            for name in names:
-                self.places[frame].pop(name, None)
-            if not self.places[frame]:
-                del self.places[frame]
-
-    def _locate(self, located: Sequence[FrameLocation]) -> None:
-        for place in located:
-            self.places.setdefault(decode_header(place.header).name, {})[place.object_name] = place
-
-    def doomed_names(self) -> set[str]:
-        return {name for doom in self.doomed.values() for name in doom.names}
-
-    def _places_of(self, chunk: bytes) -> list[FrameLocation]:
-        return [place for name, places in self.places.items() if name.chunk_id == chunk for place in places.values()]
-
-    def is_trusted(self, object_name: str) -> bool:
-        owner = re.match("sites/([0-9a-f]{32})/", object_name)
-        return owner is None or self.trusted.get(bytes.fromhex(owner[1]), False)
-
-    def _is_usable(self, place: FrameLocation) -> bool:
-        return self.is_trusted(place.object_name) and place.object_name not in self.doomed_names()
-
-    def is_in_cloud(self, chunk: bytes, leaving: Collection[str] = ()) -> bool:
-        return any(self._is_usable(place) and place.object_name not in leaving for place in self._places_of(chunk))
-
-    def _is_kept(self, chunk: bytes, since_ms: int) -> bool:
-        return self.released.get(chunk, 0) > since_ms or any(ref.id == chunk for ref in self.live_refs())
-
-    def _best(self, places: Sequence[FrameLocation]) -> FrameLocation | None:
-        doomed = self.doomed_names()
-        return min(places, key=lambda place: (place.object_name in doomed, not self._is_usable(place)), default=None)
 
     def _keep_chunk(self, content: bytes) -> bytes:
         chunk = chunk_id(self.keyring, content)
