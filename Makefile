@@ -7,6 +7,7 @@
 #   make bench-delta  what an edit costs on the wire and in the cloud, beside restic and borg where installed
 #   make bench-join  how long until a new site lists a realm of OBJECTS=n objects, by a checkpoint and by every log
 #   make demo      two sites, a cloud, a cut link
+#   make fortnight  two weeks of three sites behind bad lines, then everything must come together; DAYS=n SEED=n
 #   make compat    real clients and SDKs of other languages against a server: the table client × feature
 #   make fuzz      every parser against a coverage-guided fuzzer; SECONDS_EACH=n for longer
 #   make crash     every state a power cut may leave: opens, and has all it promised; STATES=n of each workload (0: all)
@@ -30,7 +31,7 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE = CUSTOM_COMPILE_COMMAND="make locks" $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes \
           --strip-extras --no-emit-index-url --no-emit-find-links
 
-.PHONY: run test install lint bench bench-delta bench-join demo soak fuzz crash faults damage kill hostile simulate planted locks clean
+.PHONY: run test install lint bench bench-delta bench-join demo fortnight soak fuzz crash faults damage kill hostile simulate planted locks clean
 
 run: install
 	$(BIN)/skerry serve --data $(DATA) --listen $(LISTEN)
@@ -68,6 +69,9 @@ ifneq ($(wildcard tests/e2e/demo.py),)
 demo: $(VENV)/.developed
 	$(BIN)/python -m tests.e2e.demo
 endif
+
+fortnight: $(VENV)/.developed
+	$(BIN)/python -m tests.e2e.fortnight --days $(or $(DAYS),14) $(if $(SEED),--seed $(SEED))
 
 ifneq ($(wildcard tests/e2e/soak.py),)
 soak: $(VENV)/.developed
