@@ -15,6 +15,7 @@ from gateway.store.identity_format import GroupRecord, decode_identity, encode_i
 from gateway.store.ports import ReadView, WriteView
 
 GROUPS_PER_USER_MAX: Final = 10
+GROUPS_MAX: Final = 300
 _PRESENT: Final = b"1"
 
 
@@ -35,9 +36,11 @@ def find_group(view: ReadView, account: str, name: str) -> GroupRecord | None:
 
 
 def create_group(view: WriteView, account: str, name: str, path: str) -> GroupRecord:
-    """A new group. ``EntityAlreadyExists``."""
+    """A new group. ``EntityAlreadyExists``, ``LimitExceeded``."""
     if find_group(view, account, name) is not None:
         raise EntityAlreadyExists(f"Group with name {name} already exists.")
+    if len(view.identities(f"group/{account}/")) >= GROUPS_MAX:
+        raise LimitExceeded(f"Cannot exceed quota for GroupsPerAccount: {GROUPS_MAX}")
     group = GroupRecord(id=new_unique_id("AGPA"), account=account, name=name, path=path, created_ms=view.now_ms)
     _save(view, group)
     return group

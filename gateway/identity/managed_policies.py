@@ -25,6 +25,7 @@ from gateway.store.identity_format import ManagedPolicyRecord, PolicyVersion, de
 from gateway.store.ports import ReadView, WriteView
 
 VERSIONS_MAX: Final = 5
+POLICIES_MAX: Final = 1500
 DOCUMENT_CHARACTERS_MAX: Final = 6144
 
 
@@ -100,6 +101,8 @@ def create_policy(
     _check_document(document)
     if view.identity(f"policy/{account}/{name.lower()}") is not None:
         raise EntityAlreadyExists(f"A policy called {name} already exists. Duplicate names are not allowed.")
+    if len(view.identities(f"policy/{account}/")) >= POLICIES_MAX:
+        raise LimitExceeded(f"Cannot exceed quota for PoliciesPerAccount: {POLICIES_MAX}")
     record = ManagedPolicyRecord(
         id=new_unique_id("ANPA"),
         account=account,

@@ -6,12 +6,16 @@ not live on in another of its name.
 
 from __future__ import annotations
 
+from typing import Final
+
 from gateway.identity.arns import account_id, role_arn
 from gateway.identity.identity_policies import attached_policies, inline_policies, remove_all_policies
 from gateway.identity.policy_texts import check_trust
-from gateway.s3.query_errors import DeleteConflict, EntityAlreadyExists
+from gateway.s3.query_errors import DeleteConflict, EntityAlreadyExists, LimitExceeded
 from gateway.store.identity_format import RoleRecord, decode_identity, encode_identity
 from gateway.store.ports import ReadView, WriteView
+
+ROLES_MAX: Final = 1000
 
 
 def arn_of_role(role: RoleRecord) -> str:
@@ -42,10 +46,12 @@ def find_role_by_arn(view: ReadView, arn: str) -> RoleRecord | None:
 
 
 def create_role(view: WriteView, role: RoleRecord) -> RoleRecord:
-    """Store a new role. ``EntityAlreadyExists``, ``MalformedPolicyDocument``."""
+    """Store a new role. ``EntityAlreadyExists``, ``LimitExceeded``, ``MalformedPolicyDocument``."""
     check_trust(role.trust)
     if find_role(view, role.account, role.name) is not None:
         raise EntityAlreadyExists(f"Role with name {role.name} already exists.")
+    if len(view.identities(f"role/{role.account}/")) >= ROLES_MAX:
+        raise LimitExceeded(f"Cannot exceed quota for RolesPerAccount: {ROLES_MAX}")
     save_role(view, role)
     return role
 

@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 from gateway.identity.account_users import list_account_users
 from gateway.identity.builtin_policies import BUILTIN
-from gateway.identity.groups import list_groups
+from gateway.identity.groups import GROUPS_MAX, list_groups
 from gateway.identity.managed_policies import (
+    POLICIES_MAX,
     ManagedPolicy,
     create_policy,
     create_version,
@@ -23,7 +24,7 @@ from gateway.identity.managed_policies import (
     set_policy_tags,
 )
 from gateway.identity.providers import list_providers
-from gateway.identity.roles import list_roles
+from gateway.identity.roles import ROLES_MAX, list_roles
 from gateway.operations.iam_requests import (
     ARN,
     Action,
@@ -236,8 +237,11 @@ def get_account_summary(request: IamRequest, view: ReadView, parameters: Paramet
         "Users": len(list_account_users(view, account)),
         "UsersQuota": 5000,
         "Groups": len(list_groups(view, account)),
+        "GroupsQuota": GROUPS_MAX,
         "Roles": len(list_roles(view, account)),
+        "RolesQuota": ROLES_MAX,
         "Policies": len(list_policies(view, account)),
+        "PoliciesQuota": POLICIES_MAX,
         "Providers": len(list_providers(view, account)),
         "AccessKeysPerUserQuota": 2,
         "AttachedPoliciesPerUserQuota": 20,

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from gateway.identity import groups, managed_policies, roles
 from tests.compat.aws_clients import allow, connecting, document, trust
 
 _names = (f"whole-{number}" for number in itertools.count())
@@ -91,6 +92,21 @@ def test_what_policies_would_say(iam, name, refused):
     long = document(allow(["s3:GetObject"] * 2000))
     many = {"PolicyInputList": [long], "ActionNames": ["s3:PutObject"] * 100}
     refused("LimitExceeded", 409, iam.simulate_custom_policy, **many)
+
+
+def test_an_account_has_so_many_groups_roles_and_policies(iam, name, refused, monkeypatch):
+    summary = iam.get_account_summary()["SummaryMap"]
+    assert (summary["GroupsQuota"], summary["RolesQuota"], summary["PoliciesQuota"]) == (300, 1000, 1500)
+    iam.create_group(GroupName=name)
+    everyone = document(trust({"AWS": "*"}))
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=everyone)
+    iam.create_policy(PolicyName=name, PolicyDocument=document(allow("*")))
+    for module, limit in ((groups, "GROUPS_MAX"), (roles, "ROLES_MAX"), (managed_policies, "POLICIES_MAX")):
+        monkeypatch.setattr(module, limit, 1)
+    more = f"{name}-more"
+    refused("LimitExceeded", 409, iam.create_group, GroupName=more)
+    refused("LimitExceeded", 409, iam.create_role, RoleName=more, AssumeRolePolicyDocument=everyone)
+    refused("LimitExceeded", 409, iam.create_policy, PolicyName=more, PolicyDocument=document(allow("*")))
 
 
 def test_nobody_has_a_password(iam, name, refused):
