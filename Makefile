@@ -17,6 +17,7 @@
 #   make hostile   clients that are slow, greedy, broken or gone, beside a good one; CONNECTIONS=n
 #   make simulate  worlds of many sites, clocks, crashes and a lying cloud; SEEDS=n FROM=k, or SEED=n for one
 #   make planted   faults planted into copies of the tree: each must be noticed
+#   make freeze    a data directory and a bucket as this VERSION=n writes them, for tests/golden/releases
 #   make locks     resolve the dependencies anew (writes requirements*.lock)
 #   make clean     remove the virtual environment and caches; never ./data
 
@@ -31,7 +32,8 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE = CUSTOM_COMPILE_COMMAND="make locks" $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes \
           --strip-extras --no-emit-index-url --no-emit-find-links
 
-.PHONY: run test install lint bench bench-delta bench-join demo fortnight soak fuzz crash faults damage kill hostile simulate planted locks clean
+.PHONY: run test install lint bench bench-delta bench-join demo fortnight soak fuzz crash faults damage kill \
+        hostile simulate planted freeze locks clean
 
 run: install
 	$(BIN)/skerry serve --data $(DATA) --listen $(LISTEN)
@@ -106,6 +108,9 @@ hostile: $(VENV)/.developed
 simulate: $(VENV)/.developed
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --from $(or $(FROM),1) \
 	  --processes $(PROCESSES))
+
+freeze: $(VENV)/.developed
+	$(BIN)/python -m tests.golden.freeze $(VERSION)
 
 planted: $(VENV)/.developed
 	$(BIN)/python -m tests.planted

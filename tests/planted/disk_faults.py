@@ -75,4 +75,9 @@ DISK_FAULTS: Final = (
         *("            if ids & needing and len(found[chunk_id]) < NAMES_MAX:", "            if False:"),
         (f"{_STORE}/test_scrub.py", "tests/crash/test_damage.py"),
     ),
+    Fault(
+        *("read segments of a newer format", 8, "gateway/store/segment_format.py"),
+        *("    if version > SEGMENT_VERSION:", "    if False:"),
+        (f"{_STORE}/test_unknown_versions.py",),
+    ),
 )
