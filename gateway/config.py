@@ -203,9 +203,10 @@ class ScrubConfig:
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """[log]: what is written to standard error."""
+    """[log]: what is written to standard error, and whether a process that dies leaves a core file."""
 
     level: str = "info"
+    core_dumps: bool = False  # they hold keys; also lets debuggers of the same user attach
 
 
 SECTIONS: Final[Mapping[str, type]] = {

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.cli.core_dumps import forbid_core_dumps
 from gateway.config import Config
 from gateway.store.errors import BadDataDirectory
 from gateway.store.layout import STAMP_NAME, DataDirectory
@@ -80,7 +81,9 @@ def generated_key_path(config: Config) -> Path:
 
 
 def root_key_provider(config: Config) -> RootKeyProvider:
-    """Where this configuration says the root key comes from."""
+    """Where this configuration says the root key comes from. What holds keys leaves no core files from here on."""
+    if not config.log.core_dumps:
+        forbid_core_dumps()
     realm = config.realm
     if realm.key_command:
         return CommandRootKey(realm.key_command)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
+from hmac import compare_digest
 from typing import Final, cast
 
 from aiohttp import web
@@ -163,7 +164,7 @@ class IamDoor:
 
         def decide(view: WriteView) -> Fields | None:
             current = self._principals.find_now(view, claim.access_key, claim.session_token, call.now_s)
-            if current is None or current.access_key.secret != principal.access_key.secret:
+            if current is None or not compare_digest(current.access_key.secret, principal.access_key.secret):
                 raise InvalidClientTokenId  # ended while the request was under way
             return action.run(request._replace(principal=current), view, parameters)
 
