@@ -16,6 +16,7 @@
 #   make kill      SIGKILL of any process at any moment under mixed load; ROUNDS=n
 #   make hostile   clients that are slow, greedy, broken or gone, beside a good one; CONNECTIONS=n
 #   make simulate  worlds of many sites, clocks, crashes and a lying cloud; SEEDS=n FROM=k, or SEED=n for one
+#   make audit     ask PyPI for known vulnerabilities of what is locked; STRICT=1: not to know is a failure, too
 #   make planted   faults planted into copies of the tree: each must be noticed
 #   make freeze    a data directory and a bucket as this VERSION=n writes them, for tests/golden/releases
 #   make locks     resolve the dependencies anew (writes requirements*.lock)
@@ -24,6 +25,7 @@
 SHELL  := /bin/bash
 VENV   := .venv
 COMPAT := .venv-compat
+AUDIT  := .venv-audit
 BIN    := $(VENV)/bin
 DATA   ?= data
 PROCESSES ?= 2
@@ -33,7 +35,7 @@ COMPILE = CUSTOM_COMPILE_COMMAND="make locks" $(BIN)/pip-compile --quiet --allow
           --strip-extras --no-emit-index-url --no-emit-find-links
 
 .PHONY: run test install lint bench bench-delta bench-join demo fortnight soak fuzz crash faults damage kill \
-        hostile simulate planted freeze locks clean
+        hostile simulate planted audit freeze locks clean
 
 run: install
 	$(BIN)/skerry serve --data $(DATA) --listen $(LISTEN)
@@ -115,6 +117,12 @@ freeze: $(VENV)/.developed
 planted: $(VENV)/.developed
 	$(BIN)/python -m tests.planted
 
+# pip-audit has an environment of its own. Where it cannot be had, that is said: nothing is known then.
+audit: $(VENV)/.created
+	@test -x $(AUDIT)/bin/pip-audit || { $(BIN)/python -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip \
+	  --disable-pip-version-check --quiet install --require-hashes -r requirements-audit.lock; } || true
+	$(BIN)/python -m tests.audit $(AUDIT)/bin/pip-audit $(if $(STRICT),--strict)
+
 # Stamps: a second `make run` starts at once. Hashes are required, so what runs is what was locked.
 $(VENV)/.created:
 	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
@@ -148,7 +156,8 @@ locks: $(VENV)/.developed
 	  --output-file requirements.lock pyproject.toml
 	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['compat'], sep='\n')" \
 	  | $(COMPILE) --upgrade --constraint requirements.lock --output-file requirements-compat.lock pyproject.toml -
+	echo pip-audit | $(COMPILE) --upgrade --no-annotate --output-file requirements-audit.lock -
 	echo atheris | $(COMPILE) --upgrade --no-annotate --output-file requirements-fuzz.lock -
 
 clean:
-	rm -rf $(VENV) $(COMPAT) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(COMPAT) $(AUDIT) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
