@@ -4,6 +4,7 @@
     keys/<key id 32 hex>/<wrap 32 hex>
     heads/<site 32 hex>-<incarnation 16 hex>-<n 16 hex>
     checkpoints/<site>-<incarnation>-<n>                that site's checkpoint ``n`` is whole
+    heads/<site 32 hex>-out-<site 32 hex>
     sites/<site>/<incarnation>/log/<n 16 hex>
     sites/<site>/<incarnation>/packs/<BLAKE3 64 hex>
     sites/<site>/<incarnation>/index/<n 16 hex>-<hash 32 hex>
@@ -37,6 +38,7 @@ _KEY: Final = re.compile(r"keys/([0-9a-f]{32})/([0-9a-f]{32})")
 _HEAD: Final = re.compile(r"heads/([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})")
 _CHECKPOINT: Final = re.compile(_HEAD.pattern.replace(HEADS_PREFIX, CHECKPOINTS_PREFIX))
 _CHECKPOINT_OBJECT: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/checkpoint/([0-9a-f]{16})(-[0-9a-f]{64})?")
+_OUT: Final = re.compile(r"heads/([0-9a-f]{32})-out-([0-9a-f]{32})")
 _LOG: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/log/([0-9a-f]{16})")
 _PACK: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/packs/[0-9a-f]{64}")
 
@@ -88,6 +90,17 @@ def split_checkpoint_mark(name: str) -> Head | None:
     if match is None:
         return None
     return Head((bytes.fromhex(match[1]), bytes.fromhex(match[2])), int(match[3], 16))
+
+
+def out_name(by: bytes, site: bytes) -> str:
+    """The empty object that says that ``by``'s log has something to say of ``site``, and is to be read first."""
+    return f"{HEADS_PREFIX}{by.hex()}-out-{site.hex()}"
+
+
+def split_out_name(name: str) -> tuple[bytes, bytes] | None:
+    """(who says it, of whom) of such a name."""
+    match = _OUT.fullmatch(name)
+    return (bytes.fromhex(match[1]), bytes.fromhex(match[2])) if match else None
 
 
 def site_prefix(site: bytes) -> str:

@@ -90,6 +90,12 @@ async def raise_cuts(log: ChangeLog) -> None:
             await _state_removal(log, site, removal, reached, revoked=removal.revoked)
 
 
+def stated_by_me(log: ChangeLog) -> set[bytes]:
+    """Of which sites this one says that they are out."""
+    me, said = log.identity().site, log.statements()
+    return {site for site in read_register(said).removed if any(one.item == forgotten_item(site, me) for one in said)}
+
+
 def why_out(log: ChangeLog) -> str:
     """Why nothing of this site is taken in any more, for people; empty if it is a member. Revoked says so."""
     removal = read_register(log.statements()).removed.get(log.identity().site)

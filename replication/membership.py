@@ -104,6 +104,18 @@ class Census:
         spoke = {origin: log.sent_ms for origin, log in self.logs.items()}
         return waiting_for(target or self.positions, self.me, self.positions, self.acks, self.members(), spoke)
 
+    def undecided(self, site: bytes) -> list[bytes]:
+        """Which sites may yet raise the cut of a site that was forgotten: those that stay and did not acknowledge every
+        statement on it, and those that ended their logs and may go on under another name.
+        """
+        dots, found = self.removed[site].dots, []
+        for other in sorted({origin[0] for origin in (*self.logs, *self.heads)} - {site, self.me[0]}):
+            if other not in self.removed and not self._is_gone(other):
+                logs = self._live_logs(other)
+                if not logs or not all(_covers(log, self.acks.get(log, {}), dot) for log in logs for dot in dots):
+                    found.append(other)
+        return found
+
     def _live_logs(self, site: bytes) -> frozenset[Origin]:
         known = {origin for origin in (*self.logs, *self.heads) if origin[0] == site and origin != self.me}
         return frozenset(origin for origin in known if origin not in self.logs or not self.logs[origin].closed)

@@ -5,6 +5,7 @@ changes go on exactly where those ended; never after a gap or damage, and never 
 bytes. One log that cannot be read stops that log, with the reason in its state, and no other. Readers remember how far
 each log reached: a head lower than that is a rollback or a withheld log, and is said. Of a site that was forgotten
 nothing is taken in beyond the cut, whatever its log still holds: that is told apart (``refused``), and stops nothing.
+Whoever forgets a site leaves a mark beside the heads, so that the log that says so is read before that site's.
 
 The realm's subscription filter belongs where a batch is applied (``record_pulled``): a log is always read in full, or
 its chain could not be verified. Not here: merging (the store), when to look (service), waiting out failures (retry).
@@ -14,14 +15,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from replication.batch_format import Batch, decode_batch, hash_object, locate_inline
 from replication.change_format import ChangeInvalid, ChangeTooNew, decode_change
 from replication.cloud_index_format import decode_index
-from replication.cloud_names import HEADS_PREFIX, INDEX_HASH_SIZE, index_name, log_name, split_head_name
+from replication.cloud_names import HEADS_PREFIX, INDEX_HASH_SIZE, index_name, log_name, split_head_name, split_out_name
 from replication.listing import list_all
 from replication.member_format import Removal, read_register
 from replication.padded_format import CloudObjectTooNew
@@ -39,6 +40,9 @@ from replication.ports import (
     PulledBatch,
 )
 from replication.sealing import Keyring, KeyUnknown
+
+Outs = Mapping[bytes, Collection[bytes]]
+"""Of which sites who has something to say: their logs are read after those who say it."""
 
 
 class StopReason(Enum):
@@ -113,6 +117,8 @@ class Puller:
         self._prefetch_max = prefetch_max
         self._on_batch, self._own_log_ahead = on_batch, own_log_ahead
         self.states: dict[Origin, OriginState] = {}
+        self.accusers: list[bytes] = []
+        """Sites that are out here and say the same of this one: the realm has parted, and only people can mend that."""
 
     @property
     def cut(self) -> dict[Origin, LogPosition]:
@@ -124,22 +130,24 @@ class Puller:
         tried.
         """
         identity = self._log.identity()
-        heads = await list_heads(self._cloud)
+        heads, outs = await list_heads_and_outs(self._cloud)
         known = self._log.pulled()
+        said = read_register(self._log.statements())
+        self.accusers = sorted(by for by in outs.get(identity.site, ()) if by in said.removed)
         batches = changes = 0
         waits = heads.get((identity.site, identity.incarnation), 0) > self._log.shipped().n
         if waits:
             self._own_log_ahead(0)
-        for origin in sorted(heads.keys() | known.keys()):
+        for origin in sorted(heads.keys() | known.keys(), key=lambda origin: (origin[0] in outs, origin)):
             if origin == (identity.site, identity.incarnation):
                 continue
             position = known.get(origin, LogPosition())
             state, head_n = self.states.get(origin, OriginState(position)), heads.get(origin, 0)
             removal = read_register(self._log.statements()).removed.get(origin[0])
-            refused = "" if removal is None else _say_refused(removal, origin, head_n)
+            refused = _say_refused(removal, origin, head_n) if removal else self._say_unread(origin[0], heads, outs)
             self.states[origin] = replace(state, position=position, head_n=head_n, refused=refused)
-            if removal is not None:
-                head_n = max(position.n, min(head_n, removal.counts(origin[1])))
+            if refused:
+                head_n = max(position.n, min(head_n, removal.counts(origin[1]) if removal else 0))
             try:
                 async for applied in self._pull_log(origin, position, head_n):
                     batches, changes = batches + 1, changes + applied
@@ -150,6 +158,17 @@ class Puller:
             except OriginStopped as stop:
                 self.states[origin] = replace(self.states[origin], stopped=str(stop), reason=stop.reason)
         return PulledRound(batches, changes, sum(1 for state in self.states.values() if state.stopped), waits)
+
+    def _say_unread(self, site: bytes, heads: Mapping[Origin, int], outs: Outs) -> str:
+        """Whether somebody has something to say of a site that was not read yet: it may be that it is out. Two who say
+        it of one another are read like all.
+        """
+        known = self._log.pulled()
+        for by in sorted(outs.get(site, ())):
+            unread = any(n > known.get(log, LogPosition()).n for log, n in heads.items() if log[0] == by)
+            if unread and site not in outs.get(by, ()) and by != self._log.identity().site:
+                return f"it waits for what site {by.hex()} has to say of its site, whose log was not taken in yet"
+        return ""
 
     async def _pull_log(self, origin: Origin, position: LogPosition, head_n: int) -> AsyncIterator[int]:
         """Take in one log up to ``head_n``; yields the number of changes of each batch applied."""
@@ -237,11 +256,19 @@ def _say_refused(removal: Removal, origin: Origin, head_n: int) -> str:
 
 async def list_heads(cloud: Cloud) -> dict[Origin, int]:
     """How far every log of the realm reaches, as its heads say."""
+    return (await list_heads_and_outs(cloud))[0]
+
+
+async def list_heads_and_outs(cloud: Cloud) -> tuple[dict[Origin, int], dict[bytes, set[bytes]]]:
+    """The heads, and of which sites who has something to say (``out_name``)."""
     heads: dict[Origin, int] = {}
+    outs: dict[bytes, set[bytes]] = {}
     for name in await list_all(cloud, HEADS_PREFIX):
         if head := split_head_name(name):
             heads[head.origin] = max(head.n, heads.get(head.origin, 0))
-    return heads
+        elif out := split_out_name(name):
+            outs.setdefault(out[1], set()).add(out[0])
+    return heads, outs
 
 
 def verify_batch(keyring: Keyring, origin: Origin, before: LogPosition, data: bytes) -> tuple[Batch, LogPosition]:

@@ -201,7 +201,7 @@ class ReplicationService:
             cloud=self._cloud.reachability.value,
             cloud_since_ms=since_ms,
             last_error="; ".join(self._errors.values()) or self._cloud.last_error,
-            fenced=self.shipper.fenced,
+            fenced=self.shipper.fenced or self.shipper.waits,
             stopped=self._stopped,
             create_once=self._create_once,
             published=self._entered,
@@ -214,6 +214,7 @@ class ReplicationService:
             joining=self._describe_join(),
             ended=self.shipper.ended,
             skew_ms=self._skew_ms(),
+            accusers=tuple(site.hex() for site in self.puller.accusers),
         )
 
     def _follow_waits(self) -> tuple[Wait, ...]:

@@ -23,11 +23,12 @@ from dataclasses import dataclass
 from replication.acknowledging import AckLimits, Acknowledging, doom_limits
 from replication.batch_format import Batch, decode_batch, encode_batch, hash_object, locate_inline
 from replication.cloud_index_format import PackedFrames, decode_index, encode_index, locate_packed, packed_frames
-from replication.cloud_names import head_name, head_prefix, index_name, log_name
+from replication.cloud_names import head_name, head_prefix, index_name, log_name, out_name
 from replication.crdt import INCARNATION_SIZE, SITE_SIZE
-from replication.departures import counted_batches, is_retiring, is_revoked, raise_cuts, why_out
+from replication.departures import counted_batches, is_retiring, is_revoked, raise_cuts, stated_by_me, why_out
 from replication.frame_format import decode_header
 from replication.listing import list_all
+from replication.membership import take_census
 from replication.offload import Offload, run_in_thread
 from replication.pack_format import Pack, encode_pack
 from replication.parting import ALL_BYTES, claim_site, is_same_change, plan_reissue
@@ -66,6 +67,12 @@ class Fenced(Exception):
 
 class Doubtful(CloudUnreachable):
     """Something looks like a fence and may only have come wrong: it is asked for again."""
+
+
+class CutOpen(CloudUnreachable):
+    """This site was forgotten, and not everybody has said yet how far its log counts: only then is it known what to
+    issue anew, and what others have already.
+    """
 
 
 class LogEnded(Exception):
@@ -139,10 +146,13 @@ class Shipper:
         self._claimed_seq = 0
         self.wants_look = False
         """Whether the own log in the bucket has to be looked at, even if there is nothing to ship."""
+        self._marked: set[bytes] = set()
         self.fenced = ""
         """Why the log is not this machine's, until what it holds is issued anew."""
         self.ended = ""
         """Why nothing is shipped any more, for good: retired, or revoked."""
+        self.waits = ""
+        """Why nothing is shipped until others have spoken."""
         self.told: Mapping[Origin, int] = {}
         self.spoken_ms = 0
 
@@ -254,11 +264,17 @@ class Shipper:
         return origin
 
     def _check_standing(self) -> None:
-        """``Fenced`` if this site was forgotten, ``LogEnded`` if it is to ship nothing any more."""
+        """``Fenced`` or ``CutOpen`` if this site was forgotten, ``LogEnded`` if it is to ship nothing any more."""
+        out, self.waits = why_out(self._log), ""
         if is_revoked(self._log):
-            self.ended = why_out(self._log)
-        elif why_out(self._log):
-            raise self._fence(why_out(self._log))
+            self.ended = out
+        elif out:
+            undecided = take_census(self._log).undecided(self._log.identity().site)
+            if undecided:
+                names = ", ".join(site.hex() for site in undecided)
+                self.waits = f"{out}; how far its log counts is to be said by {names}"
+                raise CutOpen(self.waits)
+            raise self._fence(out)
         if self.ended:
             raise LogEnded(self.ended)
 
@@ -303,6 +319,7 @@ class Shipper:
         limits = self._fit(self._settings.limits)
         count_max = min(limits.changes_max, up_to - before.seq) if up_to > before.seq else limits.changes_max
         await self._acknowledging.look()
+        await self._mark_outs()
         changes = await self._offload(
             lambda: self._log.sendable(self._log.read_changes(before.seq, count_max, limits.change_bytes_max))
         )
@@ -345,6 +362,12 @@ class Shipper:
         data = encode_batch(keyring, origin, batch)
         packed = tuple(locate_packed(origin, packs))
         return _Attempt(origin, before, batch, data, packed, tuple(locate_inline(origin, batch, data)))
+
+    async def _mark_outs(self) -> None:
+        """Before this site's log says that another is out: a mark, so that it is read before that other's log."""
+        for site in stated_by_me(self._log) - self._marked:
+            await self._cloud.put(out_name(self._log.identity().site, site), b"")
+            self._marked.add(site)
 
     def _needs(self, changes: Sequence[bytes], limits: ShipLimits) -> Iterator[Sequence[bytes]]:
         """For each change the headers it needs: asked for all at once, and one by one only if that is more than a

@@ -37,7 +37,7 @@ class DaemonReport(msgspec.Struct, frozen=True):
     """The replication daemon's own account. ``cloud`` is a ``Reachability`` value; empty strings mean nothing is
     wrong. ``stopped``: what no waiting mends, such as a bucket of another realm. ``ended``: this site retired or was
     revoked, and ships nothing any more; ``joining``: how far a join by checkpoint is; ``waits``: who holds the stable
-    cut back; ``skew_ms``: the site's clock less the cloud's, None if it is not known.
+    cut back; ``skew_ms``: the site's clock less the cloud's, None if it is not known; ``accusers``: see ``Puller``.
     """
 
     written_ms: int
@@ -56,6 +56,7 @@ class DaemonReport(msgspec.Struct, frozen=True):
     remotes: tuple[RemoteReport, ...] = ()
     waits: tuple[Wait, ...] = ()
     skew_ms: int | None = None
+    accusers: tuple[str, ...] = ()
     ended: str = ""
     joining: str = ""
 
@@ -139,6 +140,11 @@ def _warnings(backlog: Backlog, report: DaemonReport | None) -> list[str]:
         warnings.append("replication is not running")
     if report.cloud in ("unreachable", "refused"):
         warnings.append(f"the cloud is {report.cloud}: {report.last_error}")
+    warnings += [
+        f"site {site} was forgotten here and says the same of this one: the realm has parted. Decide which of the two "
+        "goes on, and restore the other anew"
+        for site in report.accusers
+    ]
     if report.ended:
         warnings.append(f"{report.ended}: what is written here from now on stays here")
     warnings += [f"site {remote.site}: {remote.refused}" for remote in report.remotes if remote.refused]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from replication.cloud_memory import MemoryCloud
+from replication.cloud_names import log_name
 from replication.departures import UNHEARD_MS_MIN, DepartureRefused, forget_site, name_site, retire_site, why_out
 from replication.member_format import read_register
 from replication.membership import take_census
@@ -12,7 +13,7 @@ from replication.offload import run_at_once
 from replication.ports import CloudUnreachable
 from replication.puller import Puller
 from replication.settings import ReplicationSettings
-from replication.shipper import LogEnded, Shipper
+from replication.shipper import CutOpen, LogEnded, Shipper
 from tests.replication.fixed_realm import KEYRING
 from tests.replication.memory_site import MemorySite
 
@@ -106,6 +107,73 @@ async def test_a_site_without_the_late_part_fetches_it_up_to_the_greatest_cut(ma
     await rest(a, b)
     assert b.store.pulled()[lost.log] == a.store.pulled()[lost.log]
     assert b.register().removed[lost.site].heir == b.site
+
+
+async def test_who_comes_late_reads_what_is_said_of_a_site_before_its_log(machines):
+    a, b, thief = (
+        sorted(machines, key=lambda machine: machine.site)[1:] + sorted(machines, key=lambda one: one.site)[:1]
+    )
+    await rest(a, b, thief)
+    await forget_site(a.store, thief.site, a.site, LATER, revoked=True)
+    await a.ship()
+    for number in range(3):
+        thief.store.put(b"stolen %d" % number, b"stolen")
+        await thief.ship()
+    fresh = Machine(b"fresh", a.bucket)
+    await rest(fresh, b, a)  # the thief's log is the first by name
+    for machine in (fresh, b):
+        assert machine.store.visible() == a.store.visible()
+        assert machine.store.pulled()[thief.log].n == a.store.pulled()[thief.log].n
+    assert a.register().removed[thief.site].dots == fresh.register().removed[thief.site].dots
+
+
+async def test_a_log_waits_for_one_that_has_something_to_say_of_its_site(machines):
+    a, b, thief = machines
+    await rest(a, b, thief)
+    await forget_site(a.store, thief.site, a.site, LATER, revoked=True)
+    await a.ship()
+    thief.store.put(b"stolen", b"stolen")
+    await thief.ship()
+    newest = log_name(a.log, a.store.shipped().n)
+    kept = a.bucket.objects.pop(newest)
+    before = b.store.pulled()[thief.log]
+    await b.pull()
+    assert b.store.pulled()[thief.log] == before
+    assert "has to say of its site" in b.puller.states[thief.log].refused
+    a.bucket.objects[newest] = kept
+    await b.pull()
+    assert "revoked" in b.puller.states[thief.log].refused
+    assert b.store.pulled()[thief.log] == before
+
+
+async def test_two_who_forget_one_another_say_that_the_realm_has_parted(machines):
+    a, b, _ = machines
+    await rest(*machines)
+    await forget_site(a.store, b.site, a.site, LATER)
+    await forget_site(b.store, a.site, b.site, LATER)
+    await rest(a, b)
+    assert (a.puller.accusers, b.puller.accusers) == ([b.site], [a.site])
+
+
+async def test_a_forgotten_site_waits_until_all_have_said_how_far_its_log_counts(machines):
+    a, b, lost = machines
+    await rest(*machines)
+    lost.store.put(b"late", b"late")
+    await lost.ship()
+    await b.pull()
+    await forget_site(a.store, lost.site, a.site, LATER)
+    await a.ship()
+    await lost.pull()
+    with pytest.raises(CutOpen, match=b.site.hex()):
+        await lost.ship()
+    assert lost.shipper.waits
+    await b.pull()
+    await b.ship()  # it had taken in more, and says so
+    await lost.pull()
+    assert take_census(lost.store).undecided(lost.site) == [a.site]
+    await rest(a, b)
+    await lost.pull()
+    assert take_census(lost.store).undecided(lost.site) == []
 
 
 async def test_the_forgotten_site_learns_of_it(machines):
