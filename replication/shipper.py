@@ -222,6 +222,7 @@ class Shipper:
 
     async def _issue_anew(self, reason: str) -> None:
         """Go on as another incarnation or site with what the bucket's log does not hold."""
+        await self._await_cut()
         self._following = self._following or (self._draw(SITE_SIZE), self._draw(INCARNATION_SIZE))
         try:
             reissue = await plan_reissue(
@@ -264,19 +265,28 @@ class Shipper:
         return origin
 
     def _check_standing(self) -> None:
-        """``Fenced`` or ``CutOpen`` if this site was forgotten, ``LogEnded`` if it is to ship nothing any more."""
-        out, self.waits = why_out(self._log), ""
+        """``Fenced`` if this site was forgotten, ``LogEnded`` if it is to ship nothing any more."""
+        out = why_out(self._log)
         if is_revoked(self._log):
             self.ended = out
-        elif out:
-            undecided = take_census(self._log).undecided(self._log.identity().site)
-            if undecided:
-                names = ", ".join(site.hex() for site in undecided)
-                self.waits = f"{out}; how far its log counts is to be said by {names}"
-                raise CutOpen(self.waits)
-            raise self._fence(out)
         if self.ended:
             raise LogEnded(self.ended)
+        if out:
+            raise self._fence(out)
+
+    async def _await_cut(self) -> None:
+        """``CutOpen`` while some site may yet say that it had taken in more of this forgotten site's log."""
+        self.waits, out = "", why_out(self._log)
+        undecided = take_census(self._log).undecided(self._log.identity().site) if out else []
+        if undecided:
+            names = ", ".join(site.hex() for site in undecided)
+            self.waits = f"{out}; how far its log counts is to be said by {names}"
+            if self.wants_look:  # others acknowledge a batch whose reply was lost: they are read once it is known
+                identity, before = self._log.identity(), self._log.shipped()
+                with suppress(CloudMissing, Fenced):
+                    await self._confirm(await self._recognise((identity.site, identity.incarnation), before))
+                    self.wants_look = False
+            raise CutOpen(self.waits)
 
     async def _open(self, origin: Origin, before: LogPosition) -> None:
         """Compare chains with the cloud, and adopt a batch that we put before an interruption."""

@@ -18,7 +18,8 @@ from replication.offload import run_at_once
 from replication.ports import CloudError, StateNotReady
 from replication.puller import Puller
 from replication.settings import ReplicationSettings
-from replication.shipper import Shipper
+from replication.shipper import LogEnded, Shipper
+from replication.site_status_format import SiteStatus, encode_site_status
 from replication.status import DaemonReport, assess
 from tests.replication.faulty_cloud import Crash, FaultyCloud
 from tests.replication.fixed_realm import KEYRING
@@ -86,6 +87,10 @@ class MortalStore:
 
 
 class Machine:
+    def tell_status(self, unsent: int) -> bytes:
+        """What it tells of itself with every batch."""
+        return encode_site_status(SiteStatus(name=self.name, backlog_changes=unsent))
+
     def __init__(self, world: World, name: str, store: MemorySite | None = None) -> None:
         self.world, self.name, rng = world, name, world.rng
         self.clock = SiteClock(world.time, rng)
@@ -110,6 +115,7 @@ class Machine:
             wall_ms=wall_ms,
             offload=run_at_once,
             draw=self.world.rng.randbytes,
+            tell_status=self.tell_status,
         )
         self.puller = Puller(
             *(mortal, self.link, keyring),
@@ -130,6 +136,8 @@ class Machine:
         )
 
     async def pull(self) -> str:
+        if not self.store.shipped().n:  # everybody waits for its acks before it reads anything
+            await self.shipper.ship_round(speak=True)
         joined = await self.joiner.join_if_useful(self.puller.cut)
         if joined is not None:
             self.world.deeds["joined by checkpoint"] += 1
@@ -157,8 +165,9 @@ class Machine:
         running = self._running
         running.add(kind)
         try:
-            rounds = {"pull": self.pull, "checkpoint": self.checkpoint, "tidy": self.tidy}
-            done = await rounds.get(verb, self.shipper.ship_round)()
+            done = await self._verbs().get(verb, self.shipper.ship_round)()
+        except LogEnded as ended:
+            return f"{verb}: {ended}"
         except Crash:
             return f"{verb}: crash"
         except CloudError as error:
@@ -179,6 +188,14 @@ class Machine:
             pass
         return done
 
+    def _verbs(self):
+        return {
+            "speak": lambda: self.shipper.ship_round(speak=True),
+            "pull": self.pull,
+            "checkpoint": self.checkpoint,
+            "tidy": self.tidy,
+        }
+
     async def fetch(self, rng: random.Random) -> str:
         """A client reads something whose bytes may lie in the bucket only."""
         store = self.store
@@ -194,7 +211,7 @@ class Machine:
 
     def says_safe(self) -> bool:
         """The exact answer of ``skerry status``, with a realm that is published and has a recovery key."""
-        report = DaemonReport(self.clock.wall_ms(), fenced=self.shipper.fenced, published=True)
+        report = DaemonReport(self.clock.wall_ms(), fenced=self.shipper.fenced or self.shipper.waits, published=True)
         store = self.store
         status = assess(
             store.backlog(), store.shipped(), report, has_cloud=True, recoverable=True, now_ms=self.clock.wall_ms()

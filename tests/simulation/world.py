@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from replication.cloud_memory import MemoryCloud
-from replication.ports import CloudError
+from replication.ports import CloudError, Origin
 from replication.restore import close_log
 from replication.shipper import Doubtful
 from tests.replication.faulty_cloud import Crash, FaultyCloud
@@ -81,6 +81,10 @@ class World:
         await self.clean_up()
         await check_world(self)
         check_garbage(self)
+
+    def counted(self, origin: Origin, head_n: int) -> int:
+        """How many batches of a log count at the end; of a site that was forgotten those up to the cut."""
+        return head_n
 
     # what happens
 
@@ -236,6 +240,16 @@ class World:
 
     async def _turn(self) -> bool:
         """Everybody ships all and pulls once; whether anything moved."""
+        moved = await self._ship_all()
+        for machine in self.machines:
+            joined = await machine.joiner.join_if_useful(machine.puller.cut)
+            pulled = await machine.puller.pull_round()
+            moved = moved or bool(pulled.batches) or joined is not None or pulled.waits
+            if pulled.stopped:
+                raise Broken(f"{machine.name}: a log is stopped: {machine.puller.states}")
+        return moved
+
+    async def _ship_all(self) -> bool:
         moved = False
         for machine in self.machines:
             try:
@@ -243,12 +257,6 @@ class World:
                     moved = True
             except Doubtful:
                 moved = True
-        for machine in self.machines:
-            joined = await machine.joiner.join_if_useful(machine.puller.cut)
-            pulled = await machine.puller.pull_round()
-            moved = moved or bool(pulled.batches) or joined is not None or pulled.waits
-            if pulled.stopped:
-                raise Broken(f"{machine.name}: a log is stopped: {machine.puller.states}")
         return moved
 
 
