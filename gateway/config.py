@@ -31,6 +31,7 @@ from gateway.store.store import StoreSettings
 from gateway.store.tier_settings import TierSettings, check_prefixes
 from replication.link_hours import HoursInvalid, LinkHours
 from replication.settings import CloudSettings, LinkSettings, ReplicationSettings
+from replication.subscription import check_patterns
 from replication.tariff import Tariff
 from replication.trusted_time import ClockSettings
 
@@ -273,6 +274,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("replication", "backlog_poll_s"): Rule(0.05, 3600),
     ("replication", "uploads_max"): Rule(1, 64),
     ("replication", "prefetch_max"): Rule(1, 64),
+    ("replication", "subscribe"): Rule(check=check_patterns),
     ("replication", "checkpoint_changes"): Rule(0, 1 << 40),
     ("replication", "checkpoint_interval_s"): Rule(1, 31_536_000),
     ("link", "hours"): Rule(check=_check_hours),

@@ -59,7 +59,7 @@ class Draft:
 
 
 class CheckpointWriter:
-    """Writes for one site. ``holds``: which buckets the site takes in, if not all."""
+    """Writes for one site."""
 
     def __init__(
         self,
@@ -70,12 +70,11 @@ class CheckpointWriter:
         *,
         wall_ms: Callable[[], int],
         offload: Offload = run_in_thread,
-        holds: tuple[str, ...] = (),
         part_bytes: int = PART_BYTES,
     ) -> None:
         self._log, self._state, self._cloud, self._keyring = log, state, cloud, keyring
         self.on_slice: Callable[[], None] = lambda: None
-        self._wall_ms, self._offload, self._holds, self._part_bytes = wall_ms, offload, holds, part_bytes
+        self._wall_ms, self._offload, self._part_bytes = wall_ms, offload, part_bytes
 
     async def write(self) -> Manifest:
         """Scan and publish. ``NotShippedYet`` if something unsent was seen, ``StateNotReady``, ``CloudError``."""
@@ -103,7 +102,7 @@ class CheckpointWriter:
         if waiting:
             parts.append(await self._put_part(origin, n, waiting))
         reached = {log: position.n for log, position in self._log.pulled().items()}
-        manifest = Manifest(self._wall_ms(), vector, reached, tuple(parts), self._holds)
+        manifest = Manifest(self._wall_ms(), vector, reached, tuple(parts), start.holds)
         return Draft(CheckpointName(origin, n), manifest, self._log.last_seq())
 
     async def publish(self, draft: Draft) -> Manifest:

@@ -24,6 +24,7 @@ from replication.ports import ChangeLog, Cloud, FoldedState, StateNotReady
 from replication.puller import PulledRound, Puller
 from replication.sealing import Keyring
 from replication.settings import ReplicationSettings
+from replication.subscription import covers_all
 
 RETRY_S: Final = 300.0
 PATIENCE: Final = 0.5
@@ -47,9 +48,7 @@ class Checkpointing:
         wall_ms: Callable[[], int],
         refresh_keys: Callable[[], Awaitable[None]],
         offload: Offload = run_in_thread,
-        subscribe: tuple[str, ...] = (),
     ) -> None:
-        self._holds = subscribe
         self._log, self._cloud, self._keyring, self._settings = log, cloud, keyring, settings
         self._wall_ms, self._refresh_keys = wall_ms, refresh_keys
         self._manifests: dict[CheckpointName, Manifest | None] = {}
@@ -57,12 +56,11 @@ class Checkpointing:
         self._draft: Draft | None = None
         self._tried_ms = 0
         self._state = state
-        self.writer = CheckpointWriter(log, state, cloud, keyring, wall_ms=wall_ms, offload=offload, holds=subscribe)
+        self.writer = CheckpointWriter(log, state, cloud, keyring, wall_ms=wall_ms, offload=offload)
         self.joiner = Joiner(
             *(log, state, cloud, keyring),
             refresh_keys=refresh_keys,
             batches_min=JOIN_BATCHES_MIN,
-            subscribe=subscribe,
             progress=self._tell,
         )
         self.progress: JoinProgress | None = None
@@ -72,6 +70,7 @@ class Checkpointing:
 
         Errors as ``Puller.pull_round``.
         """
+        await self._state.subscribe(self._settings.subscribe)
         await self.joiner.join_if_useful()
         self.progress = None
         pulled = await puller.pull_round()
@@ -128,7 +127,8 @@ class Checkpointing:
         patience = 1 + PATIENCE * identity.site[0] / 256
         known = self._log.shipped().seq + sum(position.seq for position in self._log.pulled().values())
         limit = self._settings.checkpoint_changes * patience
-        fitting = [manifest for manifest in self._manifests.values() if manifest and manifest.holds == self._holds]
+        holds = self._state.subscribed()
+        fitting = [manifest for manifest in self._manifests.values() if manifest and covers_all(manifest.holds, holds)]
         if not fitting:
             return known >= limit
         covered = max(sum(log.position.seq for log in manifest.vector.values()) for manifest in fitting)

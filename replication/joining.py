@@ -40,6 +40,7 @@ from replication.ports import (
 )
 from replication.puller import list_heads
 from replication.sealing import Keyring, KeyUnknown
+from replication.subscription import covers_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ class _Candidate:
 
 
 class Joiner:
-    """Joins for one site. ``batches_min``: replaying fewer batches than that is not worth a checkpoint; ``subscribe``:
-    which buckets this site takes in, if not all. ``problems`` tells why checkpoints were not usable.
+    """Joins for one site. ``batches_min``: replaying fewer batches than that is not worth a checkpoint.
+    ``problems`` tells why checkpoints were not usable.
     """
 
     def __init__(
@@ -87,11 +88,10 @@ class Joiner:
         *,
         refresh_keys: Callable[[], Awaitable[None]] | None = None,
         batches_min: int = 0,
-        subscribe: tuple[str, ...] = (),
         progress: Callable[[JoinProgress], None] = lambda progress: None,
     ) -> None:
         self._log, self._state, self._cloud, self._keyring = log, state, cloud, keyring
-        self._refresh_keys, self._batches_min, self._subscribe = refresh_keys, batches_min, subscribe
+        self._refresh_keys, self._batches_min = refresh_keys, batches_min
         self._progress = progress
         self.problems: dict[str, str] = {}
         self._tried: dict[Origin, LogPosition] = {}
@@ -144,7 +144,7 @@ class Joiner:
             manifest = one.manifest
             if manifest is None:
                 continue
-            if manifest.holds and not (self._subscribe and set(self._subscribe) <= set(manifest.holds)):
+            if not covers_all(manifest.holds, self._state.subscribed()):
                 self.problems[str(one.name)] = "it holds some buckets only"
             elif self._helps(manifest, cut, interrupted):
                 gaps = [log for log in heads if await self._is_cut(log, heads[log], manifest)]

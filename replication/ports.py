@@ -274,10 +274,13 @@ class StateNotReady(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ExportStart:
-    """The beginning of an export: the vector, and slices that belong to exactly it."""
+    """The beginning of an export: the vector, slices that belong to exactly it, and which buckets the site takes in
+    (``subscription``; none: all of the realm).
+    """
 
     vector: Vector
     slices: Sequence[bytes] = ()
+    holds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +313,16 @@ class FoldedState(Protocol):
 
     def joining(self) -> JoinState | None:
         """The join that is not over. Until it is folded, ``pulled`` tells nothing of it: nothing is acknowledged."""
+
+    def subscribed(self) -> tuple[str, ...]:
+        """Which buckets the site takes in (``subscription``); none: all of the realm."""
+
+    async def subscribe(self, patterns: tuple[str, ...]) -> None:
+        """Take in these buckets from now on, and those that were taken in before; none: all of the realm.
+
+        If that is more than before, every log counts as not taken in, until a checkpoint or the logs have brought what
+        was passed over.
+        """
 
     async def begin_join(self, join: JoinState) -> None:
         """Join a checkpoint from its first slice on, whatever the site has and whatever was joined half before."""

@@ -114,6 +114,7 @@ class ReplicationSettings:
     uploads_max: int = 3
     prefetch_max: int = 4
     pull: bool = True
+    subscribe: tuple[str, ...] = ()  # buckets to take in, by name, or by prefix with "*" behind it; empty: all
     checkpoint_changes: int = 100_000  # 0: this site writes no checkpoints
     checkpoint_interval_s: float = 86_400.0
     limits: ShipLimits = ShipLimits()

@@ -11,7 +11,7 @@ from gateway.identity.authorize import authorize
 from gateway.identity.bucket_access import find_ownership
 from gateway.operations.bucket_documents import ACL, TAGGING, VERSIONING
 from gateway.operations.bucket_ownership import set_first_acl, settle_bucket
-from gateway.operations.context import Context, Owner, check_access, find_bucket, find_owner
+from gateway.operations.context import Context, Owner, check_access, check_not_elsewhere, find_bucket, find_owner
 from gateway.operations.object_lock import check_versioning, enable_lock, find_lock
 from gateway.s3.acl_headers import AclRequest
 from gateway.s3.errors import (
@@ -21,6 +21,7 @@ from gateway.s3.errors import (
     BucketNotEmpty,
     IllegalLocationConstraintException,
     IllegalVersioningConfigurationException,
+    InvalidBucketState,
     InvalidLocationConstraint,
     TooManyBuckets,
     not_implemented_header,
@@ -83,6 +84,9 @@ async def create_bucket(
         )
 
     def decide(view: WriteView) -> Bucket:
+        check_not_elsewhere(view, name)
+        if not view.takes_in(name):
+            raise InvalidBucketState("This site does not subscribe to buckets of this name.", BucketName=name)
         known = view.bucket(name)
         if known is not None:
             if known.record.owner != context.principal.id:

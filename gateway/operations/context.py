@@ -12,7 +12,7 @@ from gateway.identity.arns import names_account
 from gateway.identity.authorize import authorize
 from gateway.identity.facts import NO_FACTS, Facts
 from gateway.identity.principals import Principal
-from gateway.s3.errors import AccessDenied, invalid_argument
+from gateway.s3.errors import AccessDenied, InvalidBucketState, invalid_argument
 from gateway.s3.names import missing_bucket
 from gateway.s3.ownership import ENFORCED
 from gateway.store.ports import Bucket, ReadView, Store
@@ -76,11 +76,20 @@ def find_bucket(
     """
     bucket = view.bucket(name)
     if bucket is None:
+        check_not_elsewhere(view, name)
         raise missing_bucket(name)
     authorize(context.principal, operation, bucket, key, view, context.facts, version_id, existing=existing)
     if context.expected_owner:
         check_owner(view, bucket, context.expected_owner)
     return bucket
+
+
+def check_not_elsewhere(view: ReadView, name: str) -> None:
+    """``InvalidBucketState`` for a bucket of the realm that this site does not take in: it is not absent."""
+    if view.is_elsewhere(name):
+        raise InvalidBucketState(
+            "The bucket exists, and this site does not subscribe to it: ask another site of the realm.", BucketName=name
+        )
 
 
 def check_access(

@@ -49,6 +49,7 @@ from gateway.store.log_format import (
     Pulled,
     Record,
     Shipped,
+    Subscribed,
     Trusted,
     UploadClosed,
     UploadOpened,
@@ -71,6 +72,7 @@ from gateway.store.purge_format import UNCONDITIONAL
 from gateway.store.segment_format import KIND_DATA, KIND_LOG
 from gateway.store.slice_format import FoldedKey
 from gateway.store.state_fold import StateFold
+from gateway.store.subscription_rows import apply_subscribed, settle_rewind
 from gateway.store.version_documents import (
     ACKNOWLEDGED,
     LOCKS,
@@ -179,6 +181,9 @@ class Applier:
         elif isinstance(record, Trusted):
             for site in record.sites:
                 self.cloud.trust(site)
+        elif isinstance(record, Subscribed):
+            apply_subscribed(self.transaction, record)
+            self.state.generation += 1
         else:
             self._apply_join(record)
 
@@ -241,6 +246,7 @@ class Applier:
         acks = join_acks(known.acks, record.acks)
         row = OriginRow(record.n, record.seq, record.chain, record.sent_ms, acks, record.closed, status)
         put_origin(self.transaction, origin, row)
+        settle_rewind(self.transaction, self.is_applied)
         self._get_to_know(record.site, record.acks)
 
     def _get_to_know(self, site: bytes, acks: Acks) -> None:
@@ -296,6 +302,7 @@ class Applier:
             fold.fold(record)
         elif isinstance(record, JoinDone):
             fold.end()
+            settle_rewind(self.transaction, self.is_applied)
             for (site, _), row in list(scan_origins(self.transaction)):
                 self._get_to_know(site, row.acks)
         else:

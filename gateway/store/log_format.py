@@ -29,6 +29,7 @@ defaults; tags are never reused. A tag this reader does not know is ``FormatTooN
    11 JoinBegun      site, incarnation, n, made_ms, vector, targets   a checkpoint is joined from here on (state_fold);
                      vector: [[site, incarnation, n, seq, chain, sent_ms, acks, closed, status], …]
    12 Folded         number, slice (slice_format)         13 JoinDone        14 JoinOver
+   15 Subscribed     patterns                                 which buckets are taken in from here on
    20 DoomStep       site, incarnation, seq, state              how far a doom has come here
    21 Trusted        sites                                      what they have in the cloud may be relied on
    30 Parted         site, incarnation, n, seq, chain, known_seq, named_seq, reason   the log parted from the cloud's
@@ -221,6 +222,12 @@ class Folded(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=12):
     data: bytes
 
 
+class Subscribed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=15):
+    """Which buckets are to be taken in from here on (``replication/subscription``); none: all of the realm."""
+
+    patterns: tuple[str, ...]
+
+
 class JoinDone(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=13):
     """Every slice is joined: logs count as taken in up to the checkpoint's vector."""
 
@@ -259,6 +266,7 @@ Record = (
     | Folded
     | JoinDone
     | JoinOver
+    | Subscribed
     | DoomStep
     | Trusted
     | Parted

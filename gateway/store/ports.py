@@ -81,6 +81,12 @@ class ReadView(Protocol):
         """Changes whenever users, keys, buckets or documents change: the key of every cache of those."""
 
     def bucket(self, name: str) -> Bucket | None: ...
+    def takes_in(self, name: str) -> bool:
+        """Whether this site takes in (and so shows) buckets of this name."""
+
+    def is_elsewhere(self, name: str) -> bool:
+        """Whether the realm has a bucket of this name that this site does not take in (and so does not show)."""
+
     def buckets(self, owner: str | None = None) -> list[Bucket]:
         """Live buckets by name; of one owner if given."""
 

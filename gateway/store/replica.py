@@ -39,6 +39,7 @@ from gateway.store.own_changes import Stretch, issue_anew, read_on, read_own, sc
 from gateway.store.pulled_frames import stage_pulled_frames
 from gateway.store.segments import SegmentReader
 from gateway.store.shared import Shared
+from gateway.store.subscription_rows import Scope
 from gateway.store.views import View, ViewContext
 from gateway.store.written_sums import HeldSums, Progress, WrittenSums, sum_held, sum_written
 from replication.change_format import Change, ChangeInvalid, decode_change, encode_change
@@ -186,10 +187,13 @@ class Replica:
             seen = max([batch.acks.get(own, 0), *(dot.seq for dot in replaced if dot[:2] == own)])
             if seen > state.shipped_seq:
                 raise OwnLogAhead(seen)
-            stage_pulled_frames(view, batch.frames, self._log.keyring)
+            scope, changes = Scope(view.transaction), tuple(batch.changes)
+            taken_in = changes if scope.everything else scope.pass_over(changes)
+            if taken_in == changes or any(one == other for one, other in zip(changes, taken_in, strict=True)):
+                stage_pulled_frames(view, batch.frames, self._log.keyring)
             site, incarnation = batch.origin
-            if batch.changes:
-                view.stage_record(Imported(site, incarnation, tuple(batch.changes)))
+            if changes:
+                view.stage_record(Imported(site, incarnation, taken_in))
             acks = tuple([(*origin, seq) for origin, seq in sorted(batch.acks.items())])
             position = batch.position
             view.stage_record(

@@ -47,11 +47,13 @@ from gateway.store.slice_format import (
     Slice,
     encode_slice,
 )
+from gateway.store.subscription_rows import read_subscription
 from gateway.store.version_ids import encode_order, hlc_of_vid
 from gateway.store.version_state import read_state
 from gateway.store.views import ViewContext
 from replication.crdt import Dot
 from replication.ports import ExportStart, LogPosition, Origin, RemoteLog, StateNotReady
+from replication.subscription import ALL
 
 ROWS_MAX: Final = 2000
 BYTES_MAX: Final = 1 << 20
@@ -73,6 +75,9 @@ class StateExport:
             transaction, state = view.transaction, view.state()
             if view.join() is not None:
                 raise StateNotReady("this site is joining itself")
+            subscription = read_subscription(transaction)
+            if subscription.high:
+                raise StateNotReady("this site takes in buckets that it has subscribed to since")
             vector: dict[Origin, RemoteLog] = {}
             for origin, row in scan_origins(transaction):
                 acks = {(site, incarnation): seq for site, incarnation, seq in row.acks}
@@ -91,7 +96,8 @@ class StateExport:
                 vector[(state.site or self._site, state.incarnation)] = RemoteLog(shipped)
             dots = [key for key, _ in transaction.scan(transaction.tables.marks)] + replaced
         slices = [Marks(tuple(dots[at : at + MARKS_AT_ONCE])) for at in range(0, len(dots), MARKS_AT_ONCE)]
-        return ExportStart(vector, tuple(map(encode_slice, slices)))
+        holds = () if subscription.taken == ALL else subscription.taken
+        return ExportStart(vector, tuple(map(encode_slice, slices)), holds)
 
     def next(self, cursor: bytes) -> tuple[bytes, bytes]:
         """The next slice and the cursor behind it (b"": that was all)."""

@@ -21,7 +21,7 @@ import msgspec
 from gateway.store.errors import Damaged
 from gateway.store.index import Transaction
 from gateway.store.index_format import DOT, OriginRow
-from gateway.store.item_format import is_local_uid, stays_here
+from gateway.store.item_format import FAMILY_NULL_SLOT, is_local_uid, stays_here
 from gateway.store.item_rows import check_value, put_entry, read_entry
 from gateway.store.join_rows import JoinRow, drop_join, put_join, put_slices, read_join, read_slices
 from gateway.store.log_format import Folded, JoinBegun
@@ -37,6 +37,7 @@ from gateway.store.slice_format import (
     Sibling,
     decode_slice,
 )
+from gateway.store.subscription_rows import Scope
 from gateway.store.version_ids import decode_order
 from replication.change_format import Change
 from replication.crdt import Dot, Entry, Seen, Write, join
@@ -126,14 +127,17 @@ class StateFold:
         told = {row.key: row for row in content.rows}
         within = self._keys(self._transaction.tables.items, content.after, content.upto)
         known = {key for key in within if not stays_here(key[0], key[1:])}
+        scope = Scope(self._transaction)
         for key in sorted(told.keys() | known):
             family, item = key[0], key[1:]
+            if not scope.takes_told(family, item):
+                continue
             theirs = tuple([_write_of(sibling) for sibling in told.get(key, FoldedItem(key, ())).live])
             for write in theirs:
                 check_value(Change(write.dot, write.hlc, family, item, write.dead, (), (), write.body))
             mine = read_entry(self._transaction, family, item).live
             marks = frozenset([write.dot for write in (*mine, *theirs) if is_marked(write.dot)])
-            live = join(Entry(mine, marks), Entry(theirs), seen_here, seen_there).live
+            live = join(Entry(mine, marks), Entry(theirs), scope.seen_here(family, item, seen_here), seen_there).live
             if live != mine or key not in known:
                 put_entry(self._transaction, family, item, live)
                 self._item_joined(family, item)
@@ -142,9 +146,12 @@ class StateFold:
         told = {row.key: row for row in content.rows}
         within = self._keys(self._transaction.tables.heads, content.after, content.upto)
         untold = {key for key in within if not is_local_uid(key)} - told.keys()  # nobody else knows what stays here
+        scope = Scope(self._transaction)
         rows = [*content.rows, *[FoldedKey(key, 0, ()) for key in untold]]
+        rows = [row for row in rows if scope.takes_told(FAMILY_NULL_SLOT, row.key)]
         for row in sorted(rows, key=lambda row: row.key) if untold else rows:
-            self._objects.fold(row, seen_here, seen_there, is_marked)
+            seen = scope.seen_here(FAMILY_NULL_SLOT, row.key, seen_here)
+            self._objects.fold(row, seen, seen_there, is_marked)
             self._key_joined(row)
 
     def _keys(self, table: object, after: bytes, upto: bytes) -> Iterator[bytes]:

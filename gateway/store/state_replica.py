@@ -11,10 +11,12 @@ from collections.abc import Callable
 from gateway.store.commit import Committer
 from gateway.store.decision import Decision
 from gateway.store.join_rows import read_join, read_slices
-from gateway.store.log_format import Folded, JoinBegun, JoinDone, JoinOver, VectorRow
+from gateway.store.log_format import Folded, JoinBegun, JoinDone, JoinOver, Subscribed, VectorRow
 from gateway.store.state_export import StateExport
+from gateway.store.subscription_rows import read_subscription
 from gateway.store.views import ViewContext
 from replication.ports import ExportStart, JoinState, LogPosition, RemoteLog
+from replication.subscription import ALL
 
 
 class StateReplica:
@@ -49,6 +51,19 @@ class StateReplica:
             targets = {(site, incarnation): n for site, incarnation, n in row.targets}
             slices = read_slices(view.transaction)
         return JoinState((row.site, row.incarnation), row.n, row.made_ms, vector, slices, row.folded, targets)
+
+    def subscribed(self) -> tuple[str, ...]:
+        """Which buckets the site takes in."""
+        with self._open_view() as view:
+            taken = read_subscription(view.transaction).taken
+        return () if taken == ALL else taken
+
+    async def subscribe(self, patterns: tuple[str, ...]) -> None:
+        """Take in these buckets from now on."""
+        with self._open_view() as view:
+            if read_subscription(view.transaction).shown == (patterns or ALL):
+                return
+        await self._committer.commit(lambda view: view.stage_record(Subscribed(patterns)))
 
     async def begin_join(self, join: JoinState) -> None:
         """Join a checkpoint from its first slice on."""

@@ -22,10 +22,12 @@ from gateway.store.log_rows import is_shipped, read_former
 from gateway.store.object_rows import count_visible, read_head, read_row, rows_of_vid
 from gateway.store.ports import Bucket, Version
 from gateway.store.scans import HeadWalk, VersionWalk, version_of
+from gateway.store.subscription_rows import read_subscription
 from gateway.store.version_documents import has_version_documents, read_version_documents
 from gateway.store.version_ids import NULL_VID, VersionId, decode_order
 from replication.frame_format import FrameName
 from replication.ports import FrameLocation
+from replication.subscription import ALL, matches
 
 CACHE_ENTRIES_MAX: Final = 65_536
 _MISSING: Final = object()
@@ -92,6 +94,15 @@ class View:
     def bucket(self, name: str) -> Bucket | None:
         """The live bucket that this name stands for on this site."""
         return self._cached("bucket", name, lambda: self._read_bucket(name), misses=False)
+
+    def takes_in(self, name: str) -> bool:
+        """Whether this site takes in buckets of this name."""
+        return matches(self._shown(), name)
+
+    def is_elsewhere(self, name: str) -> bool:
+        """Whether the realm has a bucket of this name that this site does not take in."""
+        found = item_rows.resolve_bucket(self.transaction, name)
+        return found is not None and not self._is_shown(found)
 
     def buckets(self, owner: str | None = None) -> list[Bucket]:
         """Live buckets by name; of one owner if given."""
@@ -243,10 +254,17 @@ class View:
 
     def _read_bucket(self, name: str) -> Bucket | None:
         found = item_rows.resolve_bucket(self.transaction, name)
-        return None if found is None else self._with_versioning(found)
+        return None if found is None or not self._is_shown(found) else self._with_versioning(found)
+
+    def _is_shown(self, bucket: item_rows.NamedBucket) -> bool:
+        shown = self._shown()
+        return shown == ALL or matches(shown, bucket.record.name)
+
+    def _shown(self) -> tuple[str, ...]:
+        return self._cached("shown", "", lambda: read_subscription(self.transaction).shown)
 
     def _read_buckets(self, owner: str | None) -> list[Bucket]:
-        found = item_rows.scan_buckets(self.transaction)
+        found = [bucket for bucket in item_rows.scan_buckets(self.transaction) if self._is_shown(bucket)]
         return [self._with_versioning(bucket) for bucket in found if owner is None or bucket.record.owner == owner]
 
     def _with_versioning(self, bucket: item_rows.NamedBucket) -> Bucket:

@@ -236,11 +236,15 @@ async def test_a_log_cut_behind_a_site_is_passed_by_checkpoints_that_complete_ea
 
 
 async def test_a_checkpoint_of_some_buckets_is_for_who_takes_in_no_more(make_site):  # noqa: F811
-    cloud, a, _ = await realm_of_two(make_site)
-    await new_writer(a, cloud, holds=("photos", "logs-*")).write()
+    cloud, *_ = await realm_of_two(make_site)
+    part = make_site(b"part")
+    await part.state.subscribe(("photos", "logs-*"))
+    await pull(part, cloud)
+    await new_writer(part, cloud).write()
     for subscribe, usable in (((), False), (("photos", "tax"), False), (("photos",), True)):
         site = make_site(b"site-%d-%d" % (len(subscribe), usable))
-        joiner = new_joiner(site, cloud, subscribe=subscribe)
+        await site.state.subscribe(subscribe)
+        joiner = new_joiner(site, cloud)
         assert (await joiner.join_if_useful() is not None) is usable
         assert bool(joiner.problems) is not usable
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.support.clouds import TestCloud
 from tests.support.net import wait_until
@@ -61,3 +63,43 @@ def test_a_new_site_begins_with_a_checkpoint(cloud: TestCloud, tmp_path: Path) -
             three.run("replicate", "--once")
             one.run("replicate", "--once")
             assert client.get_object(Bucket="box", Key="of-three")["Body"].read() == b"3"
+
+
+def test_a_site_that_takes_in_some_buckets(cloud: TestCloud, tmp_path: Path) -> None:
+    """Others are not listed there, and asking for one says that it is elsewhere, not that it is absent."""
+    settings = CloudSettings(cloud.endpoint, cloud.create_bucket(), cloud.access_key, cloud.secret_key)
+    with Site(tmp_path / "one", "one", cloud=settings) as one:
+        client = one.client()
+        for bucket in ("photos", "tax"):
+            client.create_bucket(Bucket=bucket)
+            client.put_object(Bucket=bucket, Key="k", Body=bucket.encode())
+        one.run("checkpoint")
+        some: dict[str, dict[str, Any]] = {
+            "realm": {"key_file": str(one.data / "keys" / "realm.key")},
+            "replication": {"subscribe": ["photos", "logs-*"]},
+        }
+        shop = Site(tmp_path / "shop", "shop", cloud=settings, settings=some)
+        with shop:
+            shop.run("replicate", "--once")
+            there = shop.client()
+            assert [bucket["Name"] for bucket in there.list_buckets()["Buckets"]] == ["photos"]
+            assert there.get_object(Bucket="photos", Key="k")["Body"].read() == b"photos"
+            for ask in (
+                lambda: there.get_object(Bucket="tax", Key="k"),
+                lambda: there.list_objects_v2(Bucket="tax"),
+                lambda: there.put_object(Bucket="tax", Key="mine", Body=b""),
+                lambda: there.create_bucket(Bucket="tax"),
+                lambda: there.create_bucket(Bucket="new"),
+            ):
+                with pytest.raises(ClientError) as refused:
+                    ask()
+                assert refused.value.response["Error"]["Code"] == "InvalidBucketState"
+            listed = json.loads(shop.run("checkpoint", "--json").stdout)
+            assert [found["holds"] for found in listed if found["holds"]] == [["photos", "logs-*"]]
+        some["replication"]["subscribe"] = []
+        shop.write_config()
+        with shop:
+            shop.run("replicate", "--once")
+            there = shop.client()
+            assert [bucket["Name"] for bucket in there.list_buckets()["Buckets"]] == ["photos", "tax"]
+            assert there.get_object(Bucket="tax", Key="k")["Body"].read() == b"tax"

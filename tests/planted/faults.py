@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.planted.checkpoint_faults import CHECKPOINT_FAULTS
 from tests.planted.disk_faults import DISK_FAULTS
 from tests.planted.fault import Fault
 
@@ -150,39 +151,6 @@ FAULTS: Final = (
         *("look at a purge only when it comes", 3, "gateway/store/apply.py"),
         *("            self.objects.weigh_purges(uid, vid, key)\n", "            pass\n"),
         (f"{_STORE}/test_purge.py",),
-    ),
-    Fault(
-        *("bring back what was replaced during a join", 3, "gateway/store/object_rows.py"),
-        "            if not self._is_applied(dot):\n",
-        "            if not self._is_applied(dot) and False:\n",
-        (f"{_STORE}/test_state_fold.py", f"{_STORE}/test_replica.py"),
-    ),
-    Fault(
-        *("keep what a checkpoint's writer saw replaced", 3, "replication/crdt.py"),
-        *(" and (dot in there or not seen_there(dot))", ""),
-        ("tests/replication/test_crdt.py::test_joining_states_is_merging_what_they_were_made_of",),
-    ),
-    Fault(
-        *("count a change twice that a checkpoint had brought", 3, "gateway/store/object_rows.py"),
-        *("if added in nulls and added not in head.nulls:", "if added in nulls:"),
-        (f"{_STORE}/test_state_fold.py",),
-    ),
-    Fault(
-        *("acknowledge half a checkpoint", 3, "gateway/store/state_fold.py"),
-        "        put_slices(self._transaction, 0)\n",
-        "        put_slices(self._transaction, 0)\n        self.end()\n",
-        (f"{_STORE}/test_state_fold.py::test_nothing_is_acknowledged_before_the_last_slice",),
-    ),
-    Fault(
-        *("leave hidden values out of a checkpoint", 3, "gateway/store/state_export.py"),
-        *("tuple(state.values.items())", "tuple((o, b) for o, b in state.values.items() if not state.purges)"),
-        (f"{_STORE}/test_state_fold.py",),
-    ),
-    Fault(
-        *("leave marks out of a checkpoint", 3, "gateway/store/state_export.py"),
-        "dots = [key for key, _ in transaction.scan(transaction.tables.marks)]",
-        "dots: list[bytes] = []",
-        (f"{_STORE}/test_state_fold.py::test_what_was_replaced_before_it_was_seen_stays_away",),
     ),
     Fault(
         *("call stable what a member has not seen", 3, "replication/membership.py"),
@@ -452,5 +420,6 @@ FAULTS: Final = (
         *("            self._setup.appender.sync()", "            pass"),
         (_CRASH_REMOVED,),
     ),
+    *CHECKPOINT_FAULTS,
     *DISK_FAULTS,
 )

@@ -32,6 +32,7 @@ class FoldedMemory:
     entries: dict[tuple[int, bytes], Entry]
     join: JoinState | None
     folded_marks: frozenset[Dot]
+    subscription: tuple[str, ...] = ()
 
     # FoldedState: items by key, a few at a time, then where frames lie
 
@@ -42,7 +43,7 @@ class FoldedMemory:
         if self.cursor.n:
             vector[(self._identity.site, self._identity.incarnation)] = RemoteLog(self.cursor)
         marks = {dot for entry in self.entries.values() for dot in entry.marks if not self._is_applied(dot)}
-        return ExportStart(vector, (msgspec.msgpack.encode(("marks", sorted(marks))),))
+        return ExportStart(vector, (msgspec.msgpack.encode(("marks", sorted(marks))),), self.subscription)
 
     def export_slice(self, cursor: bytes) -> tuple[bytes, bytes]:
         keys = sorted(self.entries)
@@ -59,6 +60,13 @@ class FoldedMemory:
 
     def joining(self) -> JoinState | None:
         return self.join
+
+    def subscribed(self) -> tuple[str, ...]:
+        return self.subscription
+
+    async def subscribe(self, patterns: tuple[str, ...]) -> None:
+        """Known, not kept to: which bucket an item is of is opaque here."""
+        self.subscription = patterns
 
     async def begin_join(self, join: JoinState) -> None:
         await asyncio.sleep(0)

@@ -78,6 +78,12 @@ class MemoryView:
         found = [(r.created_ms, u, r) for u, r in self._state.buckets.items() if r.name == name]
         return self._bucket(min(found)[1]) if found else None
 
+    def takes_in(self, name: str) -> bool:
+        return True
+
+    def is_elsewhere(self, name: str) -> bool:
+        return False
+
     def _bucket(self, uid: bytes) -> Bucket:
         record = self._state.buckets[uid]
         return Bucket(uid, record.name, record, self._state.documents.get((uid, "versioning"), b"").decode())

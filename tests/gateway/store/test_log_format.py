@@ -29,6 +29,7 @@ from gateway.store.log_format import (
     Pulled,
     Record,
     Shipped,
+    Subscribed,
     UploadClosed,
     UploadOpened,
     VectorRow,
@@ -76,6 +77,9 @@ JOIN = [
 ]
 
 
+SUBSCRIBED = Subscribed(("photos", "logs-*"))
+
+
 def seal(number=7, frames=(b"head", b"cipher")):
     return seal_batch(KEYRING, SEGMENT, number, 1_700_000_000_000, b"p" * 32, encode_records(RECORDS), frames)
 
@@ -102,6 +106,8 @@ def test_records_added_since_have_golden_bytes_too():
     golden = dict(line.split() for line in (GOLDEN / "log_batch_1.hex").read_text().splitlines())
     assert encode_records([EVICTED]).hex() == golden["evicted"]
     assert msgspec.msgpack.decode(bytes.fromhex(golden["evicted"]), type=list[Evicted]) == [EVICTED]
+    assert encode_records([SUBSCRIBED]).hex() == golden["subscribed"]
+    assert msgspec.msgpack.decode(bytes.fromhex(golden["subscribed"]), type=list[Record]) == [SUBSCRIBED]
     assert encode_records(JOIN).hex() == golden["join"]
     assert msgspec.msgpack.decode(bytes.fromhex(golden["join"]), type=list[Record]) == JOIN
     assert encode_records([PARTED, ANEW]).hex() == golden["parted"]
