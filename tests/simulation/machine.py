@@ -17,6 +17,7 @@ from replication.joining import Joiner
 from replication.offload import run_at_once
 from replication.ports import CloudError, StateNotReady
 from replication.puller import Puller
+from replication.sealing import SealBroken
 from replication.settings import ReplicationSettings
 from replication.shipper import LogEnded, Shipper
 from replication.site_status_format import SiteStatus, encode_site_status
@@ -166,8 +167,8 @@ class Machine:
         running.add(kind)
         try:
             done = await self._verbs().get(verb, self.shipper.ship_round)()
-        except LogEnded as ended:
-            return f"{verb}: {ended}"
+        except (LogEnded, SealBroken) as error:  # SealBroken: damaged on its way; the daemon tries again
+            return f"{verb}: {error}"
         except Crash:
             return f"{verb}: crash"
         except CloudError as error:
