@@ -11,7 +11,7 @@ The race rules, which every step keeps:
   directory. A power cut may take the index' newest commit: forgetting the row is a commit of its own, whose sync makes
   durable the one that swung the last frame, so no index that is left names what is gone. (Holes likewise.)
 * Segments that a live process appends to are left alone, and so is the highest number of each kind: numbers never
-  recur.
+  recur. Of those that are mostly dead the owner is asked to seal its own, and the highest number is given to another.
 * Of a log segment the batches stay where they are; only the space of its inline frames is given back (as holes), once
   the live ones among them are moved. The newest batch of the log is never touched.
 
@@ -53,6 +53,8 @@ MOVE_BYTES: Final = 8 << 20
 LIVE_SHARE_MIN: Final = 0.5
 """A data segment with less than this share alive is emptied."""
 LOG_LIVE_SHARE_MIN: Final = 0.1
+SEAL_DEAD_BYTES_MIN: Final = 8 << 20
+"""A data segment that is still appended to, or has the highest number, is given up only for this much."""
 _UNSUPPORTED: Final = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -253,11 +255,36 @@ class Collector:
                 if share < share_min and (best is None or (share, number, kind) < best):
                     best = (share, number, kind)
         if best is None:
-            return False
+            return self._free_the_busy(live)
         _, number, kind = best
         self._scheduled.add(number)
         self._emptying = self._begin_data(number) if kind == KIND_DATA else self._begin_log(number)
         return True
+
+    def _free_the_busy(self, live: dict[int, int]) -> bool:
+        """Have segments that are in use, and mostly dead, become such that may be emptied: whether one did at once.
+
+        Those that are appended to are asked for (their owner seals them, see ``tidy``); the highest number is given to
+        a new one of ours.
+        """
+        setup = self._setup
+        open_segments, numbers = setup.shared.open_segments(), setup.directory.segment_numbers(KIND_DATA)
+        for number in numbers:
+            size = setup.segments.size(number, KIND_DATA)
+            dead = size - live.get(number, 0)
+            if dead < SEAL_DEAD_BYTES_MIN or dead < size * LIVE_SHARE_MIN or number in self._left_alone:
+                continue
+            if number in open_segments:
+                setup.shared.ask_to_seal(number)
+            elif number == numbers[-1]:
+                setup.before_append()
+                setup.appender.roll()
+                try:
+                    setup.appender.prepare(1)
+                except OSError as error:
+                    raise write_error(error) from error
+                return True
+        return False
 
     def _is_header_bad(self, number: int) -> bool:
         """Whether a data segment's header is damaged: its frames are moved to where there is a good one. Asked once."""

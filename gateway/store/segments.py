@@ -58,7 +58,7 @@ class Appender:
     """Appends to segments of one kind, for one process. Any thread may call anything.
 
     ``on_open(number)`` is told of each number just before its file is created (so that a collector in another process
-    leaves it alone), ``on_sync_failure()`` is called once if a sync fails.
+    leaves it alone; 0: it need not any more), ``on_sync_failure()`` is called once if a sync fails.
     """
 
     def __init__(
@@ -149,6 +149,13 @@ class Appender:
         with self._append_lock:
             if self._current is not None:
                 self._retire()
+
+    def seal(self, number: int) -> None:
+        """Append no more to this segment, if it is the current one: it may be collected then."""
+        with self._append_lock:
+            if self._current is not None and self._current.header.number == number:
+                self._retire()
+                self._on_open(0)
 
     def set_epoch(self, epoch: bytes) -> None:
         """Name another epoch key in the headers of segments made from now on."""

@@ -4,7 +4,7 @@
     0                magic, boot id (2 words), read-only flag, collection epoch, files unlinked (count), doorbell,
                      flag: own writes are refused, for the clock is wrong
     2 + 2*slot       pid, start time, active in even epochs, active in odd epochs, open data segment, open log segment
-    3 + 2*slot       append in progress (flag), segment number, offset, batch number
+    3 + 2*slot       append in progress (flag), segment number, offset, batch number, data segment it is asked to seal
 
 A slot is one process, named by pid and start time, so that a reused pid is not taken for its former owner; slots of
 dead processes are cleared when the next one attaches or the collector asks. Each word has one writer (its process, or
@@ -40,7 +40,7 @@ _LINE: Final = 8
 _SIZE: Final = (2 + 2 * SLOTS) * _LINE * 8
 _BOOT, _READ_ONLY, _EPOCH, _UNLINKED, _DOORBELL, _CLOCK_WRONG = 1, 3, 4, 5, 6, 7
 _PID, _STARTED, _ACTIVE, _OPEN = 0, 1, 2, 4
-_APPENDING, _NUMBER, _OFFSET, _BATCH = 8, 9, 10, 11
+_APPENDING, _NUMBER, _OFFSET, _BATCH, _SEAL = 8, 9, 10, 11, 12
 _FIRST_EPOCH: Final = 2
 
 
@@ -199,6 +199,16 @@ class Shared:
         """Numbers of segments that live processes append to."""
         bases = [_base(slot) for slot in range(SLOTS) if self._is_alive(slot)]
         return {self._words[base + _OPEN + kind] for base in bases for kind in (0, 1)} - {0}
+
+    def ask_to_seal(self, number: int) -> None:
+        """Ask whoever appends to this data segment to append to another from now on. Only the collector calls it."""
+        for slot in range(SLOTS):
+            if self._words[_base(slot) + _OPEN] == number and self._is_alive(slot):
+                self._words[_base(slot) + _SEAL] = number
+
+    def asked_to_seal(self) -> int:
+        """The data segment that this process was asked to seal last; 0: none. It may be sealed long since."""
+        return self._words[_base(self._slot) + _SEAL]
 
     def live_processes(self) -> int:
         """How many processes are attached, this one included."""

@@ -8,12 +8,13 @@ neighbour); being open is not.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from gateway.store.allocator import tune_allocator
 from gateway.store.budget import ByteBudget
@@ -61,6 +62,7 @@ from replication.ports import ChunkFetcher, FrameLocation
 from replication.sealing import Keyring, chunking_seed, purpose_key
 
 Result = TypeVar("Result")
+TIDY_EVERY_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,10 @@ class SiteStore:
         )
         self.holdings = StoreHoldings(self.view, self.committer, self.replica.read_frame)
         self.folded_state = StateReplica(directory.site, self.view, self.committer)
+
+        self._closing = threading.Event()
+        self._tidying = threading.Thread(target=self._tidy_until_closed, name="skerry-tidy", daemon=True)
+        self._tidying.start()
 
     def realm_key(self, purpose: bytes) -> bytes:
         """A secret of the realm for one purpose; see ``ports.Store.realm_key``."""
@@ -231,8 +237,21 @@ class SiteStore:
         """Whether something in the index was found damaged: the next start rebuilds it."""
         return is_marked(self.directory)
 
+    def tidy(self) -> None:
+        """What each process does for the site's collection: let go of files that were unlinked, and append no more to
+        a segment that is mostly dead. Any thread.
+        """
+        self.collector.let_go_of_files()
+        self.appender.seal(self.shared.asked_to_seal())
+
+    def _tidy_until_closed(self) -> None:
+        while not self._closing.wait(TIDY_EVERY_S):
+            self.tidy()
+
     def close(self) -> None:
         """Finish what waits to be committed and give everything back. No request may be under way."""
+        self._closing.set()
+        self._tidying.join()
         self._housekeeping.shutdown()
         self.committer.close()
         for executor in (self._workers, self._readers, self._syncer):

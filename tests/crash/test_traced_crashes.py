@@ -20,7 +20,7 @@ import pytest
 
 from gateway.store.index_pages import TreeBroken, check_index_file
 from tests.crash.crash_states import INDEX, State, crash_states
-from tests.crash.recording_files import Note, Operation, Punch, Sync, Write
+from tests.crash.recording_files import Note, Operation, Punch, Sync, Unlink, Write
 from tests.crash.test_store_crashes import live_on, promised
 from tests.crash.traced_files import STRACE, WHY_NOT, read_trace, trace_python
 from tests.crash.traced_lives import LIVES
@@ -89,6 +89,7 @@ async def test_every_state_of_index_and_log_keeps_its_promises(name: str, tmp_pa
     of_index = [op for op in operations if isinstance(op, Write | Sync) and names[op.inode] == INDEX]
     assert len([op for op in of_index if isinstance(op, Sync)]) > 3, "the index' own calls are not in the trace"
     assert any(isinstance(op, Punch) for op in operations) == (name == "punched")
+    assert name != "sealed" or sum(isinstance(op, Unlink) for op in operations) >= 2, "nothing was given back"
     states = list(crash_states(operations, root))
     chosen = states if not STATES_MAX else random.Random(seed).sample(states, min(STATES_MAX, len(states)))
     rebuilt = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from gateway.store import collect
 from gateway.store.store import SiteStore
 from replication.keys import read_key_directory
 from tests.crash.open_store import open_store
@@ -52,6 +53,25 @@ async def punched(root: Path, notes: Noting, seed: int) -> None:
         await writer.put("last", 100)
 
 
+async def sealed(root: Path, notes: Noting, seed: int) -> None:
+    """Segments that are still appended to and mostly dead are sealed, emptied and removed; so is the highest number."""
+    collect.SEAL_DEAD_BYTES_MIN = 100_000  # type: ignore[misc]
+    async with open_store(root) as store:
+        assert isinstance(store, SiteStore)
+        writer = Writer(store, notes, seed)
+        await writer.make_bucket()
+        for life in range(2):
+            for number in range(2):
+                await writer.put(f"dead-{number}", 150_000)
+            await writer.put(f"alive-{life}", 40_000)
+            for number in range(2):
+                await writer.delete(f"dead-{number}")
+            for _ in range(20):
+                store.collector.collect_step()
+                store.tidy()
+            await writer.put(f"after-{life}", 20_000)
+
+
 async def keyed(root: Path, notes: Noting, seed: int) -> None:
     """Key objects beside the data, among writes: what is there already stays, a later epoch joins."""
     realm = {"realm": b"the realm object" * 8}
@@ -69,5 +89,6 @@ async def keyed(root: Path, notes: Noting, seed: int) -> None:
 LIVES: dict[str, Callable[[Path, Noting, int], Awaitable[None]]] = {
     "rebuilt": rebuilt,
     "punched": punched,
+    "sealed": sealed,
     "keyed": keyed,
 }

@@ -80,4 +80,21 @@ DISK_FAULTS: Final = (
         *("    if version > SEGMENT_VERSION:", "    if False:"),
         (f"{_STORE}/test_unknown_versions.py",),
     ),
+    # Space that is still in use.
+    Fault(
+        *("never seal a segment that is mostly dead", 8, "gateway/store/store.py"),
+        *("        self.appender.seal(self.shared.asked_to_seal())", "        pass"),
+        (f"{_STORE}/test_sealing_segments.py",),
+    ),
+    Fault(
+        *("seal another segment than that which was asked for", 8, "gateway/store/segments.py"),
+        "            if self._current is not None and self._current.header.number == number:",
+        "            if self._current is not None:",
+        (f"{_STORE}/test_sealing_segments.py",),
+    ),
+    Fault(
+        *("keep files open that were unlinked", 8, "gateway/store/store.py"),
+        *("        self.collector.let_go_of_files()", "        pass"),
+        (f"{_STORE}/test_sealing_segments.py",),
+    ),
 )
