@@ -17,7 +17,7 @@ from urllib.parse import quote_plus
 from xml.etree.ElementTree import Element
 
 from gateway.s3.documents import children, fields_of, parse_document
-from gateway.s3.errors import BadRequest, InvalidTag, MalformedXML, S3Error, escape_text, invalid_argument
+from gateway.s3.errors import InvalidTag, MalformedXML, S3Error, escape_text, invalid_argument
 from gateway.s3.stored import stored
 from gateway.s3.uri import decode_percent
 
@@ -43,8 +43,8 @@ def _is_plain(text: str) -> bool:
 
 
 def check_tags(pairs: Iterable[tuple[str, str]], count_max: int) -> dict[str, str]:
-    """The tags in ``pairs`` if they may be a tag set of at most ``count_max``; ``InvalidTag`` otherwise, ``BadRequest``
-    if they are too many, as AWS answers.
+    """The tags in ``pairs`` if they may be a tag set of at most ``count_max``; ``InvalidTag`` otherwise, which is what
+    PutObjectTagging's reference names for all that fails validation.
     """
     tags: dict[str, str] = {}
     for key, value in pairs:
@@ -59,7 +59,7 @@ def check_tags(pairs: Iterable[tuple[str, str]], count_max: int) -> dict[str, st
         tags[key] = value
     if len(tags) > count_max:
         kind = "Object tags" if count_max == OBJECT_TAGS_MAX else "Bucket tag count"
-        raise BadRequest(f"{kind} cannot be greater than {count_max}")
+        raise InvalidTag(f"{kind} cannot be greater than {count_max}")
     return tags
 
 
