@@ -29,7 +29,7 @@ from tests.crash.recording_files import Note, Operation, RecordingFiles, Unlink
 from tests.crash.workloads import KEY_OBJECT, WORKLOADS, Step, Value, Writer, current_documents, current_records, digest
 from tests.gateway.store.held_frames import HeldFrames
 
-STATES_MAX = int(os.environ.get("SKERRY_CRASH_STATES", "20"))
+STATES_MAX = int(os.environ.get("SKERRY_CRASH_STATES", "10"))
 INDEX_NAME = "data.mdb"
 UNTOUCHED_BY_REISSUE = ("names", "counts", "uploads", "bucket_uploads", "parts", "chunks")
 

@@ -27,7 +27,7 @@ from tests.crash.traced_lives import LIVES
 from tests.crash.workloads import WORKLOADS
 from tests.gateway.store.held_frames import HeldFrames
 
-STATES_MAX = int(os.environ.get("SKERRY_CRASH_STATES", "8"))
+STATES_MAX = int(os.environ.get("SKERRY_CRASH_STATES", "5"))
 pytestmark = pytest.mark.skipif(STRACE is None, reason=WHY_NOT)
 
 
