@@ -30,7 +30,7 @@ from gateway.s3.ownership import OWNERSHIPS
 from gateway.store.store import StoreSettings
 from gateway.store.tier_settings import TierSettings, check_prefixes
 from replication.link_hours import HoursInvalid, LinkHours
-from replication.settings import CloudSettings, LinkSettings, ReplicationSettings
+from replication.settings import CloudSettings, LinkSettings, ReplicationSettings, RetentionSettings
 from replication.subscription import check_patterns
 from replication.tariff import Tariff
 from replication.trusted_time import ClockSettings
@@ -226,6 +226,7 @@ SECTIONS: Final[Mapping[str, type]] = {
     "tariff": Tariff,
     "drill": DrillConfig,
     "scrub": ScrubConfig,
+    "retention": RetentionSettings,
     "log": LogConfig,
 }
 
@@ -291,6 +292,9 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("lifecycle", "versions_per_s"): Rule(0, 1 << 30),
     ("lifecycle", "conflict_days"): Rule(0.0, 36_500),
     ("lifecycle", "debug_day_s"): Rule(0, 86_400),
+    ("retention", "point_in_time_days"): Rule(0, 36_500),
+    ("retention", "grace_days"): Rule(0, 36_500),
+    ("retention", "collect_interval_s"): Rule(0.05, 604_800),
     ("tier", "evict_above_percent"): Rule(0, 99),
     ("tier", "evict_to_percent"): Rule(0, 98),
     ("tier", "local_bytes_max"): Rule(0),
@@ -332,6 +336,7 @@ class Config:
     tariff: Tariff = field(default_factory=Tariff)
     drill: DrillConfig = field(default_factory=DrillConfig)
     scrub: ScrubConfig = field(default_factory=ScrubConfig)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
     link: LinkSettings = field(default_factory=LinkSettings)
     clock: ClockSettings = field(default_factory=ClockSettings)
 

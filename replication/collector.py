@@ -45,6 +45,7 @@ from replication.puller import list_heads
 from replication.sealing import Keyring, open_frame
 from replication.settings import CollectSettings
 from replication.shipper import Shipper
+from replication.status import CloudAccount
 
 PAGES_AT_ONCE = 64
 MISSING_TO_GIVE_UP = 5
@@ -61,29 +62,15 @@ class CollectedRound:
     deleted: int = 0
     moved_bytes: int = 0
 
+    def plus(self, other: CollectedRound) -> CollectedRound:
+        """Both together."""
+        return CollectedRound(
+            *(self.doomed + other.doomed, self.settled + other.settled),
+            *(self.deleted + other.deleted, self.moved_bytes + other.moved_bytes),
+        )
+
     def __bool__(self) -> bool:
         return bool(self.doomed or self.settled or self.deleted or self.moved_bytes)
-
-
-@dataclass(slots=True)
-class CloudAccount:
-    """This site's objects of frames in the bucket, as last looked at: ciphertext bytes, and those of them that
-    something needs, that nothing does, and that are in doomed objects.
-    """
-
-    objects: int = 0
-    bytes: int = 0
-    live_bytes: int = 0
-    doomed_bytes: int = 0
-
-    def add(self, held: HeldObject) -> None:
-        """One more object."""
-        self.objects += 1
-        self.bytes += held.bytes
-        if held.doomed:
-            self.doomed_bytes += held.bytes
-        else:
-            self.live_bytes += held.live_bytes
 
 
 @dataclass(slots=True)
@@ -196,11 +183,13 @@ class Collector:
             return
         cut = take_census(self._log, await list_heads(self._cloud)).cut()
         identity = self._log.identity()
+        former = [log for log in self._log.former_logs() if log[0] == identity.site]
+        own = {(identity.site, identity.incarnation), *former}  # under another site's prefix nothing is ours to delete
         for doom in due:
             origin = (doom.dot.site, doom.dot.incarnation)
             if doom.dot.seq > cut.get(origin, 0):
                 continue
-            if origin == (identity.site, identity.incarnation):
+            if origin in own:
                 if not await self._move_all(doom.names, done):
                     return
                 for name in doom.names:

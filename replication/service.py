@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from replication.acknowledging import AckLimits
 from replication.cancellation import is_stopping
 from replication.checkpointing import Checkpointing
+from replication.collecting import Collecting
+from replication.collector import CollectedRound
 from replication.conditional import CreateOnce, probe_create_once
 from replication.fleet import Wait, follow_waits
 from replication.keys import RealmError
@@ -81,12 +83,11 @@ class ReplicationService:
         probe_interval_s: float = 2.0,
         skew_ms: Callable[[], int | None] = lambda: None,
         state: FoldedState | None = None,
+        make_collecting: Callable[[Shipper, Callable[[], None]], Collecting] | None = None,
     ) -> None:
         self._log = log
         self._waits, self._skew_ms = waits, skew_ms
-        self._cloud = cloud
-        self._realm = realm
-        self._settings = settings
+        self._cloud, self._realm, self._settings = cloud, realm, settings
         self._single_writer = single_writer
         self._wall_ms = wall_ms
         self._publish_report = publish_report
@@ -97,8 +98,7 @@ class ReplicationService:
         self._hurried = self._looked = False
         self._entered = False
         self._running = False
-        self._create_once = ""
-        self._stopped = ""
+        self._create_once = self._stopped = ""
         self._errors: dict[str, str] = {}
         self._cloud_state: tuple[Reachability, int] = (Reachability.UNKNOWN, 0)
         self.shipper = Shipper(
@@ -128,6 +128,8 @@ class ReplicationService:
                 refresh_keys=lambda: realm.refresh(cloud),
                 offload=offload,
             )
+
+        self.collecting = make_collecting(self.shipper, self.hurry) if make_collecting and settings.pull else None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Replicate until ``stop`` is set. Raises only what no waiting can mend: ``WrongRealm``,
@@ -213,6 +215,7 @@ class ReplicationService:
             waits=self._follow_waits(),
             joining=self._describe_join(),
             ended=self.shipper.ended,
+            held=self.collecting.account if self.collecting is not None else None,
             skew_ms=self._skew_ms(),
             accusers=tuple(site.hex() for site in self.puller.accusers),
         )
@@ -234,6 +237,7 @@ class ReplicationService:
             if self._settings.pull:
                 group.create_task(self._pull_forever())
                 group.create_task(self._checkpoint_forever())
+                group.create_task(self._collect_forever())
 
     async def _enter(self) -> None:
         """Make the bucket ours, or find that it is. Idempotent. What no waiting mends is kept for the report."""
@@ -281,6 +285,7 @@ class ReplicationService:
                 quiet = False
             if self._settings.pull:
                 pulled = await self._pull_round()
+                self._looked = True
                 pulled_changes += pulled.changes
                 looks += pulled.waits
                 quiet = quiet and pulled.batches == 0 and (not pulled.waits or looks > DOUBTS_TO_FENCE)
@@ -415,6 +420,38 @@ class ReplicationService:
                 await self._rest("checkpoint", error)
             else:
                 self._errors.pop("checkpoint", None)
+
+    async def collect_once(self) -> CollectedRound:
+        """Replicate until nothing is left, collect in the bucket, tell of it. Errors as of ``run_once``."""
+        await self.run_once()
+        if self.collecting is None:
+            return CollectedRound()
+        done = await self.collecting.take_turn(caught_up=self._is_caught_up, now=True)
+        await self.run_once()
+        return done
+
+    @property
+    def _is_caught_up(self) -> bool:
+        return self._looked and not any(state.stopped for state in self.puller.states.values())
+
+    async def _collect_forever(self) -> None:
+        """Collect in the bucket, what others wait for first. Never before this site has looked for what they have."""
+        while self.collecting is not None and not self.shipper.ended:
+            await asyncio.sleep(max(self._settings.poll_interval_s, self._settings.ship_interval_s))
+            if not self._looked or self._link.limits().up.paused:
+                continue
+            try:
+                done = await asyncio.create_task(self.collecting.take_turn(caught_up=self._is_caught_up))
+                if done:
+                    logger.info("collected in the bucket: %s", done)
+            except asyncio.CancelledError:
+                if is_stopping():
+                    raise
+                await self._rest("collect", CloudUnreachable("given up by a library"))
+            except Exception as error:
+                await self._rest("collect", error)
+            else:
+                self._errors.pop("collect", None)
 
     def _describe_join(self) -> str:
         progress = self.checkpointing.progress if self.checkpointing is not None else None

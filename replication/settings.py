@@ -19,6 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+DAY_MS = 86_400_000
+
 
 @dataclass(frozen=True, slots=True)
 class ShipLimits:
@@ -83,6 +85,28 @@ class LinkSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionSettings:
+    """[retention]: how long what nothing needs stays in the bucket, and whether this site deletes there at all.
+
+    Requests of a collection: one LIST, for each pack emptied a PUT of what was alive, two more PUTs, and a DELETE.
+    """
+
+    collect_cloud: bool = True
+    point_in_time_days: float = 7.0
+    grace_days: float = 7.0
+    collect_interval_s: float = 3600.0
+
+    def collecting(self) -> CollectSettings:
+        """What the collector is told."""
+        return CollectSettings(
+            enabled=self.collect_cloud,
+            interval_s=self.collect_interval_s,
+            point_in_time_ms=int(self.point_in_time_days * DAY_MS),
+            grace_ms=int(self.grace_days * DAY_MS),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class CollectSettings:
     """Collection in the bucket. What nothing needs any more stays for ``point_in_time_ms``; a doomed object for
     ``grace_ms`` at least. ``acquaint_ms``: after so long a new log counts as known also to those who did not say so.
@@ -93,8 +117,8 @@ class CollectSettings:
 
     enabled: bool = True
     interval_s: float = 3600.0
-    point_in_time_ms: int = 7 * 86_400_000
-    grace_ms: int = 7 * 86_400_000
+    point_in_time_ms: int = 7 * DAY_MS
+    grace_ms: int = 7 * DAY_MS
     acquaint_ms: int = 3_600_000
     live_share_min: float = 0.5
     objects_max: int = 16

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from replication.fleet import Wait
-from replication.ports import Backlog, LogPosition
+from replication.ports import Backlog, HeldObject, LogPosition
 
 
 class ReportInvalid(ValueError):
@@ -33,11 +33,34 @@ class RemoteReport(msgspec.Struct, frozen=True):
     refused: str = ""
 
 
+class CloudAccount(msgspec.Struct):
+    """This site's objects of frames in the bucket, as last looked at: ciphertext bytes, and those of them that
+    something needs, that nothing does (or did lately), and that are in doomed objects.
+    """
+
+    objects: int = 0
+    bytes: int = 0
+    live_bytes: int = 0
+    dead_bytes: int = 0
+    doomed_bytes: int = 0
+
+    def add(self, held: HeldObject) -> None:
+        """One more object."""
+        self.objects += 1
+        self.bytes += held.bytes
+        if held.doomed:
+            self.doomed_bytes += held.bytes
+        else:
+            self.live_bytes += held.live_bytes
+            self.dead_bytes += held.bytes - held.live_bytes
+
+
 class DaemonReport(msgspec.Struct, frozen=True):
     """The replication daemon's own account. ``cloud`` is a ``Reachability`` value; empty strings mean nothing is
     wrong. ``stopped``: what no waiting mends, such as a bucket of another realm. ``ended``: this site retired or was
     revoked, and ships nothing any more; ``joining``: how far a join by checkpoint is; ``waits``: who holds the stable
-    cut back; ``skew_ms``: the site's clock less the cloud's, None if it is not known; ``accusers``: see ``Puller``.
+    cut back; ``skew_ms``: the site's clock less the cloud's, None if it is not known; ``accusers``: see ``Puller``;
+    ``held``: this site's objects in the bucket, None before the first look.
     """
 
     written_ms: int
@@ -59,6 +82,7 @@ class DaemonReport(msgspec.Struct, frozen=True):
     accusers: tuple[str, ...] = ()
     ended: str = ""
     joining: str = ""
+    held: CloudAccount | None = None
 
 
 class ReplicationStatus(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from gateway.cli import (
     audit_cloud,
     checkpoint,
+    collect_cloud,
     config_check,
     conflicts,
     drill,
@@ -44,7 +45,7 @@ _COMMANDS = (
     evict,
     link,
     mirror,
-    *(safe, audit_cloud, drill, checkpoint, savings),
+    *(safe, audit_cloud, drill, checkpoint, collect_cloud, savings),
 )
 
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from gateway.cli.failures import find_failure
@@ -19,8 +22,11 @@ from gateway.cli.replication_turn import AlreadyReplicating, daemon_turn, once_t
 from gateway.cli.site_status import read_report, write_report
 from gateway.cli.told_status import tell_own
 from gateway.store.urgency import UrgentChanges
+from replication.collecting import Collecting
+from replication.collector import CollectedRound, Collector
 from replication.link_watch import LinkWatch, address_of, knock
 from replication.service import OnceSummary, ReplicationService
+from replication.shipper import Shipper
 from replication.status import DaemonReport
 from replication.trusted_time import is_too_far
 
@@ -51,6 +57,28 @@ def make_service(site: OpenSite) -> ReplicationService:
         watch=LinkWatch(lambda: knock(*address)),
         probe_interval_s=site.config.link.probe_interval_s,
         state=site.store.folded_state,
+        make_collecting=partial(_make_collecting, site),
+    )
+
+
+def _make_collecting(site: OpenSite, shipper: Shipper, hurry: Callable[[], None]) -> Collecting:
+    assert site.cloud is not None
+    assert site.fetcher is not None
+
+    async def bring(chunk_ids: Sequence[bytes]) -> None:
+        await asyncio.gather(*site.store.hydrator.begin(chunk_ids))
+
+    def wall_ms() -> int:
+        return time.time_ns() // 1_000_000
+
+    settings, store = site.config.retention, site.store
+    collector = Collector(
+        *(site.replica, store.holdings, shipper, site.cloud, site.fetcher, bring, site.realm.keyring),
+        settings.collecting(),
+        wall_ms=wall_ms,
+    )
+    return Collecting(
+        *(site.replica, store.folded_state, collector, settings.collect_interval_s), wall_ms=wall_ms, hurry=hurry
     )
 
 
@@ -66,6 +94,12 @@ async def replicate_once(site: OpenSite) -> OnceSummary:
     """Push and pull until nothing is left, a daemon stepping aside meanwhile. Raises replication's errors."""
     async with once_turn(site.directory):
         return await make_service(site).run_once()
+
+
+async def collect_once(site: OpenSite) -> CollectedRound:
+    """Replicate, collect in the bucket and tell of it, a daemon stepping aside. Raises replication's errors."""
+    async with once_turn(site.directory):
+        return await make_service(site).collect_once()
 
 
 async def replicate_forever(site: OpenSite, stop: asyncio.Event, *, patient: bool) -> None:

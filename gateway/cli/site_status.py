@@ -137,6 +137,7 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         "fleet": describe_fleet(fleet, report),
         "waiting_for": describe_waits(waits, fleet),
         "stable_cut_age_s": round(cut_age_s(waits), 3),
+        "cloud_objects": None if report is None or report.held is None else msgspec.to_builtins(report.held),
     }
 
 

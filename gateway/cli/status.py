@@ -54,6 +54,9 @@ def _print_status(document: dict[str, Any]) -> None:
     print(f"safe to lose: {'yes' if document['safe_to_lose'] else 'no'}")
     for reason in document["reasons"]:
         print(f"  - {reason}")
+    if held := document["cloud_objects"]:
+        sizes = [describe_bytes(held[name]) for name in ("live_bytes", "dead_bytes", "doomed_bytes")]
+        print("its objects in the bucket: {} alive, {} dead, {} doomed".format(*sizes))
     for parting in document["partings"][-3:]:
         at = datetime.fromtimestamp(parting["at_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
         issued = f"{parting['changes_issued_anew']} changes were issued anew"

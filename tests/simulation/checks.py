@@ -157,7 +157,7 @@ def check_garbage(world: World) -> None:
     """Where everybody is there, no pack is left that its owner doomed, or most of which nothing needs."""
     sound = {machine.store.identity().site: machine for machine in world.machines if not machine.shipper.fenced}
     writers = {bytes.fromhex(name[6:38]) for name in world.bucket.objects if name.startswith("sites/")}
-    if len(sound) != len(world.machines) or world.away or writers - sound.keys():
+    if len(sound) != len(world.machines) or world.away or writers - sound.keys() or world.sharings:
         return
     for site, machine in sound.items():
         for held in machine.store.held_objects(site_prefix(site), "", 1 << 30, machine.clock.wall_ms()):

@@ -1,0 +1,59 @@
+"""When a site collects in the bucket: at once what others wait for, the rest once in a while, and never half informed.
+
+Stands between the service (which waits, retries and tells) and the collector (one bounded round). Invariant: nothing is
+looked at while the site joins a checkpoint, since its state is only part of one then. Not here: what a round does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from replication.collector import CollectedRound, Collector
+from replication.ports import ChangeLog, FoldedState
+from replication.status import CloudAccount
+
+
+class Collecting:
+    """The collector's turns. ``hurry`` is called when there is something to acknowledge that others wait for."""
+
+    def __init__(
+        self,
+        log: ChangeLog,
+        state: FoldedState | None,
+        collector: Collector,
+        interval_s: float,
+        *,
+        wall_ms: Callable[[], int],
+        hurry: Callable[[], None],
+    ) -> None:
+        self._log, self._state, self._collector, self._interval_s = log, state, collector, interval_s
+        self._wall_ms, self._hurry = wall_ms, hurry
+        self._collected_ms: int | None = None
+
+    @property
+    def account(self) -> CloudAccount | None:
+        """This site's objects in the bucket, as last looked at."""
+        return self._collector.account
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to look for what to doom and delete."""
+        if self._collected_ms is None:
+            return True
+        return not 0 <= self._wall_ms() - self._collected_ms < self._interval_s * 1000
+
+    async def take_turn(self, *, caught_up: bool, now: bool = False) -> CollectedRound:
+        """Do what there is to do (``now``: whether it is time or not). Errors as of ``Collector.collect_round``."""
+        total, due = CollectedRound(), now or self.is_due
+        if (self._state is not None and self._state.joining() is not None) or not (due or self._log.unsettled()):
+            return total
+        while True:
+            done = await self._collector.collect_round(caught_up=caught_up, choose=due)
+            total = total.plus(done)
+            if done.settled:
+                self._hurry()
+            if not done and not (due and self._collector.is_walking):
+                break
+        if due:
+            self._collected_ms = self._wall_ms()
+        return total
