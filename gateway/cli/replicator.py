@@ -12,6 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -74,7 +75,7 @@ def _make_collecting(site: OpenSite, shipper: Shipper, hurry: Callable[[], None]
     settings, store = site.config.retention, site.store
     collector = Collector(
         *(site.replica, store.holdings, shipper, site.cloud, site.fetcher, bring, site.realm.keyring),
-        settings.collecting(),
+        replace(settings.collecting(), enabled=settings.collect_cloud and not site.config.replication.subscribe),
         wall_ms=wall_ms,
     )
     return Collecting(
