@@ -17,6 +17,7 @@
 #   make hostile   clients that are slow, greedy, broken or gone, beside a good one; CONNECTIONS=n
 #   make simulate  worlds of many sites, clocks, crashes and a lying cloud; SEEDS=n FROM=k, or SEED=n for one
 #   make audit     ask PyPI for known vulnerabilities of what is locked; STRICT=1: not to know is a failure, too
+#   make soak      two sites and a cloud under load, with kills, cut links and a full disk; MINUTES=n, SEED=n
 #   make planted   faults planted into copies of the tree: each must be noticed
 #   make freeze    a data directory and a bucket as this VERSION=n writes them, for tests/golden/releases
 #   make locks     resolve the dependencies anew (writes requirements*.lock)
@@ -77,10 +78,8 @@ endif
 fortnight: $(VENV)/.developed
 	$(BIN)/python -m tests.e2e.fortnight --days $(or $(DAYS),14) $(if $(SEED),--seed $(SEED))
 
-ifneq ($(wildcard tests/e2e/soak.py),)
 soak: $(VENV)/.developed
-	$(BIN)/python -m tests.e2e.soak
-endif
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
 
 # Coverage-guided, SECONDS for each parser; what it finds is kept in tests/fuzz/findings.
 fuzz: $(VENV)/.developed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from random import Random
 
 import lmdb
 
@@ -12,6 +13,7 @@ from tests.support.net import wait_until
 from tests.support.site import Site
 
 WORKER, BACKGROUND, SUPERVISOR = "gateway.cli.worker", "gateway.cli.background", "supervisor"
+EVERYTHING = "everything"
 END_TIMEOUT_S = 60.0
 
 
@@ -56,6 +58,24 @@ def kill_supervisor(site: Site) -> None:
     site.process.wait()
     site.process = None
     wait_until(lambda: not any(map(is_alive, orphans)), "the orphans of a killed supervisor end", END_TIMEOUT_S)
+
+
+def kill_somebody(site: Site, victim: str, chance: Random) -> bool:
+    """Kill; start the server again if it is gone. Whether there was such a process just then."""
+    if victim == EVERYTHING:
+        kill_all(site)
+        site.start()
+    elif victim == SUPERVISOR:
+        kill_supervisor(site)
+        site.start()
+    else:
+        found = list_children(site, victim)  # none: still waiting to be started again
+        if not found:
+            return False
+        pid = chance.choice(found)
+        kill_one(pid)
+        print(f"killed {victim} {pid}, others {list_children(site)}")
+    return True
 
 
 def _list_last_children(site: Site) -> list[int]:

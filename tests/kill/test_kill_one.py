@@ -20,12 +20,11 @@ import pytest
 from tests.kill.model import SHARED_BUCKET, Writer, check_model
 from tests.kill.processes import (
     BACKGROUND,
+    EVERYTHING,
     SUPERVISOR,
     WORKER,
     is_alive,
-    kill_all,
-    kill_one,
-    kill_supervisor,
+    kill_somebody,
     list_children,
     list_index_readers,
 )
@@ -34,29 +33,10 @@ from tests.support.site import Site
 
 ROUNDS = int(os.environ.get("SKERRY_KILL_ROUNDS", "6"))
 WRITERS, WORKERS = 4, 2
-EVERYTHING = "everything"
 VICTIMS = (WORKER, WORKER, BACKGROUND, SUPERVISOR, EVERYTHING)
 BACK_TIMEOUT_S = 60.0
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240 + 15 * ROUNDS)]
-
-
-def kill_somebody(site: Site, victim: str, chance: random.Random) -> bool:
-    """Kill; start the server again if it is gone. Whether there was such a process just then."""
-    if victim == EVERYTHING:
-        kill_all(site)
-        site.start()
-    elif victim == SUPERVISOR:
-        kill_supervisor(site)
-        site.start()
-    else:
-        found = list_children(site, victim)  # none: still waiting to be started again
-        if not found:
-            return False
-        pid = chance.choice(found)
-        kill_one(pid)
-        print(f"killed {victim} {pid}, others {list_children(site)}")
-    return True
 
 
 def wait_whole(site: Site) -> None:

@@ -1,0 +1,109 @@
+"""A disk that can be made full: a file system of its own where the machine lets us mount one, else the site's reserve.
+
+Neither knows the site's files. ``fill`` and ``free`` may be called again and again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+from tests.support.net import wait_until
+from tests.support.site import Site
+
+_LEFT_BYTES: Final = 1 << 20
+_ENDLESS_BYTES: Final = 1 << 60
+
+
+class Disk(Protocol):
+    """What is below a site."""
+
+    def fill(self) -> None:
+        """From now on there is no room."""
+
+    def free(self) -> None:
+        """There is room again."""
+
+
+class BallastDisk:
+    """A file system that a file of ballast fills."""
+
+    def __init__(self, directory: Path) -> None:
+        self._ballast = directory / "ballast"
+
+    def fill(self) -> None:
+        """Write ballast until a megabyte is left; what the site frees meanwhile is its own."""
+        with self._ballast.open("wb") as file:
+            try:
+                while (left := _free_bytes(self._ballast.parent)) > _LEFT_BYTES:
+                    os.posix_fallocate(file.fileno(), file.tell(), min(left - _LEFT_BYTES, 64 << 20))
+                    file.seek(0, os.SEEK_END)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+
+    def free(self) -> None:
+        """Throw the ballast away."""
+        self._ballast.unlink(missing_ok=True)
+
+
+class ReserveDisk:
+    """No file system of one's own: the site is restarted with a reserve that no disk has."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def fill(self) -> None:
+        """Ask for more free space than there is."""
+        self._restart(_ENDLESS_BYTES)
+
+    def free(self) -> None:
+        """Ask for little."""
+        self._restart(0)
+
+    def _restart(self, reserve_bytes: int) -> None:
+        self._site.settings.setdefault("store", {})["reserve_bytes"] = reserve_bytes
+        self._site.write_config()
+        self._site.stop()
+        self._site.start()
+
+
+@contextmanager
+def mounted(directory: Path, size_bytes: int) -> Iterator[bool]:
+    """A file system of that size (a sparse image, ext4) on ``directory`` while the block runs; whether it could be."""
+    directory.mkdir()
+    image = directory.with_suffix(".image")
+    with image.open("wb") as file:
+        file.truncate(size_bytes)
+    try:
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True, capture_output=True)
+        subprocess.run(["mount", "-o", "loop", str(image), str(directory)], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        image.unlink()
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        _unmount(directory)
+        with contextlib.suppress(FileNotFoundError):
+            image.unlink()
+
+
+def _unmount(directory: Path) -> None:
+    """Processes that were killed may hold files for a moment longer."""
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: not subprocess.run(["umount", str(directory)], capture_output=True).returncode, "free", 20)
+        return
+    subprocess.run(["umount", "--lazy", str(directory)], check=False)
+
+
+def _free_bytes(directory: Path) -> int:
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize
