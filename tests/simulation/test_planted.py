@@ -11,6 +11,7 @@ import pytest
 from gateway.store.doom_format import decode_doom
 from replication import status
 from replication.batch_format import Batch, hash_object
+from replication.checkpoint_writer import CheckpointWriter
 from replication.cloud_names import log_name
 from replication.collector import Collector
 from replication.crdt import Entry
@@ -305,7 +306,45 @@ def doom_and_never_delete(patch):
 
 LATER = {rely_on_who_does_not_know_this_site: range(201, 241)}
 """What needs more worlds than ``SEEDS``: by which it must be noticed."""
+
+
+def acknowledge_half_a_checkpoint(patch):
+    real = MemorySite.fold_slice
+
+    async def fold_slice(self, number, data):
+        await real(self, number, data)
+        if number == 1:
+            await self.end_join()
+            self.join = replace(self.join, folded=False)
+
+    patch.setattr(MemorySite, "fold_slice", fold_slice)
+
+
+def take_the_vector_after_the_scan(patch):
+    real = CheckpointWriter.scan
+
+    async def scan(self):
+        draft = await real(self)
+        start = self._state.begin_export()
+        return replace(draft, manifest=replace(draft.manifest, vector=start.vector))
+
+    patch.setattr(CheckpointWriter, "scan", scan)
+
+
+def leave_locations_out_of_a_checkpoint(patch):
+    real = MemorySite.export_slice
+
+    def export_slice(self, cursor):
+        data, following = real(self, cursor)
+        return (b"" if cursor == b"located" else data), following
+
+    patch.setattr(MemorySite, "export_slice", export_slice)
+
+
 PLANTED = [
+    acknowledge_half_a_checkpoint,
+    take_the_vector_after_the_scan,
+    leave_locations_out_of_a_checkpoint,
     advance_cursor_before_the_log_put,
     take_no_answer_for_a_yes,
     take_a_taken_name_for_success,
