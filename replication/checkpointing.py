@@ -28,6 +28,7 @@ from replication.subscription import covers_all
 
 RETRY_S: Final = 300.0
 PATIENCE: Final = 0.5
+SLICES_TO_TELL: Final = 10
 JOIN_BATCHES_MIN: Final = 20
 """Below that many batches, replaying costs no more requests than a checkpoint."""
 
@@ -64,6 +65,7 @@ class Checkpointing:
             progress=self._tell,
         )
         self.progress: JoinProgress | None = None
+        self.on_progress: Callable[[], None] = lambda: None
 
     async def pull_round(self, puller: Puller) -> PulledRound:
         """Join by checkpoint if that helps, then pull; if a log turns out to be cut behind this site, once more.
@@ -138,3 +140,5 @@ class Checkpointing:
 
     def _tell(self, progress: JoinProgress) -> None:
         self.progress = progress
+        if progress.slices % SLICES_TO_TELL == 0:
+            self.on_progress()

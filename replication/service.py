@@ -128,6 +128,7 @@ class ReplicationService:
                 refresh_keys=lambda: realm.refresh(cloud),
                 offload=offload,
             )
+            self.checkpointing.on_progress = self._report
 
         self.collecting = make_collecting(self.shipper, self.hurry) if make_collecting and settings.pull else None
 

@@ -171,6 +171,8 @@ def _warnings(backlog: Backlog, report: DaemonReport | None) -> list[str]:
     ]
     if report.ended:
         warnings.append(f"{report.ended}: what is written here from now on stays here")
+    if report.joining:
+        warnings.append(f"this site joins the realm by a checkpoint ({report.joining}): not all of it is here yet")
     warnings += [f"site {remote.site}: {remote.refused}" for remote in report.remotes if remote.refused]
     warnings += [f"site {remote.site} is not taken in: {remote.stopped}" for remote in report.remotes if remote.stopped]
     return warnings

@@ -80,3 +80,10 @@ def test_policy_lets_a_site_write_its_own_and_read_the_rest(prefix):
     assert len(deletes) == 1
     assert all(site.hex() in resource for resource in deletes[0]["Resource"])
     assert policy["Version"] == "2012-10-17"
+
+
+def test_a_join_that_is_under_way_is_told():
+    (warning,) = judge(
+        report=DaemonReport(1, running=True, cloud="reachable", published=True, joining="1 of 9")
+    ).warnings
+    assert "1 of 9" in warning
