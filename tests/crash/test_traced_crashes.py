@@ -20,7 +20,7 @@ import pytest
 
 from gateway.store.index_pages import TreeBroken, check_index_file
 from tests.crash.crash_states import INDEX, State, crash_states
-from tests.crash.recording_files import Note, Operation, Punch, Sync, Unlink, Write
+from tests.crash.recording_files import Note, Operation, Punch, Rename, Sync, Unlink, Write
 from tests.crash.test_store_crashes import live_on, promised
 from tests.crash.traced_files import STRACE, WHY_NOT, read_trace, trace_python
 from tests.crash.traced_lives import LIVES
@@ -100,3 +100,15 @@ async def test_every_state_of_index_and_log_keeps_its_promises(name: str, tmp_pa
         f"{name}: {len(operations) - notes} calls, {len(of_index)} of them the index' own, {len(states)} states, "
         f"{len(chosen)} looked at, {rebuilt} rebuilt by themselves; seed {seed}"
     )
+
+
+@pytest.mark.timeout(300)
+async def test_no_rebuilt_index_is_believed_before_it_is_whole_on_the_disk(tmp_path: Path) -> None:
+    """Around the moment at which a rebuilt index takes the old one's place: all states, each time."""
+    operations, root, cloud, _ = record_traced("rebuilt", tmp_path, 11)
+    swaps = [at for at, op in enumerate(operations, 1) if isinstance(op, Rename) and op.target.name == INDEX]
+    assert len(swaps) == 1
+    states = [state for state in crash_states(operations, root) if swaps[0] <= state.at <= swaps[0] + 2]
+    assert len(states) > 2
+    for number, state in enumerate(states):
+        await check_traced("rebuilt", state, operations, tmp_path / f"state-{number}", cloud)
