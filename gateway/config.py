@@ -174,6 +174,22 @@ class RealmConfig:
     key_file: Path | None = None
     passphrase_file: Path | None = None
     key_command: tuple[str, ...] = ()
+    wrapped_key_file: Path | None = None  # a root key that Vault or KMS unwraps
+    vault_address: str = ""
+    vault_key: str = ""
+    vault_mount: str = "transit"
+    vault_token_file: Path | None = None
+    vault_namespace: str = ""
+    vault_ca_file: Path | None = None
+    kms_key: str = ""
+    kms_region: str = ""
+    kms_endpoint_url: str = ""
+    kms_profile: str = ""
+
+    @property
+    def names_source(self) -> bool:
+        """Whether it says where the root key comes from."""
+        return bool(self.key_file or self.passphrase_file or self.key_command or self.wrapped_key_file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,15 +481,32 @@ def _check_together(reader: Reader, values: dict[str, dict[str, Any]]) -> None:
             reader.complain("server", one, f"needs {other} too")
     if set(server.get("domains", ())) & set(server.get("website_domains", ())):
         reader.complain("server", "website_domains", "must be other names than domains")
-    given = [name for name in ("key_file", "passphrase_file", "key_command") if realm.get(name)]
-    if len(given) > 1:
-        reader.complain("realm", given[1], f"only one source of the root key can be given, and {given[0]} is")
+    _check_realm(reader, realm)
     if server.get("admin_listen") and server.get("admin_listen") == server.get("listen"):
         reader.complain("server", "admin_listen", "must be another address than listen")
     tier = values["tier"]
     if tier.get("evict_to_percent") and tier["evict_to_percent"] >= tier.get("evict_above_percent", 0):
         reader.complain("tier", "evict_to_percent", "must be below evict_above_percent")
     _check_cloud(reader, cloud)
+
+
+def _check_realm(reader: Reader, realm: dict[str, Any]) -> None:
+    sources = ("key_file", "passphrase_file", "key_command", "wrapped_key_file")
+    given = [name for name in sources if realm.get(name)]
+    if len(given) > 1:
+        reader.complain("realm", given[1], f"only one source of the root key can be given, and {given[0]} is")
+    services = {"vault": ("vault_address", "vault_key", "vault_token_file"), "kms": ("kms_key", "kms_region")}
+    named = [name for name in services if any(key.startswith(f"{name}_") and realm.get(key) for key in realm)]
+    named = [name for name in named if any(realm.get(key) for key in services[name])]
+    if realm.get("wrapped_key_file"):
+        if len(named) != 1:
+            reader.complain("realm", "wrapped_key_file", "needs the vault_ or the kms_ keys: who unwraps it")
+        for name in named:
+            missing = [key for key in services[name] if not realm.get(key)]
+            if missing:
+                reader.complain("realm", "wrapped_key_file", f"needs {missing[0]}")
+    elif named:
+        reader.complain("realm", next(key for key in services[named[0]] if realm.get(key)), "needs wrapped_key_file")
 
 
 def _check_cloud(reader: Reader, cloud: dict[str, Any]) -> None:

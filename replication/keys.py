@@ -17,7 +17,7 @@ Not here: formats (realm_format), root key providers (root_keys).
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,11 +67,18 @@ class NoRealm(RealmError):
 
 @dataclass(frozen=True, repr=False)
 class OpenRealm:
-    """An opened realm: what seals and opens, and whether a recovery key could open it too."""
+    """An opened realm: what seals and opens, and whether a recovery key could open it too.
+
+    ``mark`` is the fingerprint of the key that opened it; ``records`` are the keys it opens, ``openers`` those that
+    wrap others, by their fingerprints.
+    """
 
     realm: Realm
     keyring: Keyring
     recoverable: bool
+    mark: bytes
+    records: tuple[KeyRecord, ...]
+    openers: Mapping[bytes, bytes]
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,7 +106,8 @@ def create_realm(provider: RootKeyProvider, now_ms: int) -> NewRealm:
         ],
     ]:
         objects[key_name(record.id, fingerprint(realm.id, by))] = wrap_key(realm.id, by, record)
-    return NewRealm(objects, _open(realm, root, objects), encode_key_text(RECOVERY_KEY_LABEL, recovery))
+    opened = _open(realm, fingerprint(realm.id, root), {fingerprint(realm.id, root): root}, objects)
+    return NewRealm(objects, opened, encode_key_text(RECOVERY_KEY_LABEL, recovery))
 
 
 def open_realm(provider: RootKeyProvider, objects: KeyObjects) -> OpenRealm:
@@ -110,7 +118,14 @@ def open_realm(provider: RootKeyProvider, objects: KeyObjects) -> OpenRealm:
     if REALM not in objects:
         raise NoRealm("there is no realm object")
     realm = decode_realm(objects[REALM])
-    return _open(realm, provider.root_key(realm), objects)
+    root = provider.root_key(realm)
+    mark = fingerprint(realm.id, root)
+    return _open(realm, mark, {mark: root}, objects)
+
+
+def reopen_realm(opened: OpenRealm, objects: KeyObjects) -> OpenRealm:
+    """The realm with other key objects than those it was opened with, without asking for its root key again."""
+    return _open(opened.realm, opened.mark, opened.openers, objects)
 
 
 def recovery_kit(made: NewRealm, cloud: str) -> str:
@@ -198,9 +213,17 @@ def write_key_directory(directory: Path, objects: KeyObjects, files: SmallFiles 
     files.sync_directory(directory.parent)
 
 
-def _open(realm: Realm, root: bytes, objects: KeyObjects) -> OpenRealm:
+def remove_from_key_directory(directory: Path, names: Collection[str]) -> None:
+    """Give up wrapped keys that are kept beside a site's data. Durable on return."""
+    for name in names:
+        path = directory / name.removeprefix(KEYS_PREFIX)
+        path.unlink(missing_ok=True)
+        _sync_directory(path.parent)
+
+
+def _open(realm: Realm, mark: bytes, openers: Mapping[bytes, bytes], objects: KeyObjects) -> OpenRealm:
     wraps = [(*split, objects[name]) for name in objects if (split := split_key_name(name))]
-    opener = {fingerprint(realm.id, root): root}
+    opener = dict(openers)
     records: dict[bytes, KeyRecord] = {}
     while fresh := [wrap for wrap in wraps if wrap[1] in opener and wrap[0] not in records]:
         for key_id, by, data in fresh:
@@ -210,12 +233,17 @@ def _open(realm: Realm, root: bytes, objects: KeyObjects) -> OpenRealm:
     chunk = [record for record in records.values() if record.kind == KEY_CHUNK]
     epochs = sorted((record for record in records.values() if record.kind == KEY_EPOCH), key=_age)
     if not records:
-        raise WrongRealmKey(f"this key does not open realm {realm.id.hex()}")
+        hint = ", which was made with a passphrase" if realm.derivation.scrypt else ""
+        raise WrongRealmKey(f"this key does not open realm {realm.id.hex()}{hint}")
     if len(chunk) != 1 or not epochs:
         raise RealmError(f"realm {realm.id.hex()} lacks its chunk-id key or has no epoch: its keys were tampered with")
     ring = Keyring(realm.id, chunk[0].key, {epoch.id: epoch.key for epoch in epochs}, epochs[-1].id)
     wrapping = {record.id for record in records.values() if record.kind == KEY_WRAPPING}
-    return OpenRealm(realm, ring, any(sum(wrap[0] == key_id for wrap in wraps) > 1 for key_id in wrapping))
+    by_key: dict[bytes, set[bytes]] = {}
+    for key_id, by, _ in wraps:
+        by_key.setdefault(by, set()).add(key_id)
+    recoverable = any(ids <= wrapping for ids in by_key.values())  # root keys wrap the chunk-id key, too
+    return OpenRealm(realm, ring, recoverable, mark, tuple(records.values()), opener)
 
 
 def _unwrap(realm: bytes, by: bytes, key_id: bytes, data: bytes) -> KeyRecord:

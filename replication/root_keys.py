@@ -53,7 +53,6 @@ class FileRootKey:
 
     def root_key(self, realm: Realm) -> bytes:
         """The key in the file."""
-        _require_plain(realm)
         return _parse(read_secret(self.path), f"{self.path}")
 
 
@@ -70,7 +69,6 @@ class CommandRootKey:
 
     def root_key(self, realm: Realm) -> bytes:
         """The key that the command printed."""
-        _require_plain(realm)
         try:
             done = subprocess.run(
                 list(self.argv), stdin=subprocess.DEVNULL, capture_output=True, timeout=self.timeout_s, check=False
@@ -145,7 +143,11 @@ def generate_key_file(path: Path, files: SmallFiles = FILES) -> None:
 
     ``OSError`` if the disk did not take it: then there is no file, either.
     """
-    line = encode_key_text(REALM_KEY_LABEL, secrets.token_bytes(KEY_SIZE)) + "\n"
+    write_new_file(path, encode_key_text(REALM_KEY_LABEL, secrets.token_bytes(KEY_SIZE)) + "\n", files)
+
+
+def write_new_file(path: Path, line: str, files: SmallFiles = FILES) -> None:
+    """Write a new file, 0600, synced with its directory. ``FileExistsError``, ``OSError``: then nothing is there."""
     descriptor = files.open_new(path, exclusive=True)
     try:
         files.write_open(descriptor, line.encode())
@@ -178,8 +180,3 @@ def _parse(text: str, where: str) -> bytes:
         return decode_key_text(text)
     except ValueError as error:
         raise RootKeyUnusable(f"{where}: {error}") from None
-
-
-def _require_plain(realm: Realm) -> None:
-    if realm.derivation.scrypt:
-        raise RootKeyUnusable("this realm was made with a passphrase: configure passphrase_file or its variable")

@@ -21,6 +21,7 @@ from gateway.cli import (
     drill,
     evict,
     inspect,
+    keys,
     kms,
     lifecycle,
     link,
@@ -41,6 +42,7 @@ from gateway.cli.outcomes import EXIT_CODES_TEXT, EXIT_FAILED
 
 _COMMANDS = (
     *(serve, replicate, status, user, conflicts, sites, verify, rebuild_index, restore, inspect, config_check, kms),
+    keys,
     lifecycle,
     evict,
     link,

@@ -6,6 +6,7 @@ Bytes that are only in the cloud are fetched through the cloud of the process th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -48,6 +49,12 @@ class OpenSite:
         return self.directory.run / "metrics"
 
 
+async def end_task(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 @asynccontextmanager
 async def opened_site(config: Config) -> AsyncIterator[OpenSite]:
     """Open the site of a configuration; recovers its store first if need be. Blocking at its start and end."""
@@ -65,4 +72,6 @@ async def opened_site(config: Config) -> AsyncIterator[OpenSite]:
             store = open_store(keys.directory, keys.realm.keyring(), config.store, fetcher, bars.tell)
         stack.callback(store.close)
         keys.realm.on_keyring = store.set_keyring
+        watch = asyncio.create_task(keys.realm.watch())
+        stack.push_async_callback(end_task, watch)
         yield OpenSite(config, keys.directory, keys.realm, store, cloud, fetcher, skew)

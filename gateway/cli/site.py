@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.cli.core_dumps import forbid_core_dumps
-from gateway.config import Config
+from gateway.config import Config, RealmConfig
 from gateway.store.errors import BadDataDirectory
 from gateway.store.layout import STAMP_NAME, DataDirectory
 from replication.cloud_names import REALM
@@ -51,6 +51,7 @@ from replication.root_keys import (
 )
 from replication.sealing import KEY_SIZE
 from replication.settings import CloudSettings
+from replication.wrapped_root_keys import AwsKms, VaultTransit, WrappedRootKey, WrappingService
 
 SITE_ID_SIZE: Final = 16
 GENERATED_KEY_NAME: Final = "realm.key"
@@ -85,6 +86,8 @@ def root_key_provider(config: Config) -> RootKeyProvider:
     if not config.log.core_dumps:
         forbid_core_dumps()
     realm = config.realm
+    if realm.wrapped_key_file:
+        return wrapped_root_key(realm)
     if realm.key_command:
         return CommandRootKey(realm.key_command)
     if realm.passphrase_file:
@@ -93,6 +96,21 @@ def root_key_provider(config: Config) -> RootKeyProvider:
     if path.exists() and (text := read_secret(path)).startswith(RECOVERY_KEY_LABEL):
         return GivenRootKey(text)  # which opens a passphrase's realm too
     return FileRootKey(path)
+
+
+def wrapped_root_key(realm: RealmConfig) -> WrappedRootKey:
+    """The root key of a configuration that names a wrapped file, and who unwraps it."""
+    assert realm.wrapped_key_file is not None
+    service: WrappingService
+    if realm.vault_address:
+        assert realm.vault_token_file is not None
+        service = VaultTransit(
+            *(realm.vault_address, realm.vault_key, realm.vault_token_file),
+            *(realm.vault_mount, realm.vault_namespace, realm.vault_ca_file),
+        )
+    else:
+        service = AwsKms(realm.kms_key, realm.kms_region, realm.kms_endpoint_url or None, realm.kms_profile or None)
+    return WrappedRootKey(realm.wrapped_key_file, service)
 
 
 def describe_cloud(cloud: CloudSettings | None) -> str:
@@ -151,7 +169,7 @@ def join_site(config: Config) -> None:
 
 def _join_realm(config: Config, objects: KeyObjects) -> FirstStart:
     realm = config.realm
-    if not (realm.key_file or realm.passphrase_file or realm.key_command):
+    if not realm.names_source:
         raise RealmError(
             f"the bucket ({describe_cloud(config.cloud)}) holds a realm already: configure its root key, "
             f"for instance [realm] key_file with a copy of keys/{GENERATED_KEY_NAME} of another site"
@@ -168,7 +186,10 @@ def _make_realm(config: Config) -> tuple[DataDirectory, NewRealm, str]:
     if realm.key_file and not realm.key_file.exists():
         generate_key_file(realm.key_file)
         key_place = str(realm.key_file)
-    if realm.key_file or realm.passphrase_file or realm.key_command:
+    if realm.wrapped_key_file and not realm.wrapped_key_file.exists():
+        wrapped_root_key(realm).generate()
+        key_place = str(realm.wrapped_key_file)
+    if realm.names_source:
         made = create_realm(root_key_provider(config), now_ms)
         directory = _create_directory(config, made.opened.realm.id)
     else:

@@ -198,9 +198,25 @@ def test_the_sample_holds_every_key_with_its_default(tmp_path):
         assert getattr(getattr(config, name), key_name) == default, line
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ('wrapped_key_file = "w"\n', "wrapped_key_file: needs the vault_ or the kms_ keys: who unwraps it"),
+        ('wrapped_key_file = "w"\nvault_address = "http://v"\n', "wrapped_key_file: needs vault_key"),
+        ('wrapped_key_file = "w"\nkms_key = "k"\n', "wrapped_key_file: needs kms_region"),
+        ('kms_key = "k"\nkms_region = "r"\n', "kms_key: needs wrapped_key_file"),
+    ],
+)
+def test_a_wrapped_key_needs_exactly_one_who_unwraps_it(tmp_path, lines, expected):
+    (problem,) = problems_of(tmp_path, f'[site]\ndata = "d"\n[realm]\n{lines}')
+    assert problem.endswith(expected)
+    vault = 'vault_address = "http://v"\nvault_key = "k"\nvault_token_file = "t"\n'
+    load_config(write(tmp_path, f'[site]\ndata = "d"\n[realm]\nwrapped_key_file = "w"\n{vault}'), {})
+
+
 def test_the_samples_examples_load_too(tmp_path):
     """With everything uncommented, but one of each set of alternatives, the file is a configuration."""
-    alternatives = ("passphrase_file", "key_command", "credentials_file")
+    alternatives = ("passphrase_file", "key_command", "credentials_file", "wrapped_key_file", "vault_", "kms_")
     lines = [re.sub(r"^# (\w+ = )", r"\1", line) for line in SAMPLE.read_text().splitlines()]
     config = load_config(write(tmp_path, "\n".join(line for line in lines if not line.startswith(alternatives))), {})
     assert config.cloud.bucket

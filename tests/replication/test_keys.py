@@ -174,7 +174,7 @@ def test_provider_of_the_wrong_kind_is_said(root, tmp_path):
     path.chmod(0o600)
     with pytest.raises(RootKeyUnusable, match="not made with a passphrase"):
         open_realm(PassphraseRootKey(path=path), create_realm(root, 1).objects)
-    with pytest.raises(RootKeyUnusable, match="made with a passphrase"):
+    with pytest.raises(WrongRealmKey, match="made with a passphrase"):
         open_realm(root, create_realm(PassphraseRootKey(path=path, log2_n=8), 1).objects)
 
 
@@ -254,7 +254,7 @@ async def test_publishing_again_writes_nothing(root, tmp_path):
     await access.publish(cloud)
     cloud.calls.clear()
     await access.publish(cloud)
-    assert {verb for verb, _ in cloud.calls} == {"get"}
+    assert {verb for verb, _ in cloud.calls} <= {"get", "list"}
 
 
 async def test_bucket_of_another_realm_is_refused_before_anything_is_written(root, tmp_path):

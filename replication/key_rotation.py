@@ -1,0 +1,110 @@
+"""New keys for a realm that is in use: another epoch, another root key, and the end of a root key that had its time.
+
+Stands beside ``keys``: values in, key objects out; ``RealmAccess`` puts them into the bucket and beside the data.
+
+* **Epoch** (``new_epoch``): a fresh key, wrapped by the wrapping key: one object. New segments and cloud objects are
+  sealed with the newest epoch; what was sealed before stays as it is, and older epochs stay for as long as it does.
+* **Root** (``wrap_for_root``): the new root key wraps the wrapping key and the chunk-id key: two small objects,
+  whatever the amount of data. The old one works until somebody ends it.
+* **Ending a root key** (``drop_root``): a mark, ``keys/dropped/<fingerprint>``, then its wraps go. The mark stays: a
+  site that still has those wraps beside its data must not publish them again, and gives them up when it sees it.
+
+A recovery key wraps nothing but the wrapping key: that is how it is told from root keys, and why it opens every later
+epoch and outlives every rotation.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from replication.cloud_names import KEYS_PREFIX, key_name, split_key_name
+from replication.keys import KeyObjects, OpenRealm, RealmError
+from replication.listing import list_all
+from replication.ports import Cloud
+from replication.realm_format import KEY_CHUNK, KEY_EPOCH, KEY_ID_SIZE, KEY_WRAPPING, KeyRecord, fingerprint, wrap_key
+from replication.sealing import KEY_SIZE
+
+DROPPED_PREFIX: Final = f"{KEYS_PREFIX}dropped/"
+
+
+@dataclass(frozen=True, slots=True)
+class RealmEpoch:
+    """An epoch as told to people: its id, when it was made, whether new data is sealed with it."""
+
+    id: bytes
+    created_ms: int
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RealmRoot:
+    """A key that opens the realm: its fingerprint, whether it is the one in use here, whether a recovery key."""
+
+    mark: bytes
+    in_use: bool
+    recovery: bool
+
+
+def new_epoch(opened: OpenRealm, now_ms: int) -> tuple[bytes, KeyObjects]:
+    """A fresh epoch, newer than every other known here (whatever this site's clock says): its id, its object."""
+    wrapping = _record(opened, KEY_WRAPPING)
+    newest_ms = max(record.created_ms for record in opened.records if record.kind == KEY_EPOCH)
+    created_ms = max(now_ms, newest_ms + 1)
+    epoch = KeyRecord(secrets.token_bytes(KEY_ID_SIZE), KEY_EPOCH, created_ms, secrets.token_bytes(KEY_SIZE))
+    name = key_name(epoch.id, fingerprint(opened.realm.id, wrapping.key))
+    return epoch.id, {name: wrap_key(opened.realm.id, wrapping.key, epoch)}
+
+
+def wrap_for_root(opened: OpenRealm, root: bytes) -> tuple[bytes, KeyObjects]:
+    """The realm opened to one more root key: its fingerprint, its objects."""
+    mark = fingerprint(opened.realm.id, root)
+    records = (_record(opened, KEY_WRAPPING), _record(opened, KEY_CHUNK))
+    return mark, {key_name(record.id, mark): wrap_key(opened.realm.id, root, record) for record in records}
+
+
+def list_epochs(opened: OpenRealm) -> list[RealmEpoch]:
+    """Every epoch, oldest first."""
+    epochs = sorted((one.created_ms, one.id) for one in opened.records if one.kind == KEY_EPOCH)
+    return [RealmEpoch(key, created_ms, key == opened.keyring.current) for created_ms, key in epochs]
+
+
+def list_roots(opened: OpenRealm, names: Iterable[str]) -> list[RealmRoot]:
+    """Every key outside the realm that opens it."""
+    wrapping = _record(opened, KEY_WRAPPING)
+    inside = fingerprint(opened.realm.id, wrapping.key)
+    wraps: dict[bytes, set[bytes]] = {}
+    for split in filter(None, map(split_key_name, names)):
+        wraps.setdefault(split[1], set()).add(split[0])
+    return [
+        RealmRoot(mark, mark == opened.mark, ids == {wrapping.id})
+        for mark, ids in sorted(wraps.items())
+        if mark != inside
+    ]
+
+
+async def list_dropped(cloud: Cloud) -> frozenset[bytes]:
+    """Fingerprints of the root keys that somebody ended."""
+    marks = [name.removeprefix(DROPPED_PREFIX) for name in await list_all(cloud, DROPPED_PREFIX)]
+    return frozenset(bytes.fromhex(mark) for mark in marks if len(mark) == 2 * KEY_ID_SIZE)
+
+
+async def drop_root(cloud: Cloud, names: Iterable[str], mark: bytes) -> None:
+    """End a root key in the bucket: mark first, then its wraps. Idempotent."""
+    await cloud.put(f"{DROPPED_PREFIX}{mark.hex()}", b"")
+    for name in wraps_of(names, {mark}):
+        await cloud.delete(name)
+
+
+def wraps_of(names: Iterable[str], marks: Collection[bytes]) -> list[str]:
+    """The key objects that these keys wrapped."""
+    return [name for name in names if (split := split_key_name(name)) and split[1] in marks]
+
+
+def _record(opened: OpenRealm, kind: int) -> KeyRecord:
+    found = next((record for record in opened.records if record.kind == kind), None)
+    if found is None:
+        raise RealmError("this key opens the realm only in part: use the realm's root key")
+    return found

@@ -1,0 +1,180 @@
+"""Rotation of epochs and root keys: small, durable on both sides, open to the recovery key, agreed by all sites."""
+
+import pytest
+
+from replication.cloud_memory import MemoryCloud
+from replication.keys import RealmError, WrongRealmKey, fetch_realm, open_realm
+from replication.ports import CloudUnreachable
+from replication.realm_access import open_local
+from replication.root_keys import FileRootKey, GivenRootKey, PassphraseRootKey, generate_key_file
+from replication.sealing import PURPOSE_CLOUD_LOG, KeyUnknown, chunk_id, open_envelope, seal_envelope
+from tests.replication.faulty_cloud import CRASH_AFTER, CRASH_BEFORE, LOST_REPLY, Crash, FaultyCloud
+from tests.replication.realms import found, join
+
+CONTEXT = b"c" * 8
+
+
+def key_file(path):
+    generate_key_file(path)
+    return FileRootKey(path)
+
+
+def bucket_of(objects):
+    cloud = MemoryCloud()
+    cloud.objects.update(objects)
+    return cloud
+
+
+@pytest.fixture
+def realm(tmp_path):
+    """(the realm at its first site, its root key, the recovery key, the bucket that holds it)"""
+    root = key_file(tmp_path / "root")
+    access, made = found(tmp_path / "a", root)
+    return access, root, GivenRootKey(made.recovery_key), bucket_of(made.objects)
+
+
+def seal(access):
+    return seal_envelope(access.keyring(), PURPOSE_CLOUD_LOG, CONTEXT, b"text")
+
+
+def can_open(keyring, sealed):
+    return open_envelope(keyring, PURPOSE_CLOUD_LOG, CONTEXT, sealed) == b"text"
+
+
+async def test_a_new_epoch_is_one_object_and_what_was_sealed_stays_open(realm, tmp_path):
+    access, root, recovery, cloud = realm
+    before, count = seal(access), len(cloud.objects)
+    told = []
+    access.on_keyring = told.append
+    epoch = await access.rotate_epoch(cloud, 5)
+    assert len(cloud.objects) == count + 1
+    assert access.keyring().current == told[-1].current == epoch
+    after = seal(access)
+    for opened in (open_local(tmp_path / "a", root).keyring(), access.keyring()):
+        assert opened.current == epoch
+        assert can_open(opened, before)
+        assert can_open(opened, after)
+    recovered = open_realm(recovery, await fetch_realm(cloud))
+    assert can_open(recovered.keyring, after)
+    assert recovered.recoverable
+    assert chunk_id(recovered.keyring, b"x") == chunk_id(access.keyring(), b"x"), "the chunk-id key never rotates"
+
+
+async def test_a_clock_that_is_behind_makes_a_newer_epoch_all_the_same(realm):
+    access, _, _, cloud = realm
+    first = await access.rotate_epoch(cloud, 10**13)
+    second = await access.rotate_epoch(cloud, 5)
+    assert [epoch.id for epoch in access.epochs()][-2:] == [first, second]
+    assert access.keyring().current == second
+
+
+async def test_two_sites_that_rotate_at_once_agree(realm, tmp_path):
+    a, root, _, cloud = realm
+    b = await join(tmp_path / "b", root, cloud)
+    one, other = await a.rotate_epoch(cloud, 7), await b.rotate_epoch(cloud, 7)
+    sealed = seal(a), seal(b)
+    for access in (a, b):
+        await access.refresh(cloud)
+    assert a.keyring().current == b.keyring().current == max(one, other)
+    assert all(can_open(access.keyring(), one) for access in (a, b) for one in sealed)
+
+
+@pytest.mark.parametrize("fault", [CRASH_BEFORE, CRASH_AFTER, LOST_REPLY])
+async def test_interrupted_at_each_call_nobody_uses_a_key_that_is_not_in_the_bucket(tmp_path, fault):
+    for call in range(1, 12):
+        directory = tmp_path / f"{call}"
+        root = key_file(tmp_path / f"root{call}")
+        access, made = found(directory, root)
+        inner = bucket_of(made.objects)
+        cloud = FaultyCloud(inner, script={call: fault})
+        try:
+            await access.rotate_epoch(cloud, 5)
+        except (Crash, CloudUnreachable):
+            assert open_local(directory, root).keyring().current == access.keyring().current
+            await open_local(directory, root).rotate_epoch(inner, 5)
+        kept = open_local(directory, root)
+        bucket = open_realm(root, await fetch_realm(inner))
+        assert kept.keyring().epochs.keys() <= bucket.keyring.epochs.keys()
+        if len(cloud.calls) < call:
+            return
+    raise AssertionError("more calls than thought")
+
+
+async def test_other_processes_of_the_site_learn_of_it(realm, tmp_path):
+    access, root, _, _ = realm
+    other = open_local(tmp_path / "a", root)
+    epoch = await access.rotate_epoch(None, 5)
+    ring = other.keyring()
+    assert can_open(ring, seal(access)), "an epoch that is not known is looked for beside the data"
+    assert other.keyring().current == epoch
+    with pytest.raises(KeyUnknown):
+        ring.epoch_key(b"strange epoch !!")
+    assert not other.reload()
+
+
+async def test_a_new_root_is_two_objects_and_the_old_one_works_until_it_is_dropped(realm, tmp_path):
+    access, old, recovery, cloud = realm
+    count, new = len(cloud.objects), key_file(tmp_path / "new")
+    mark = await access.add_root(cloud, new)
+    assert len(cloud.objects) == count + 2
+    assert await access.add_root(cloud, new) == mark
+    assert len(cloud.objects) == count + 2
+    await access.rotate_epoch(cloud, 9)
+    sealed = seal(access)
+    for provider in (old, new, recovery):
+        assert can_open(open_realm(provider, await fetch_realm(cloud)).keyring, sealed)
+    roots = access.roots()
+    assert sorted((root.in_use, root.recovery) for root in roots) == [(False, False), (False, True), (True, False)]
+    with pytest.raises(RealmError, match="in use"):
+        await access.drop_root(cloud, next(root.mark for root in roots if root.in_use))
+    with pytest.raises(RealmError, match="recovery"):
+        await access.drop_root(cloud, next(root.mark for root in roots if root.recovery))
+    with pytest.raises(RealmError, match="no root key"):
+        await access.drop_root(cloud, bytes(16))
+
+
+async def test_a_dropped_root_opens_nothing_and_nobody_brings_it_back(realm, tmp_path):
+    first, old, recovery, cloud = realm
+    second = await join(tmp_path / "b", old, cloud)
+    new = key_file(tmp_path / "new")
+    await first.add_root(cloud, new)
+    old_mark = next(root.mark for root in first.roots() if root.in_use)
+    moved = open_local(tmp_path / "a", new)
+    await moved.drop_root(cloud, old_mark)
+    await second.publish(cloud)
+    await second.refresh(cloud)
+    assert any(root.mark == old_mark for root in second.roots()), "it is in use there until the new one is configured"
+    await moved.publish(cloud)
+    objects = await fetch_realm(cloud)
+    with pytest.raises(WrongRealmKey):
+        open_realm(old, objects)
+    for provider in (new, recovery):
+        assert can_open(open_realm(provider, objects).keyring, seal(second))
+    with pytest.raises(WrongRealmKey):
+        open_local(tmp_path / "a", old)
+    other = open_local(tmp_path / "b", new)
+    await other.refresh(cloud)
+    with pytest.raises(WrongRealmKey):
+        open_local(tmp_path / "b", old)
+    assert open_local(tmp_path / "b", new).recoverable
+
+
+async def test_without_a_recovery_key_another_root_is_none(realm, tmp_path):
+    access, _, _, cloud = realm
+    mark = next(root.mark for root in access.roots() if root.recovery)
+    for path in (tmp_path / "a").glob(f"*/{mark.hex()}"):
+        path.unlink()
+    access.reload()
+    assert not access.recoverable
+    await access.add_root(cloud, key_file(tmp_path / "new"))
+    assert not access.recoverable
+
+
+async def test_a_passphrase_realm_moves_to_a_key_file(tmp_path):
+    (tmp_path / "phrase").write_text("correct horse")
+    (tmp_path / "phrase").chmod(0o600)
+    old = PassphraseRootKey(tmp_path / "phrase", log2_n=10)
+    access, _ = found(tmp_path / "a", old)
+    new = key_file(tmp_path / "new")
+    await access.add_root(None, new)
+    assert open_local(tmp_path / "a", new).keyring().current == access.keyring().current
