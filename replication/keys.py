@@ -213,12 +213,12 @@ def write_key_directory(directory: Path, objects: KeyObjects, files: SmallFiles 
     files.sync_directory(directory.parent)
 
 
-def remove_from_key_directory(directory: Path, names: Collection[str]) -> None:
+def remove_from_key_directory(directory: Path, names: Collection[str], files: SmallFiles = FILES) -> None:
     """Give up wrapped keys that are kept beside a site's data. Durable on return."""
     for name in names:
         path = directory / name.removeprefix(KEYS_PREFIX)
         path.unlink(missing_ok=True)
-        _sync_directory(path.parent)
+        files.sync_directory(path.parent)
 
 
 def _open(realm: Realm, mark: bytes, openers: Mapping[bytes, bytes], objects: KeyObjects) -> OpenRealm:
