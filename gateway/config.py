@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from gateway.config_checks import check_cloud, check_realm
 from gateway.config_reader import ENVIRONMENT_PREFIX, Check, ConfigError, Problem, Reader, Rule
 from gateway.events.destinations import NotificationSettings, check_authorization, check_destinations
 from gateway.http.settings import KIB, MIB, HttpSettings
@@ -481,43 +482,10 @@ def _check_together(reader: Reader, values: dict[str, dict[str, Any]]) -> None:
             reader.complain("server", one, f"needs {other} too")
     if set(server.get("domains", ())) & set(server.get("website_domains", ())):
         reader.complain("server", "website_domains", "must be other names than domains")
-    _check_realm(reader, realm)
+    check_realm(reader, realm)
     if server.get("admin_listen") and server.get("admin_listen") == server.get("listen"):
         reader.complain("server", "admin_listen", "must be another address than listen")
     tier = values["tier"]
     if tier.get("evict_to_percent") and tier["evict_to_percent"] >= tier.get("evict_above_percent", 0):
         reader.complain("tier", "evict_to_percent", "must be below evict_above_percent")
-    _check_cloud(reader, cloud)
-
-
-def _check_realm(reader: Reader, realm: dict[str, Any]) -> None:
-    sources = ("key_file", "passphrase_file", "key_command", "wrapped_key_file")
-    given = [name for name in sources if realm.get(name)]
-    if len(given) > 1:
-        reader.complain("realm", given[1], f"only one source of the root key can be given, and {given[0]} is")
-    services = {"vault": ("vault_address", "vault_key", "vault_token_file"), "kms": ("kms_key", "kms_region")}
-    named = [name for name in services if any(key.startswith(f"{name}_") and realm.get(key) for key in realm)]
-    named = [name for name in named if any(realm.get(key) for key in services[name])]
-    if realm.get("wrapped_key_file"):
-        if len(named) != 1:
-            reader.complain("realm", "wrapped_key_file", "needs the vault_ or the kms_ keys: who unwraps it")
-        for name in named:
-            missing = [key for key in services[name] if not realm.get(key)]
-            if missing:
-                reader.complain("realm", "wrapped_key_file", f"needs {missing[0]}")
-    elif named:
-        reader.complain("realm", next(key for key in services[named[0]] if realm.get(key)), "needs wrapped_key_file")
-
-
-def _check_cloud(reader: Reader, cloud: dict[str, Any]) -> None:
-    if not cloud.get("bucket"):
-        if cloud:
-            reader.complain("cloud", next(iter(cloud)), "means nothing without bucket")
-        return
-    for one, other in (("access_key", "secret_key"), ("secret_key", "access_key")):
-        if cloud.get(one) and not cloud.get(other):
-            reader.complain("cloud", one, f"needs {other} too")
-    if cloud.get("credentials_file") and (cloud.get("access_key") or cloud.get("secret_key")):
-        reader.complain("cloud", "credentials_file", "give either it or access_key and secret_key, not both")
-    elif not cloud.get("credentials_file") and not (cloud.get("access_key") or cloud.get("secret_key")):
-        reader.complain("cloud", "bucket", "needs credentials: access_key and secret_key, or credentials_file")
+    check_cloud(reader, cloud)
