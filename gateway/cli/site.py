@@ -15,6 +15,7 @@ import asyncio
 import secrets
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,14 +31,17 @@ from replication.keys import (
     NoRealm,
     RealmError,
     WrongRealm,
+    WrongRealmKey,
     create_realm,
     fetch_realm,
     open_realm,
     publish_realm,
+    read_key_directory,
     recovery_kit,
     write_key_directory,
 )
 from replication.open_cloud import open_cloud
+from replication.ports import CloudError
 from replication.realm_access import RealmAccess, open_local
 from replication.realm_format import REALM_KEY_LABEL, RECOVERY_KEY_LABEL, encode_key_text
 from replication.root_keys import (
@@ -131,10 +135,33 @@ def open_site(config: Config) -> SiteKeys:
     directory = DataDirectory.open(config.data)
     if is_new_site(config):
         raise BadDataDirectory(f"{config.data} holds no site yet: `skerry serve` makes one")
-    realm = open_local(directory.keys, root_key_provider(config))
+    root = root_key_provider(config)
+    try:
+        realm = open_local(directory.keys, root)
+    except WrongRealmKey:  # or one that another site let open the realm, of which this one has not heard
+        if config.cloud is None or not _fetch_new_keys(config.cloud, directory):
+            raise
+        realm = open_local(directory.keys, root)
     if realm.realm.id != directory.realm:
         raise RealmError(f"the keys in {directory.keys} are of realm {realm.realm.id.hex()}, the data is not")
     return SiteKeys(directory, realm)
+
+
+def _fetch_new_keys(settings: CloudSettings, directory: DataDirectory) -> bool:
+    """Take in wrapped keys that the bucket has and this site has not: whether there were any. Nothing if it does not
+    answer, or holds another realm.
+    """
+    known = read_key_directory(directory.keys)
+    with ThreadPoolExecutor(1) as beside:  # a loop may be running here
+        try:
+            found = beside.submit(lambda: asyncio.run(_look_for_realm(settings))).result()
+        except CloudError:
+            return False
+    if found is None or found[REALM] != known[REALM]:
+        return False
+    fresh = {name: data for name, data in found.items() if name not in known}
+    write_key_directory(directory.keys, fresh)
+    return bool(fresh)
 
 
 def create_site(config: Config) -> FirstStart:
