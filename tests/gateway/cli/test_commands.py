@@ -192,6 +192,13 @@ def test_sites(capsys, data):
     for verb in (["forget", "shop 7", "--heir", "shop 7"], ["revoke", "shop 7"], ["name", "nobody", "x"]):
         assert run(capsys, "sites", *verb, "--data", data)[0] == 3
     assert run(capsys, "sites", "retire", "--yes", "--data", data)[0] == 2  # there is no cloud
+
+
+@pytest.mark.parametrize("verb", ["list", "name", "retire", "forget", "revoke", "policy"])
+def test_verbs_of_sites_have_help_with_an_example(capsys, verb):
+    with pytest.raises(SystemExit):
+        run(capsys, "sites", verb, "--help")
+    assert "example:\n  skerry sites" in capsys.readouterr().out
     assert run(capsys, "sites", "policy", "--data", data)[0] == 2
 
 
