@@ -394,6 +394,11 @@ class FrameStore(Protocol):
         visible elsewhere before its bytes (ask ``sendable`` first, for those whose value is dead by now).
         """
 
+    def absent_chunks(self, changes: Sequence[bytes], count_max: int) -> list[bytes]:
+        """Chunks that these changes need, that are not here, and lie in the bucket only where nothing is relied on:
+        after the log was issued anew they are to be fetched before the changes are sent.
+        """
+
     def read_frame(self, header: bytes) -> Frame:
         """The frame with exactly this header, verified against its checksum; raises the store's ``Damaged``."""
 

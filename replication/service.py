@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from replication.acknowledging import AckLimits
@@ -82,14 +82,14 @@ class ReplicationService:
         watch: LinkWatch | None = None,
         probe_interval_s: float = 2.0,
         skew_ms: Callable[[], int | None] = lambda: None,
+        bring: Callable[[Sequence[bytes]], Awaitable[object]] | None = None,
         state: FoldedState | None = None,
         make_collecting: Callable[[Shipper, Callable[[], None]], Collecting] | None = None,
     ) -> None:
         self._log = log
         self._waits, self._skew_ms = waits, skew_ms
         self._cloud, self._realm, self._settings = cloud, realm, settings
-        self._single_writer = single_writer
-        self._wall_ms = wall_ms
+        self._single_writer, self._wall_ms = single_writer, wall_ms
         self._publish_report = publish_report
         self._link, self._urgent_seq = link or Link(), urgent_seq
         self._watch, self._probe_interval_s = watch, probe_interval_s
@@ -106,6 +106,7 @@ class ReplicationService:
             wall_ms=wall_ms,
             offload=offload,
             ack_limits=ack_limits,
+            bring=bring,
             tell_status=tell_status,
             fit=cloud.goodput.fit,
             refresh_keys=lambda: realm.refresh(cloud),

@@ -50,6 +50,7 @@ from replication.sealing import Keyring, KeyUnknown
 from replication.settings import ReplicationSettings, ShipLimits
 
 logger = logging.getLogger(__name__)
+BROUGHT_AT_ONCE = 16
 PARTINGS_AT_ONCE = 3
 DOUBTS_TO_FENCE = 5
 """How often in a row something must look wrong that may only have come wrong: some buckets say 404 for a while of what
@@ -123,8 +124,9 @@ class Shipper:
         fit: Callable[[ShipLimits], ShipLimits] = lambda limits: limits,
         refresh_keys: Callable[[], Awaitable[None]] | None = None,
         draw: Callable[[int], bytes] = os.urandom,
+        bring: Callable[[Sequence[bytes]], Awaitable[object]] | None = None,
     ) -> None:
-        self._log = log
+        self._log, self._bring = log, bring
         self._acknowledging = Acknowledging(log, ack_limits or (lambda: doom_limits(log)), lambda: raise_cuts(log))
         self._tell_status = tell_status
         self._refresh_keys, self._draw = refresh_keys, draw
@@ -333,6 +335,7 @@ class Shipper:
         changes = await self._offload(
             lambda: self._log.sendable(self._log.read_changes(before.seq, count_max, limits.change_bytes_max))
         )
+        await self._bring_absent(changes)
         closed = not changes and is_retiring(self._log)
         if not changes and not speak and not closed:
             return None
@@ -372,6 +375,15 @@ class Shipper:
         data = encode_batch(keyring, origin, batch)
         packed = tuple(locate_packed(origin, packs))
         return _Attempt(origin, before, batch, data, packed, tuple(locate_inline(origin, batch, data)))
+
+    async def _bring_absent(self, changes: Sequence[bytes]) -> None:
+        """What is to be sent anew and is only where a former log of ours told of it: nobody else may find it there."""
+        before: list[bytes] = []
+        while absent := await self._offload(lambda: self._frames.absent_chunks(changes, BROUGHT_AT_ONCE)):
+            if self._bring is None or absent == before:
+                raise CloudUnreachable(f"chunk {absent[0].hex()} is to be sent anew and could not be fetched")
+            await self._bring(absent)
+            before = absent
 
     async def _mark_outs(self) -> None:
         """Before this site's log says that another is out: a mark, so that it is read before that other's log."""

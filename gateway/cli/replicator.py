@@ -52,6 +52,7 @@ def make_service(site: OpenSite) -> ReplicationService:
         publish_report=lambda report: _publish(site, report),
         tell_status=lambda unsent: tell_own(site, unsent, site.skew.skew_ms or 0),
         skew_ms=lambda: site.skew.skew_ms,
+        bring=lambda chunk_ids: asyncio.gather(*site.store.hydrator.begin(chunk_ids)),
         waits=before.waits if before else (),
         link=site_link(site.config, site.directory),
         urgent_seq=UrgentChanges(site.store, site.replica, site.config.link.urgent).latest,

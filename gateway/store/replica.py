@@ -289,6 +289,23 @@ class Replica:
                     self._collect(view, ref.id, found)
         return list(found.values())
 
+    def absent_chunks(self, changes: Sequence[bytes], count_max: int) -> list[bytes]:
+        """Chunks that these changes need, that are not here, and that lie in the cloud only where nobody relies on."""
+        found: dict[bytes, None] = {}
+        with self._snapshot() as view:
+            if not untrusted_sites(view.transaction):
+                return []
+            waiting = [ref.id for data in changes for ref in decode_change(data).refs]
+            while waiting and len(found) < count_max:
+                chunk_id = waiting.pop()
+                row = read_chunk(view.transaction, chunk_id)
+                if row is None or not _is_held(row):
+                    if not is_in_cloud(view.transaction, chunk_id) and locate_chunk(view.transaction, chunk_id):
+                        found[chunk_id] = None
+                elif not self._is_shipped(view.transaction, FrameName(chunk_id, row.segment, row.slot), exactly=False):
+                    waiting.extend(self._children(view, chunk_id, row))
+        return list(found)
+
     def read_frame(self, header: bytes) -> Frame:
         """The frame with exactly this header, authenticated; ``Damaged`` if it is not here or not what was sealed."""
         decoded = decode_header(header)

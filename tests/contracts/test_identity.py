@@ -8,12 +8,16 @@ import pytest
 from replication.change_format import decode_change, encode_change
 from replication.cloud_memory import MemoryCloud
 from replication.crdt import Dot
-from replication.ports import LogPosition, OwnLogAhead, PulledBatch, Reissue
+from replication.ports import CloudUnreachable, LogPosition, OwnLogAhead, PulledBatch, Reissue
 from replication.restore import close_log
+from replication.shipper import Shipper
+from tests.contracts.real_site import RealSite
 from tests.contracts.test_replica import (
     BOTH,
     KEYRING,
+    PACKED,
     make_site,  # noqa: F401 - a fixture
+    new_shipper,
     noise,
     origin_of,
     pull,
@@ -141,3 +145,36 @@ async def test_issuing_anew_happens_once_and_counts_from_one(make_site):  # noqa
     assert len(site.visible()) == len(before)
     assert site.replica.pulled() == {reissue.former: LogPosition()}
     assert reissue.former not in {decode_change(data).dot[:2] for data in site.replica.read_changes(0, 99, 1 << 20)}
+
+
+async def test_what_is_issued_anew_and_only_in_the_bucket_is_fetched_first(tmp_path):
+    cloud = MemoryCloud()
+    a, b = RealSite(tmp_path / "a", KEYRING, b"a"), RealSite(tmp_path / "b", KEYRING, b"b")
+    await a.put(b"big", noise(300_000))
+    await ship(a, cloud, PACKED)
+    for one, other in ((b, a), (a, b)):  # they hear of one another: what either has in the bucket is relied on
+        await pull(one, cloud)
+        await one.put(b"of-" + one.path.name.encode(), b"x")
+        await ship(one, cloud, PACKED)
+        await pull(other, cloud)
+    with b.store.view() as view:
+        uid, record = view.bucket("bucket").uid, view.current(view.bucket("bucket").uid, b"big").record
+    await b.store.commit(lambda view: view.put_object(uid, b"copy", record, versioned=False))
+    shipped = b.replica.shipped()
+    assert b.replica.absent_chunks(b.replica.read_changes(shipped.seq, 9, 1 << 30), 16) == []
+    reissue = Reissue(origin_of(b), shipped, shipped.seq, 0, os.urandom(16), os.urandom(8), "told")
+    assert await b.replica.issue_anew(reissue) == 1
+    changes = b.replica.read_changes(0, 9, 1 << 30)
+    assert b.replica.absent_chunks(changes, 16)
+    with pytest.raises(CloudUnreachable, match="sent anew"):
+        await new_shipper(b, cloud, PACKED).ship_round()
+    shipper = Shipper(*(b.replica, b.replica, cloud, lambda: KEYRING, PACKED), wall_ms=b.wall_ms, bring=b.bring)
+    await shipper.ship_round()
+    assert b.replica.absent_chunks(changes, 16) == []
+    for name in [name for name in cloud.objects if a.directory.site.hex() in name and "/packs/" in name]:
+        del cloud.objects[name]
+    third = RealSite(tmp_path / "third", KEYRING, b"third")
+    await pull(third, cloud)
+    assert await third.read(b"copy") == noise(300_000)
+    for site in (a, b, third):
+        site.close()

@@ -285,6 +285,11 @@ class MemorySite(MemoryHoldings, FoldedMemory):
         lacking = {chunk for chunk in needed if not self.is_in_cloud(chunk)}
         return [frame.header for name, frame in self.frames.items() if name.chunk_id in lacking]
 
+    def absent_chunks(self, changes: Sequence[bytes], count_max: int) -> list[bytes]:
+        needed = {ref.id for data in changes for ref in decode_change(data).refs}
+        absent = needed - {name.chunk_id for name in self.frames}
+        return sorted(chunk for chunk in absent if not self.is_in_cloud(chunk) and self.locate([chunk]))[:count_max]
+
     def read_frame(self, header: bytes) -> Frame:
         frame = self.frames.get(decode_header(header).name)
         if frame is None:

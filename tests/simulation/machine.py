@@ -108,6 +108,7 @@ class Machine:
 
     def start(self) -> None:
         self.link = self.link.restarted()
+        self.store.fetcher = CloudFetcher(self.link)
         self._running: set[str] = set()
         mortal = MortalStore(self.store, self.link)
         wall_ms = self.clock.wall_ms
@@ -117,6 +118,7 @@ class Machine:
             offload=run_at_once,
             draw=self.world.rng.randbytes,
             tell_status=self.tell_status,
+            bring=self.store.bring,
         )
         self.puller = Puller(
             *(mortal, self.link, keyring),
