@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import time
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -27,6 +28,7 @@ from gateway.store.errors import ChunkGone, ChunkUnavailable, Damaged
 from gateway.store.history import History, PastObject
 from gateway.store.item_format import is_local_uid
 from gateway.store.ports import Bucket, WriteView
+from replication.settings import DAY_MS
 
 OBJECTS_AT_ONCE: Final = 100
 _COPIED_DOCUMENTS: Final = (OWNERSHIP, PUBLIC_ACCESS_BLOCK)
@@ -65,6 +67,11 @@ def parse_time(text: str) -> int:
     return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+def is_beyond(at_ms: int, kept_days: float, now_ms: int) -> bool:
+    """Whether a time is so long ago that bytes of then may be gone."""
+    return at_ms < now_ms - kept_days * DAY_MS
+
+
 def restore_at(arguments: argparse.Namespace) -> int:
     """Run ``skerry restore --at``: the exit code. 1: some objects could not be had."""
     try:
@@ -83,6 +90,12 @@ def restore_at(arguments: argparse.Namespace) -> int:
     if restored is None:
         return EXIT_FAILED
     _tell(arguments, restored)
+    kept_days = load_site_config(arguments).retention.point_in_time_days
+    if restored.missing and is_beyond(at_ms, kept_days, time.time_ns() // 1_000_000):
+        complain(
+            f"{arguments.at} is longer ago than [retention] point_in_time_days ({kept_days:g}): bytes that nothing has "
+            "needed for so long may have left the bucket"
+        )
     return EXIT_NO if restored.missing else EXIT_OK
 
 
