@@ -266,10 +266,6 @@ def rely_on_doomed_objects(patch):
     patch.setattr(MemorySite, "doomed_names", lambda self: set())
 
 
-def rely_on_who_does_not_know_this_site(patch):
-    patch.setattr(MemorySite, "is_trusted", lambda self, name: True)
-
-
 def keep_only_the_newest_place_of_a_frame(patch):
     def locate(self, located):
         for place in located:
@@ -302,10 +298,6 @@ def doom_and_never_delete(patch):
         pass
 
     patch.setattr(Collector, "_delete", delete)
-
-
-LATER = {rely_on_who_does_not_know_this_site: range(201, 241)}
-"""What needs more worlds than ``SEEDS``: by which it must be noticed."""
 
 
 def acknowledge_half_a_checkpoint(patch):
@@ -365,7 +357,6 @@ PLANTED = [
     delete_without_waiting_for_anybody,
     settle_without_moving_anything,
     rely_on_doomed_objects,
-    rely_on_who_does_not_know_this_site,
     keep_only_the_newest_place_of_a_frame,
     take_conflict_losers_for_dead,
     forget_a_doomed_object_at_once,
@@ -377,7 +368,7 @@ PLANTED = [
 def test_planted_bug_is_noticed(plant, monkeypatch):
     plant(monkeypatch)
     with pytest.raises(Broken):
-        live_through(LATER.get(plant, SEEDS))
+        live_through(SEEDS)
 
 
 @pytest.mark.parametrize("plant", PLANTED_IN_PARTINGS, ids=lambda plant: plant.__name__)

@@ -56,8 +56,12 @@ async def base_and_patch(a, cloud):
 
 
 async def test_a_patch_never_loses_its_base(sites):
-    cloud, a, fresh = MemoryCloud(), sites(b"a"), sites(b"fresh")
+    cloud, a, b, fresh = MemoryCloud(), sites(b"a"), sites(b"b"), sites(b"fresh")
     new = await base_and_patch(a, cloud)
+    await pull(b, cloud)  # nothing lies here, so only what is located tells that the base is needed
+    seen = b.store.holdings.held_objects(site_prefix(a.replica.identity().site), "", 10, NOTHING_LATELY)
+    assert all(held.live_bytes == held.bytes for held in seen)
+    assert sum(held.frames for held in seen) == 2
     first, second = sorted(own_packs(a), key=lambda held: -held.bytes)
     assert first.live_bytes == first.bytes > 100_000, "the base counts, though nothing needs its chunk"
     leaving = a.store.holdings.leaving_frames([first.name], NOTHING_LATELY, 10, EVERYTHING)
