@@ -175,7 +175,7 @@ FAULTS: Final = (
     ),
     Fault(
         *("take in what a revoked site still ships", 3, "replication/puller.py"),
-        *("min(head_n, removal.counts(origin[1]))", "head_n"),
+        *("min(head_n, removal.counts(origin[1]) if removal else 0)", "head_n"),
         ("tests/replication/test_departures.py",),
     ),
     Fault(
