@@ -83,6 +83,10 @@ def _restore(arguments: argparse.Namespace) -> int:
             "bytes come when they are first read" if arguments.lazy else describe_bytes(summary.bytes) + " fetched"
         )
         print(f"{fetched}; {replaced} logs of the lost site were ended" if arguments.replace else fetched)
+        if arguments.replace:
+            print(
+                f"others wait for it until: skerry sites forget {arguments.replace} --heir {config.site_name} --force"
+            )
     return EXIT_OK
 
 
