@@ -183,8 +183,8 @@ class Machine:
 
     async def tidy(self) -> CollectedRound:
         """Collection in the bucket as the daemon goes about it: all news first, acknowledgements last."""
-        if not self.store.shipped().n:
-            await self.shipper.ship_round(speak=True)
+        if self.shipper.fenced or not self.store.shipped().n:
+            await self.shipper.ship_round(speak=True)  # what parted goes on as another first
         pulled = await self.puller.pull_round()
         done = await self.collector.collect_round(caught_up=not pulled.stopped)
         while await self.shipper.ship_round(speak=self.shipper.owes_acks):
