@@ -206,6 +206,13 @@ class Appender:
             except OSError:
                 self._abandon(fd, number)
                 raise
+            try:
+                self._files.fdatasync(fd)  # a power cut that keeps a frame behind it must not take the header
+            except BaseException as error:
+                self._failed = True
+                self._on_sync_failure()
+                self._files.close(fd)
+                raise ReadOnlyStore(f"a sync of the disk failed ({error}): no more writes") from error
             self._directory_dirty = True
             return _OpenSegment(fd, header)
         raise AssertionError("segment numbers do not run out")

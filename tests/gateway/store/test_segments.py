@@ -68,7 +68,7 @@ def test_nothing_is_created_before_the_first_append_and_names_are_synced_once(
     appender.append([b"b"])
     appender.sync()
     appender.sync()
-    assert [call for call in files.calls if "sync" in call] == ["fdatasync", "sync_directory", "fdatasync"]
+    assert [call for call in files.calls if "sync" in call] == ["fdatasync", "fdatasync", "sync_directory", "fdatasync"]
     appender.close()
 
 
