@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """One edit. ``promise``: its number in DESIGN §1. ``tests``: node ids, relative to the root of the tree."""
+    """One edit. ``promise``: its number in DESIGN §1; 0: a rule of §7 or §8. ``tests``: node ids, relative to the root
+    of the tree.
+    """
 
     name: str
     promise: int

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.planted.checkpoint_faults import CHECKPOINT_FAULTS
+from tests.planted.client_faults import CLIENT_FAULTS
 from tests.planted.collection_faults import COLLECTION_FAULTS
 from tests.planted.disk_faults import DISK_FAULTS
 from tests.planted.fault import Fault
@@ -424,4 +425,5 @@ FAULTS: Final = (
     *CHECKPOINT_FAULTS,
     *COLLECTION_FAULTS,
     *DISK_FAULTS,
+    *CLIENT_FAULTS,
 )

@@ -56,3 +56,20 @@ def test_pipelined_requests_leave_others_their_turn() -> None:
     requests = [at for at, one in enumerate(told) if one != "other"]
     assert [told[at] for at in requests] == [f"/{number}" for number in range(8)]
     assert all(after - before > 1 for before, after in pairwise(requests))
+
+
+def test_few_of_many_pipelined_requests_are_parsed_ahead() -> None:
+    async def run() -> int:
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            await asyncio.Event().wait()
+            return web.Response()
+
+        connection = S3Server(handle, HttpSettings())()
+        connection.connection_made(Sink())
+        connection.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+        await asyncio.sleep(0)
+        parsed = len(connection._messages)
+        connection.connection_lost(None)
+        return parsed
+
+    assert asyncio.run(run()) <= 2

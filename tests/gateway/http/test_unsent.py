@@ -4,14 +4,15 @@ import asyncio
 import gc
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from gateway.http.failures import ClientGone, release_frames
-from gateway.http.protocol import S3Server
+from gateway.http.protocol import S3Connection, S3Server
 from gateway.http.settings import HttpSettings
 from gateway.http.unsent import UnsentAnswers
 from tests.gateway.http.raw import Raw, build, read_answer
@@ -112,13 +113,33 @@ def test_too_much_that_is_not_taken_ends_those_that_stall_longest(tmp_path: Path
             connection.close()
 
 
-def test_a_closed_connection_whose_client_takes_nothing_is_ended(tmp_path: Path, made: list[S3Server]) -> None:
+def test_a_closing_connection_whose_client_takes_nothing_is_ended() -> None:
     """What is left to send below the high-water mark keeps a closing transport open: not for ever."""
-    with serving(tmp_path, 8000, body_idle_timeout_s=0.3) as (server, request), connect_small(server.port) as greedy:
-        last = request.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
-        wait_until(lambda: len(made[0].live) == 2, "it is there", 20)
-        greedy.sendall(request * 400 + last)
-        wait_until(lambda: len(made[0].live) == 1, "it is ended", 20)
+
+    class Closing(asyncio.Transport):
+        aborted = False
+
+        def is_closing(self) -> bool:
+            return True
+
+        def abort(self) -> None:
+            self.aborted = True
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response()
+
+    async def run() -> list[bool]:
+        server, transport = S3Server(handle, HttpSettings(body_idle_timeout_s=60)), Closing()
+        connection = server()
+        assert isinstance(connection, S3Connection)
+        server.live[connection] = transport
+        ended = []
+        for now_s in (100.0, 159.0, 161.0):
+            server._abort_closing(now_s)
+            ended.append(transport.aborted)
+        return ended
+
+    assert asyncio.run(run()) == [False, False, True]
 
 
 def test_idle_connections_give_way_to_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +157,36 @@ def test_idle_connections_give_way_to_new_ones(tmp_path: Path, monkeypatch: pyte
                 assert first.recv(1) == b""
             second.sendall(request)
             assert read_answer(second).status == 403
+
+
+def test_too_many_requests_at_a_time_are_told_to_slow_down(tmp_path: Path) -> None:
+    with serving(tmp_path, 1000, requests_max=1) as (server, request):
+        raw = Raw(server.port)
+        headers = raw.signed_headers("PUT", "/bbb/slow", headers={"content-length": "200000", "expect": "100-continue"})
+        with raw.connect() as slow:
+            slow.sendall(build("PUT", "/bbb/slow", headers))
+            assert slow.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"  # it is being answered
+            answer = raw.send(request)
+            assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "SlowDown", "5")
+            slow.sendall(bytes(200_000))
+            assert read_answer(slow).status == 200
+
+
+def test_a_body_that_trickles_is_given_up(tmp_path: Path) -> None:
+    with serving(tmp_path, 1000, body_idle_timeout_s=0.2, body_rate_min_bytes_s=10_000) as (server, _):
+        raw = Raw(server.port)
+        headers = raw.signed_headers("PUT", "/bbb/slow", headers={"content-length": "200000"})
+        with raw.connect() as slow:
+            slow.sendall(build("PUT", "/bbb/slow", headers))
+            slow.settimeout(0.02)
+            for _ in range(500):
+                slow.sendall(b"x")
+                with suppress(TimeoutError):  # the pace of the trickle
+                    answer = slow.recv(10_000)
+                    break
+            else:
+                pytest.fail("it trickles for ever")
+            assert b"RequestTimeout" in answer
 
 
 def test_what_an_error_came_through_is_let_go() -> None:

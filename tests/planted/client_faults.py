@@ -1,0 +1,91 @@
+"""Planted faults of what clients may do to a worker, and of where secrets may go. See ``faults``.
+
+They break no promise of DESIGN §1 but the bounds of §8 and the rules of §7: their promise is 0.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.planted.fault import Fault
+
+_UNSENT = "tests/gateway/http/test_unsent.py"
+_SECRETS = "tests/e2e/test_secrets.py"
+
+CLIENT_FAULTS: Final = (
+    Fault(
+        *("hold any amount of answers nobody takes", 0, "gateway/http/unsent.py"),
+        *("while self.bytes > self._bytes_max:", "while False:"),
+        (_UNSENT,),
+    ),
+    Fault(
+        *("wait for ever for who takes nothing", 0, "gateway/http/unsent.py"),
+        *("if since_s <= before_s]:", "if False]:"),
+        (_UNSENT,),
+    ),
+    Fault(
+        *("leave closing connections to their clients", 0, "gateway/http/protocol.py"),
+        *("            elif since_s <= now_s - self._answer_timeout_s:", "            elif False:"),
+        (f"{_UNSENT}::test_a_closing_connection_whose_client_takes_nothing_is_ended",),
+    ),
+    Fault(
+        *("read on without any budget", 0, "gateway/http/object_reads.py"),
+        *("return 0, min(left, _CRUMB)", "return 0, left"),
+        ("tests/gateway/http/test_slow_readers.py",),
+    ),
+    Fault(
+        *("keep what errors came through", 0, "gateway/http/failures.py"),
+        *("        traceback.clear_frames(link.__traceback__)\n", ""),
+        (f"{_UNSENT}::test_what_an_error_came_through_is_let_go",),
+    ),
+    Fault(
+        *("walk all listings at once", 0, "gateway/http/turns.py"),
+        *("        if not self._left:\n", "        if False:\n"),
+        ("tests/gateway/http/test_turns.py",),
+    ),
+    Fault(
+        *("let idle connections keep others out", 0, "gateway/http/protocol.py"),
+        *("if connection.gives_way(now_s - _IDLE_MIN_S):", "if False:"),
+        (f"{_UNSENT}::test_idle_connections_give_way_to_new_ones",),
+    ),
+    Fault(
+        *("answer any number of requests at a time", 0, "gateway/http/app.py"),
+        *("if self._in_flight > self._settings.requests_max and", "if False and"),
+        (f"{_UNSENT}::test_too_many_requests_at_a_time_are_told_to_slow_down",),
+    ),
+    Fault(
+        *("parse all that is pipelined", 0, "gateway/http/protocol.py"),
+        *("web_protocol.MAX_MSG_QUEUE_SIZE = _LISTED_MAX", "web_protocol.MAX_MSG_QUEUE_SIZE = 1000"),
+        ("tests/gateway/http/test_pipelining.py",),
+    ),
+    Fault(
+        *("wait for ever for bodies that trickle", 0, "gateway/http/body.py"),
+        *("if self.bytes_read - self._pace_bytes < self._rate_min_bytes_s * waited_s:", "if False:"),
+        (f"{_UNSENT}::test_a_body_that_trickles_is_given_up",),
+    ),
+    Fault(
+        *("keep what a crowd left", 0, "gateway/store/allocator.py"),
+        *("        library.malloc_trim(0)\n", ""),
+        ("tests/gateway/store/test_allocator.py",),
+    ),
+    Fault(
+        *("log the query of a request", 0, "gateway/http/app.py"),
+        *('"path": call.resource,', '"path": call.request.raw_path,'),
+        (f"{_SECRETS}::test_no_secret_is_logged_counted_told_or_answered",),
+    ),
+    Fault(
+        *("give children the settings in the environment", 0, "gateway/cli/serve.py"),
+        *("if not name.startswith(ENVIRONMENT_PREFIX)}", "if name}"),
+        (f"{_SECRETS}::test_no_secret_is_an_argument_or_a_childs_variable",),
+    ),
+    Fault(
+        *("leave core files", 0, "gateway/cli/core_dumps.py"),
+        *("prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)", "prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)"),
+        (f"{_SECRETS}::test_undumpable_is_what_it_says",),
+    ),
+    Fault(
+        *("let everybody read new files", 0, "gateway/store/files.py"),
+        *("FILE_MODE: Final = 0o600", "FILE_MODE: Final = 0o644"),
+        (f"{_SECRETS}::test_files_are_their_owners_alone_and_only_two_keep_secrets",),
+    ),
+)
