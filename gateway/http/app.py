@@ -255,7 +255,10 @@ async def serve_gateway(
     sweep = asyncio.create_task(server.sweep())
     logs = asyncio.create_task(gateway.logs.run())
     try:
-        listener = await asyncio.get_running_loop().create_server(server, sock=sock, ssl=ssl_context, backlog=1024)
+        shaking_s = settings.header_timeout_s if ssl_context is not None else None
+        listener = await asyncio.get_running_loop().create_server(
+            server, sock=sock, ssl=ssl_context, ssl_handshake_timeout=shaking_s, backlog=1024
+        )
         try:
             if on_ready is not None:
                 on_ready()
