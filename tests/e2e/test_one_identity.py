@@ -16,8 +16,8 @@ from tests.support.clouds import TestCloud
 from tests.support.net import wait_until
 from tests.support.site import CloudSettings, Site
 
-pytestmark = pytest.mark.e2e
-BOUND_S = 60.0
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+BOUND_S = 120.0
 
 
 @pytest.fixture
