@@ -1,4 +1,4 @@
-"""A realm of four real sites as their operators see it: listed from anywhere, named, retired, forgotten."""
+"""A realm of four real sites as their operators see it: listed from anywhere, named, retired, forgotten, revoked."""
 
 from __future__ import annotations
 
@@ -128,3 +128,35 @@ def test_a_site_retires(realm: dict[str, Site]) -> None:
     assert rows["waiting_for"] == []
     assert shop.run("safe", check=False).returncode == 0
     office.run("sites", "name", "head office", "office")
+
+
+def test_a_stolen_site_is_revoked(realm: dict[str, Site]) -> None:
+    office, kiosk = realm["office"], realm["kiosk"]
+    told = office.run("sites", "revoke", "kiosk", "--yes").stdout
+    for word in ("delete the access key", "skerry rekey", "skerry user rotate", "is revoked"):
+        assert word in told
+    kiosk.settings = {**kiosk.settings, "replication": {"pull": False}}  # the thief does not care what others say
+    kiosk.write_config()
+    kiosk.run("sites", "name", "kiosk", "mine now")
+    kiosk.run("replicate", "--once")
+    rows = await_list(office, lambda rows: any(log["refused"] for log in rows["kiosk"]["logs"]))
+    assert rows["office"]["state"] == "this site"
+    assert rows["kiosk"]["state"] == "revoked"
+    assert any("refused" in log["refused"] for log in rows["kiosk"]["logs"])
+    assert rows["waiting_for"] == []
+    assert any("revoked" in warning for warning in office.status()["warnings"])
+    kiosk.settings = {**kiosk.settings, "replication": {"pull": True}}
+    kiosk.write_config()
+    kiosk.run("replicate", "--once")
+    assert "revoked" in kiosk.status()["replication"]["ended"]
+
+
+def test_metrics_tell_of_the_fleet(realm: dict[str, Site]) -> None:
+    import urllib.request
+
+    url = f"http://127.0.0.1:{realm['office'].admin_port}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        numbers = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[0] != "#")
+    assert float(numbers["skerry_stable_cut_age_seconds"]) == 0.0
+    assert float(numbers["skerry_fleet_sites"]) == 1.0
+    assert float(numbers["skerry_refused_logs"]) >= 1.0
