@@ -408,17 +408,22 @@ def load_config(
         raise ConfigError(reader.problems)
     built = {name: schema(**values[name]) for name, schema in SECTIONS.items() if name != "cloud"}
     cloud = CloudSettings(**values["cloud"]) if values["cloud"] else None
-    built["server"] = _tell_operations(built["server"], built["encryption"], built["lifecycle"])
+    built["server"] = _tell_operations(
+        *(built["server"], built["encryption"], built["lifecycle"]), has_cloud=cloud is not None
+    )
     built["server"] = _tell_destinations(built["server"], built["notifications"])
     return Config(path, cloud=cloud, **built)
 
 
-def _tell_operations(server: ServerConfig, encryption: EncryptionConfig, lifecycle: LifecycleSettings) -> ServerConfig:
+def _tell_operations(
+    server: ServerConfig, encryption: EncryptionConfig, lifecycle: LifecycleSettings, *, has_cloud: bool
+) -> ServerConfig:
     """The listener's settings with what its operations are told by other sections."""
     operations = server.operations._replace(
         kms_create_keys=encryption.kms_create_keys,
         customer_keys=encryption.customer_keys_over_http or server.tls_certificate_file is not None,
         lifecycle_day_ms=lifecycle.calendar.day_ms,
+        has_cloud=has_cloud,
     )
     return dataclasses.replace(server, operations=operations)
 

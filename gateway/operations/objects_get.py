@@ -120,7 +120,8 @@ def locate_in(
     A condition that asks for a 304 is a value (``not_modified``), since that answer carries the object's headers.
     """
     bucket, version = locate_version(context, view, name, key, version_id, operation)
-    status = _replication_status(view, bucket, version) if replication else ""
+    told = replication and context.settings.has_cloud
+    status = _replication_status(view, bucket, version) if told else ""
     opening = open_layer(context, view, version.record, customer, content=content)
     documents = view.version_documents(bucket.uid, version)
     tag_count = 0

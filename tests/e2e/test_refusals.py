@@ -37,6 +37,8 @@ def files_of(cloud: TestCloud, bucket: str) -> dict[str, str]:
 def test_without_a_cloud_nothing_is_safe_to_lose(tmp_path: Path) -> None:
     with Site(tmp_path / "alone", "alone") as site:
         site.client().create_bucket(Bucket="box")
+        site.client().put_object(Bucket="box", Key="k", Body=b"v")
+        assert "ReplicationStatus" not in site.client().head_object(Bucket="box", Key="k")
         status = site.status()
         assert status["safe_to_lose"] is False
         assert "cloud" in str(status).lower()
