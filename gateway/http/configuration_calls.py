@@ -36,8 +36,9 @@ from gateway.s3.configurations import (
 from gateway.s3.documents import body_bytes_max
 from gateway.s3.errors import NoSuchConfiguration, ReplicationConfigurationNotFoundError, invalid_argument
 from gateway.s3.replication_configuration import ROOT as REPLICATION_ROOT
-from gateway.s3.replication_configuration import check_versioned, parse_replication
+from gateway.s3.replication_configuration import check_versioned, describe_realm, parse_replication
 from gateway.s3.routing import Operation
+from gateway.store.item_format import is_local_uid
 
 
 async def put_accelerate(call: Call) -> web.StreamResponse:
@@ -84,8 +85,11 @@ async def put_replication(call: Call) -> web.StreamResponse:
 
 
 async def get_replication(call: Call) -> web.StreamResponse:
-    """GetBucketReplication."""
+    """GetBucketReplication: the rules that were put; else, where there is a cloud, what the realm does by itself."""
     body = get_document(call.context, call.bucket, "GetBucketReplication", REPLICATION)
+    bucket = get_bucket(call.context, call.bucket, "GetBucketReplication")
+    if body is None and call.context.settings.has_cloud and not is_local_uid(bucket.uid):
+        body = describe_realm(call.bucket)
     if body is None:
         raise ReplicationConfigurationNotFoundError(None, BucketName=call.bucket)
     return call.answer(body=render_one(body, REPLICATION_ROOT))

@@ -39,7 +39,7 @@ class OperationSettings(NamedTuple):
     customer_keys: bool = True  # SSE-C is taken on this listener
     destinations: tuple[str, ...] = ()  # of events, by name
     lifecycle_day_ms: int = 86_400_000  # shorter in tests
-    has_cloud: bool = True  # there is something to replicate to
+    has_cloud: bool = False  # there is something to replicate to
 
 
 class Context(NamedTuple):

@@ -104,6 +104,19 @@ def parse_replication(body: bytes, versioning: str) -> bytes:
     return render_shape(document, _SHAPE).encode()
 
 
+def describe_realm(bucket: str) -> bytes:
+    """The canonical document that says of a bucket what is so without being asked: all of it is replicated, deletions
+    included, to the same bucket on every site of the realm. Told where no rules were put.
+    """
+    return (
+        f"<{ROOT}><Role>arn:aws:iam::000000000000:role/skerry-realm</Role><Rule><ID>skerry-realm</ID>"
+        "<Priority>1</Priority>"
+        "<Filter><Prefix></Prefix></Filter><Status>Enabled</Status>"
+        f"<Destination><Bucket>arn:aws:s3:::{bucket}</Bucket></Destination>"
+        f"<DeleteMarkerReplication><Status>Enabled</Status></DeleteMarkerReplication></Rule></{ROOT}>"
+    ).encode()
+
+
 def check_versioned(versioning: str) -> None:
     """``InvalidRequest`` unless a bucket's versioning is Enabled."""
     if versioning != "Enabled":

@@ -84,6 +84,12 @@ def test_a_captive_portal_is_no_cloud(first: Site, proxy: FaultProxy) -> None:
     client = first.client()
     client.create_bucket(Bucket="ashore")
     client.put_object(Bucket="ashore", Key="k", Body=b"v" * 1000)
+    [rule] = client.get_bucket_replication(Bucket="ashore")["ReplicationConfiguration"]["Rules"]
+    assert (rule["ID"], rule["Status"], rule["Destination"]["Bucket"]) == (
+        "skerry-realm",
+        "Enabled",
+        "arn:aws:s3:::ashore",
+    )
     done = first.run("replicate", "--once", check=False)
     assert done.returncode != 0
     status = first.status()
