@@ -19,6 +19,7 @@ from replication.checkpoint_format import Manifest
 from replication.checkpoint_writer import CheckpointWriter, Draft, NotShippedYet
 from replication.checkpoints import CheckpointName, list_checkpoint_names, read_manifest
 from replication.joining import Joiner, JoinProgress
+from replication.member_format import read_register
 from replication.offload import Offload, run_in_thread
 from replication.ports import ChangeLog, Cloud, FoldedState, StateNotReady
 from replication.puller import PulledRound, Puller
@@ -130,7 +131,9 @@ class Checkpointing:
         known = self._log.shipped().seq + sum(position.seq for position in self._log.pulled().values())
         limit = self._settings.checkpoint_changes * patience
         holds = self._state.subscribed()
-        fitting = [manifest for manifest in self._manifests.values() if manifest and covers_all(manifest.holds, holds)]
+        out = read_register(self._log.statements()).removed  # who joins leaves theirs alone (``joining``)
+        counting = [manifest for name, manifest in self._manifests.items() if manifest and name.origin[0] not in out]
+        fitting = [manifest for manifest in counting if covers_all(manifest.holds, holds)]
         if not fitting:
             return known >= limit
         covered = max(sum(log.position.seq for log in manifest.vector.values()) for manifest in fitting)

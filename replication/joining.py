@@ -14,6 +14,10 @@ any other. One that was interrupted goes on with its next slice if it still stan
 Nothing is acknowledged before the last slice is joined; the join is over when all logs are taken in as far as the scan,
 or the heads at its beginning, reached. A checkpoint that holds some buckets only is never used by who takes in more.
 
+A site that is out (``out_name``) may have told, in its checkpoints, of changes behind its cut, which are nobody's any
+more or were issued anew; whoever joined them would raise that cut after all others had agreed on it. So such a
+checkpoint is left alone unless logs are cut behind this site, and then it comes last.
+
 Without a usable checkpoint nothing is joined, and the logs are replayed. Not here: the writer, what a slice means.
 """
 
@@ -27,6 +31,7 @@ from replication.change_format import ChangeInvalid
 from replication.checkpoint_format import Manifest, PartEntry, decode_part
 from replication.checkpoints import CheckpointName, FoundCheckpoint, list_checkpoints
 from replication.cloud_names import checkpoint_part_name, log_name, log_prefix
+from replication.member_format import read_register
 from replication.ports import (
     ChangeLog,
     Cloud,
@@ -38,7 +43,7 @@ from replication.ports import (
     LogPosition,
     Origin,
 )
-from replication.puller import list_heads
+from replication.puller import list_heads_and_outs
 from replication.sealing import Keyring, KeyUnknown
 from replication.subscription import covers_all
 
@@ -72,6 +77,7 @@ class _Candidate:
     name: CheckpointName
     manifest: Manifest
     gaps: Collection[Origin] = field(default=())
+    out: bool = False
 
 
 class Joiner:
@@ -108,18 +114,17 @@ class Joiner:
         """
         under_way = self._state.joining()
         if under_way is not None and under_way.folded:
-            pulled = self._log.pulled()
-            if all(pulled.get(log, LogPosition()).n >= n for log, n in under_way.targets.items()):
+            if self._has_reached(under_way.targets):
                 await self._state.finish_join()
             if not cut:
                 return None
         elif under_way is None and self._log.pulled() and not cut:
             return None
         self._tried = dict(cut or {})
-        heads = await list_heads(self._cloud)
+        heads, outs = await list_heads_and_outs(self._cloud)
         interrupted = under_way if under_way is not None and not under_way.folded else None
         found = await list_checkpoints(self._cloud, self._keyring, self._refresh_keys)
-        for candidate in await self._order(found, heads, cut or {}, interrupted):
+        for candidate in await self._order(found, heads, outs, cut or {}, interrupted):
             try:
                 return await self._join(candidate, heads, interrupted)
             except _Unusable as problem:
@@ -128,15 +133,25 @@ class Joiner:
             await self._state.finish_join()  # what was joined of it stays; the logs bring the rest
         return None
 
+    def _has_reached(self, targets: Mapping[Origin, int]) -> bool:
+        """Whether all of it is taken in that ever will be: of a forgotten site no more than counts."""
+        pulled, removed = self._log.pulled(), read_register(self._log.statements()).removed
+        for log, n in targets.items():
+            wanted = min(n, removed[log[0]].counts(log[1])) if log[0] in removed else n
+            if pulled.get(log, LogPosition()).n < wanted:
+                return False
+        return True
+
     async def _order(
         self,
         found: list[FoundCheckpoint],
         heads: Mapping[Origin, int],
+        outs: Collection[bytes],
         cut: Mapping[Origin, LogPosition],
         interrupted: JoinState | None,
     ) -> list[_Candidate]:
-        """Checkpoints that help, the best first: the one that was begun, then those behind which no log was cut, then
-        those that know most.
+        """Checkpoints that help, the best first: the one that was begun, then those of sites that are not out, then
+        those behind which no log was cut, then those that know most.
         """
         self.problems = {str(one.name): one.problem for one in found if one.manifest is None}
         candidates = []
@@ -146,14 +161,17 @@ class Joiner:
                 continue
             if not covers_all(manifest.holds, self._state.subscribed()):
                 self.problems[str(one.name)] = "it holds some buckets only"
+                continue
+            candidate = _Candidate(one.name, manifest, out=one.name.origin[0] in outs)
+            if candidate.out and not cut and not _is_begun(candidate, interrupted):
+                self.problems[str(one.name)] = "its site is out, and may have told what does not count"
             elif self._helps(manifest, cut, interrupted):
-                gaps = [log for log in heads if await self._is_cut(log, heads[log], manifest)]
-                candidates.append(_Candidate(one.name, manifest, gaps))
+                candidate.gaps = [log for log in heads if await self._is_cut(log, heads[log], manifest)]
+                candidates.append(candidate)
 
-        def rank(candidate: _Candidate) -> tuple[bool, int, int]:
-            begun = interrupted is not None and _is_same(candidate, interrupted)
+        def rank(candidate: _Candidate) -> tuple[bool, bool, int, int]:
             known = sum(log.position.seq for log in candidate.manifest.vector.values())
-            return (not begun, len(candidate.gaps), -known)
+            return (not _is_begun(candidate, interrupted), candidate.out, len(candidate.gaps), -known)
 
         return sorted(candidates, key=rank)
 
@@ -179,7 +197,7 @@ class Joiner:
     async def _join(self, candidate: _Candidate, heads: Mapping[Origin, int], interrupted: JoinState | None) -> Joined:
         name, manifest = candidate.name, candidate.manifest
         done = 0
-        if interrupted is not None and _is_same(candidate, interrupted):
+        if interrupted is not None and _is_begun(candidate, interrupted):
             done = interrupted.slices
         else:
             own = self._own()
@@ -244,6 +262,8 @@ async def _awaited(fetch: asyncio.Task[bytes]) -> bytes:
         raise _Unusable(f"a part of it cannot be had: {error}") from error
 
 
-def _is_same(candidate: _Candidate, interrupted: JoinState) -> bool:
+def _is_begun(candidate: _Candidate, interrupted: JoinState | None) -> bool:
+    if interrupted is None:
+        return False
     same = (candidate.name.origin, candidate.name.n) == (interrupted.origin, interrupted.n)
     return same and candidate.manifest.vector == interrupted.vector

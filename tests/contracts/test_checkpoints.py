@@ -15,6 +15,7 @@ from replication.checkpoint_writer import CheckpointWriter, NotShippedYet
 from replication.checkpoints import CheckpointName, list_checkpoints
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import CHECKPOINTS_PREFIX, checkpoint_name, head_name, log_name
+from replication.departures import forget_site
 from replication.joining import Joiner
 from replication.ports import CloudUnreachable, LogPosition, StateNotReady
 from replication.puller import Puller, StopReason
@@ -233,6 +234,37 @@ async def test_a_log_cut_behind_a_site_is_passed_by_checkpoints_that_complete_ea
         await other.join_if_useful(others.cut)
         assert (await others.pull_round()).stopped == 0
     assert late.visible() == a.visible() == b.visible()
+
+
+async def test_what_a_forgotten_site_told_beyond_its_cut_is_not_joined(make_site):  # noqa: F811
+    cloud, a, b = await realm_of_two(make_site)
+    counts = b.replica.pulled()[origin_of(a)]
+    await a.put(b"a2", b"b never heard of it")
+    await ship(a, cloud)
+    await new_writer(a, cloud).write()
+    await forget_site(b.replica, origin_of(a)[0], origin_of(b)[0], 1_700_000_000_000, insist=True)
+    await ship(b, cloud)
+    replaying, joining, late = (make_site(name) for name in (b"replaying", b"joining", b"late"))
+    joiner = new_joiner(replaying, cloud)
+    assert await joiner.join_if_useful() is None
+    assert "its site is out" in "".join(joiner.problems.values())
+    await new_writer(b, cloud).write()
+    joiner = new_joiner(joining, cloud)
+    joined = await joiner.join_if_useful()
+    assert joined.origin == origin_of(b)
+    for site in (replaying, joining):
+        await pull(site, cloud)
+        assert site.replica.pulled()[origin_of(a)] == counts
+        assert site.visible() == b.visible()
+    await joiner.join_if_useful()
+    assert joining.state.joining() is None, "it does not wait for what nobody takes in any more"
+    for name in [name for name in cloud.objects if name.startswith(CHECKPOINTS_PREFIX + origin_of(b)[0].hex())]:
+        del cloud.objects[name]
+    del cloud.objects[log_name(origin_of(b), 1)]
+    late.use_cloud(cloud)
+    puller, joiner = Puller(late.replica, cloud, lambda: KEYRING, wall_ms=late.wall_ms), new_joiner(late, cloud)
+    await puller.pull_round()
+    assert (await joiner.join_if_useful(puller.cut)).origin == origin_of(a), "better than nothing"
 
 
 async def test_a_checkpoint_of_some_buckets_is_for_who_takes_in_no_more(make_site):  # noqa: F811

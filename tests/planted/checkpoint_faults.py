@@ -7,6 +7,7 @@ from typing import Final
 from tests.planted.fault import Fault
 
 _STORE = "tests/gateway/store"
+_CONTRACTS = "tests/contracts/test_checkpoints.py"
 
 CHECKPOINT_FAULTS: Final = (
     Fault(
@@ -56,5 +57,20 @@ CHECKPOINT_FAULTS: Final = (
         *("take in what nobody subscribed to", 3, "gateway/store/subscription_rows.py"),
         *("return matches(self._row.taken, name) and not", "return not"),
         (f"{_STORE}/test_subscription.py::test_some_buckets_only",),
+    ),
+    Fault(
+        *("join what a forgotten site told beyond its cut", 3, "replication/joining.py"),
+        *("out=one.name.origin[0] in outs", "out=False"),
+        (f"{_CONTRACTS}::test_what_a_forgotten_site_told_beyond_its_cut_is_not_joined",),
+    ),
+    Fault(
+        *("wait for what a forgotten site has beyond its cut", 3, "replication/joining.py"),
+        *("min(n, removed[log[0]].counts(log[1])) if log[0] in removed else n", "n"),
+        (f"{_CONTRACTS}::test_what_a_forgotten_site_told_beyond_its_cut_is_not_joined",),
+    ),
+    Fault(
+        *("trust a forgotten site's checkpoint", 3, "replication/checkpointing.py"),
+        *("if manifest and name.origin[0] not in out]", "if manifest]"),
+        ("tests/replication/test_checkpointing.py::test_one_of_a_site_that_was_forgotten_does_not_count",),
     ),
 )

@@ -9,6 +9,7 @@ import pytest
 from replication.checkpointing import JOIN_BATCHES_MIN, RETRY_S, Checkpointing
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import CHECKPOINTS_PREFIX, log_name
+from replication.departures import forget_site
 from replication.offload import run_at_once
 from replication.puller import Puller
 from replication.settings import ReplicationSettings, ShipLimits
@@ -102,6 +103,21 @@ async def test_one_writes_when_enough_changed_and_the_others_need_not():
     await two.pull()
     assert await two.checkpointing.write_if_due()
     assert len(await cloud.list(CHECKPOINTS_PREFIX)) == 2
+
+
+async def test_one_of_a_site_that_was_forgotten_does_not_count():
+    cloud = MemoryCloud()
+    one, two = Site(cloud, b"\x00one"), Site(cloud, b"\xfftwo")
+    await one.write(64)
+    await one.ship()
+    await two.pull()
+    assert await one.checkpointing.write_if_due()
+    assert not await two.checkpointing.write_if_due()
+    me, other = two.store.identity().site, one.store.identity().site
+    await forget_site(two.store, other, me, two.now_ms, insist=True)
+    await two.write(16)
+    await two.ship()
+    assert await two.checkpointing.write_if_due()
 
 
 async def test_what_was_seen_unsent_is_waited_for():

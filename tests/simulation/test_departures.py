@@ -16,6 +16,11 @@ def test_the_cut_is_true_and_all_converge(seed):
     live_with(DepartingWorld(seed))
 
 
+def test_nobody_joins_what_a_forgotten_site_told_beyond_its_cut():
+    """Its checkpoint stood at batch 2, its log counts up to batch 1, and it had issued the rest anew."""
+    live_with(DepartingWorld(240))
+
+
 def call_stable_what_most_have_seen(patch):
     real = membership.stable_cut
     patch.setattr(membership, "stable_cut", lambda me, positions, acks, members: real(me, positions, acks, {}))
