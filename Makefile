@@ -44,7 +44,7 @@ run: install
 install: $(VENV)/.installed
 
 test: lint
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 lint: $(VENV)/.developed
 	$(BIN)/ruff check .
