@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -19,8 +20,11 @@ LARGE = os.urandom(17 << 20)
 
 def mirrored(cloud: TestCloud, bucket: str) -> dict[str, bytes]:
     client = cloud.client()
-    rows = client.list_objects_v2(Bucket=bucket).get("Contents", ())
-    return {row["Key"]: client.get_object(Bucket=bucket, Key=row["Key"])["Body"].read() for row in rows}
+    found = {}
+    for row in client.list_objects_v2(Bucket=bucket).get("Contents", ()):
+        with contextlib.suppress(client.exceptions.NoSuchKey):  # deleted between the listing and now
+            found[row["Key"]] = client.get_object(Bucket=bucket, Key=row["Key"])["Body"].read()
+    return found
 
 
 def is_caught_up(site: Site) -> bool:

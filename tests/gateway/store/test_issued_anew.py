@@ -8,12 +8,13 @@ import pytest
 
 from gateway.store.document_format import UserRecord, encode_record
 from gateway.store.item_format import FAMILY_NULL_SLOT, FAMILY_USER, null_slot_item
+from gateway.store.log_format import Imported
 from gateway.store.logical_dump import logical_dump
 from gateway.store.object_format import ObjectRecord, encode_object
 from gateway.store.own_changes import take_incarnation
 from replication.change_format import Change, decode_change, encode_change
 from replication.crdt import Dot
-from replication.ports import LogPosition, PulledBatch
+from replication.ports import LogPosition, OwnLogAhead, PulledBatch
 from tests.gateway.store.index_site import SITE_B, IndexSite
 from tests.gateway.store.workload import replica_of
 
@@ -45,8 +46,10 @@ async def replace_there(site: IndexSite) -> None:
         ),
         Change(Dot(*THERE, 2), user.hlc + 1, FAMILY_USER, b"u", True, (user.dot,)),
     ]
-    batch = PulledBatch(THERE, LogPosition(1, 2, b"c" * 32), [encode_change(change) for change in remote])
-    await replica_of(site).record_pulled(batch)
+    changes = tuple(encode_change(change) for change in remote)
+    with pytest.raises(OwnLogAhead):
+        await replica_of(site).record_pulled(PulledBatch(THERE, LogPosition(1, 2, b"c" * 32), changes))
+    site.commit(lambda view: view.stage_record(Imported(*THERE, changes)))  # as a Skerry did that did not look
 
 
 async def test_what_another_site_replaced_stays_replaced(site, tmp_path):

@@ -215,6 +215,9 @@ async def pull(source, target, changes=None):
     changes = replica.read_changes(known.seq, 1000, 1 << 24)
     if changes:
         position = LogPosition(known.n + 1, known.seq + len(changes), bytes(32))
+        shipped = replica.shipped()
+        if position.seq > shipped.seq:  # nobody has what was not shipped
+            await replica.record_shipped(LogPosition(shipped.n + 1, position.seq, bytes(32)), [])
         await into.record_pulled(PulledBatch(origin, position, changes, [], [], {}, 0))
 
 
