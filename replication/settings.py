@@ -91,7 +91,9 @@ class RetentionSettings:
     Requests of a collection: one LIST, for each pack emptied a PUT of what was alive, two more PUTs, and a DELETE.
     """
 
-    collect_cloud: bool = True
+    collect_cloud: bool = (
+        False  # until no simulated world finds a hole in it: replication/DESIGN.md, "Known to be wrong"
+    )
     point_in_time_days: float = 7.0
     grace_days: float = 7.0
     collect_interval_s: float = 3600.0
