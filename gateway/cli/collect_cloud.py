@@ -32,7 +32,8 @@ def add_parser(subcommands: Subcommands) -> None:
         "collect-cloud",
         "take back what nothing needs in the bucket",
         "Empty and delete this site's packs in the bucket that are mostly dead for longer than [retention] says, once\n"
-        "every other site has let go of them. --dry-run: only say what there is.",
+        "every other site has let go of them; only where [retention] collect_cloud says so. --dry-run: only say what\n"
+        "there is.",
         "skerry collect-cloud --dry-run --config site.toml",
     )
     parser.add_argument("--dry-run", action="store_true", help="change nothing, say how much is alive, dead and doomed")
@@ -45,6 +46,9 @@ def _run(arguments: argparse.Namespace) -> int:
     configure_logs(config.log.level, "collect-cloud")
     if config.cloud is None:
         complain("no cloud is configured")
+        return EXIT_FAILED
+    if not arguments.dry_run and not config.retention.collect_cloud:
+        complain("[retention] collect_cloud is off: set it to true to have anything deleted, or ask with --dry-run")
         return EXIT_FAILED
     document = asyncio.run(_collect(config, dry=arguments.dry_run))
     if arguments.json:
