@@ -1,7 +1,8 @@
 """A TCP proxy between a site and its cloud whose line can be made bad while it runs.
 
 It lives on an event loop in a thread of its own; ``set`` may be called from any thread and returns when the fault is in
-force, for new connections and for those that are open. Counters tell what went over the wire.
+force, for new connections and for those that are open. Counters tell what went over the wire, and count before they
+pass on: who has received bytes finds them counted.
 
 A connection that has swallowed bytes (black hole, captive portal) cannot be made whole again: it is reset when the
 fault changes. It knows nothing of HTTP except the one page the captive portal answers with.
@@ -234,12 +235,12 @@ class FaultProxy:
                 passed = await self._suffer(link, part, answers=answers)
                 if passed is None:
                     return
-                writer.write(passed)
-                await writer.drain()
                 if answers:
                     self.bytes_down += len(passed)
                 else:
                     self.bytes_up += len(passed)
+                writer.write(passed)
+                await writer.drain()
         if link.is_spoiled or self._fault.kind is Kind.BLACK_HOLE:
             link.is_spoiled = True
             await self._changed.wait()  # a black hole says nothing, not even goodbye; _apply aborts the link
@@ -283,9 +284,9 @@ class FaultProxy:
 
     async def _cut(self, link: _Link, last: bytes, *, clean: bool) -> None:
         """Pass on ``last`` and end the connection, as if all were said (``clean``) or with a reset."""
+        self.bytes_down += len(last)
         link.writer.write(last)
         await link.writer.drain()
-        self.bytes_down += len(last)
         if clean:
             link.writer.close()
             await link.writer.wait_closed()
