@@ -134,6 +134,7 @@ $(VENV)/.created:
 $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/.created
 	$(PIP) install --require-hashes -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q gateway replication
 	@touch $@
 
 $(VENV)/.developed: requirements-dev.lock $(VENV)/.installed

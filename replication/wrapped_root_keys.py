@@ -27,10 +27,6 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlsplit
 
-import botocore.exceptions
-import botocore.session
-from botocore.config import Config
-
 from replication.realm_format import REALM_KEY_LABEL, KeyDerivation, Realm, decode_key_text, encode_key_text
 from replication.root_keys import KEY_TEXT_BYTES_MAX, RootKeyUnusable, read_secret, write_new_file
 from replication.sealing import KEY_SIZE
@@ -180,6 +176,10 @@ class AwsKms:
         return bytes(answer["Plaintext"])
 
     def _call(self, operation: str, **given: Any) -> Any:
+        import botocore.exceptions  # here, since few need it, and it takes long
+        import botocore.session
+        from botocore.config import Config
+
         config = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"max_attempts": 2})
         try:
             session = botocore.session.Session(profile=self.profile)

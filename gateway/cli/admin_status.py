@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
-from gateway.cli.drill_runner import read_drill
+from gateway.cli.drill_report import read_drill
 from gateway.cli.fleet_view import cut_age_s, list_waits, see_fleet
 from gateway.cli.opening import OpenSite
 from gateway.cli.scrub_runner import describe_scrub

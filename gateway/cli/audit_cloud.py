@@ -8,7 +8,7 @@ import dataclasses
 import secrets
 
 from gateway.cli.opening import opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
 from gateway.cli.outcomes import EXIT_NO, EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json
 from gateway.cli.progress import PhaseProgress
 from gateway.config import Config
@@ -18,10 +18,9 @@ from replication.cloud_audit import AuditLimits, AuditReport, CloudAudit
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``audit-cloud``."""
     default = AuditLimits()
-    parser = new_parser(
+    parser = new_command(
         subcommands,
         "audit-cloud",
-        "check what the bucket holds against this site's log",
         "Read the newest batches of every log and a sample of the chunks back from the bucket, check them against this "
         "site's log, and see that every object it relies on is there. Exit code 1: something is not.",
         "skerry audit-cloud --config site.toml --whole",

@@ -16,12 +16,12 @@ import uvloop
 
 from gateway.cli.child import Orders, read_orders, report_ready, watch_index, watch_parent
 from gateway.cli.drill_runner import run_drills_forever
-from gateway.cli.failures import run_reporting
 from gateway.cli.lifecycle_runner import run_lifecycle_forever
 from gateway.cli.logs import configure_logs
 from gateway.cli.mirror_runner import run_mirrors_forever
 from gateway.cli.opening import OpenSite, opened_site
 from gateway.cli.replicator import replicate_forever
+from gateway.cli.reporting import run_reporting
 from gateway.cli.scrub_runner import run_scrub_forever
 from gateway.cli.tier_runner import run_tier_forever
 from gateway.store.errors import StoreError

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import OpenSite, opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
 from gateway.cli.outcomes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json
 from gateway.cli.progress import Progress
 from gateway.cli.replication_turn import once_turn
@@ -31,10 +31,9 @@ ATTEMPTS_MAX: Final = 20
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``checkpoint``."""
-    parser = new_parser(
+    parser = new_command(
         subcommands,
         "checkpoint",
-        "write a checkpoint for new sites to begin with",
         "Write a checkpoint of the realm into the bucket: a new site joins it instead of replaying every log. Ships\n"
         "and takes in everything first. With --list: only say which checkpoints there are.",
         "skerry checkpoint --config site.toml",

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import OpenSite, opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
 from gateway.cli.outcomes import EXIT_FAILED, EXIT_OK, complain, describe_bytes, print_json
 from gateway.cli.replicator import collect_once
 from gateway.config import Config
@@ -27,10 +27,9 @@ OBJECTS_AT_ONCE: Final = 64
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``collect-cloud``."""
-    parser = new_parser(
+    parser = new_command(
         subcommands,
         "collect-cloud",
-        "take back what nothing needs in the bucket",
         "Empty and delete this site's packs in the bucket that are mostly dead for longer than [retention] says, once\n"
         "every other site has let go of them; only where [retention] collect_cloud says so. --dry-run: only say what\n"
         "there is.",

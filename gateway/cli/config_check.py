@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.options import Subcommands, add_site_options, config_path, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, config_path, load_site_config, new_command, new_parser
 from gateway.cli.outcomes import EXIT_OK, EXIT_USAGE, complain, print_json
 from gateway.config import SECTIONS, Config, ConfigError
 from gateway.config_reader import settable_fields
@@ -17,10 +17,9 @@ from gateway.config_reader import settable_fields
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``config check``."""
-    config = new_parser(
+    config = new_command(
         subcommands,
         "config",
-        "look at a configuration",
         "Look at a configuration.",
         "skerry config check --config site.toml",
     )

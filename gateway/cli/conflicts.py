@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.cli.conflict_verbs import add_verbs
 from gateway.cli.opening import opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command, new_parser
 from gateway.cli.outcomes import EXIT_NO, EXIT_OK, print_json, print_table
 from gateway.store.conflicts import Conflict, scan_conflicts
 from gateway.store.ports import Version
@@ -20,10 +20,9 @@ from gateway.store.ports import Version
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``conflicts``."""
-    parser = new_parser(
+    parser = new_command(
         subcommands,
         "conflicts",
-        "keys that two sites wrote at once",
         "Keys that collided, with the winner and the kept losers. A loser is read with get-object --version-id, and "
         "dropped with delete-object --version-id.",
         "skerry conflicts --data ./data --bucket photos",

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.cli.drill_runner import DrillReport, run_drill
+from gateway.cli.drill_report import DrillReport
+from gateway.cli.drill_runner import run_drill
 from gateway.cli.opening import opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
 from gateway.cli.outcomes import EXIT_NO, EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json
 from gateway.cli.progress import PhaseProgress
 from gateway.config import Config
@@ -18,10 +19,9 @@ from gateway.config import Config
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``drill``."""
-    parser = new_parser(
+    parser = new_command(
         subcommands,
         "drill",
-        "try out whether the bucket gives this site back",
         "Restore the realm from the bucket into a scratch directory, compare every version that is said to be in the "
         "cloud, read some of them whole, and remove the directory. Exit code 1: something did not come back.",
         "skerry drill --config site.toml --objects 1000",

@@ -1,9 +1,8 @@
 """The drill: a restore of this site from the bucket into a scratch directory, compared with the site, and thrown away.
 
-Used by ``skerry drill`` and, every so many days, by the background process; its outcome stands in
-``DATA/run/drill.json`` for status and metrics. The scratch site has an id of its own, ships nothing and writes nothing
-into the bucket. Bytes are fetched for a sample of the versions, or all of them; whatever is fetched is authenticated
-and has the chunk id that the record names.
+Used by ``skerry drill`` and, every so many days, by the background process; its outcome is kept (``drill_report``).
+The scratch site has an id of its own, ships nothing and writes nothing into the bucket. Bytes are fetched for a sample
+of the versions, or all of them; whatever is fetched is authenticated and has the chunk id that the record names.
 
 A drill that could not be made (the cloud is away, the disk is full) is no finding: it is told, and tried again.
 """
@@ -22,8 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
+from gateway.cli.drill_report import DrillReport, read_drill, write_drill
 from gateway.cli.opening import OpenSite, opened_site
 from gateway.cli.site import generated_key_path, join_site
 from gateway.cli.site_comparison import Suspect, compare_settings, compare_versions, recheck
@@ -35,7 +33,6 @@ from replication.puller import Puller
 from replication.restore import RestoreIncomplete, restore_site
 from replication.sampling import Sample
 
-REPORT_NAME: Final = "drill.json"
 RETRY_S: Final = 3600.0
 DAY_S: Final = 86_400.0
 
@@ -45,34 +42,6 @@ Progress = Callable[[str, int, int], None]
 
 class DrillBusy(StoreError):
     """Another process makes a drill of this site just now."""
-
-
-class DrillReport(msgspec.Struct, frozen=True):
-    """What a drill found. ``versions`` compared, of which ``read`` were read whole; ``unsent``: not in the cloud yet,
-    so not asked of it; ``findings``: what the bucket did not give back.
-    """
-
-    at_ms: int
-    took_s: float
-    versions: int
-    unsent: int
-    bytes: int
-    read: int
-    read_bytes: int
-    findings: tuple[str, ...]
-
-    @property
-    def sound(self) -> bool:
-        """Whether the bucket gave everything back."""
-        return not self.findings
-
-
-def read_drill(site: OpenSite) -> DrillReport | None:
-    """The last drill's report; None if there is none."""
-    try:
-        return msgspec.json.decode((site.directory.run / REPORT_NAME).read_bytes(), type=DrillReport)
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
 
 
 async def run_drill(
@@ -93,8 +62,7 @@ async def run_drill(
     place = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="skerry-drill-", dir=scratch or site.directory.run))
     try:
         report = await _drill(site, _scratch_config(site.config, place / "data"), objects_max, progress)
-        write = (site.directory.run / REPORT_NAME).write_bytes
-        await asyncio.to_thread(write, msgspec.json.encode(report))
+        await asyncio.to_thread(write_drill, site, report)
         return report
     finally:
         await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)

@@ -15,9 +15,9 @@ from contextlib import AsyncExitStack
 import uvloop
 
 from gateway.cli.child import Orders, read_orders, report_ready, watch_parent
-from gateway.cli.failures import run_reporting
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import opened_site
+from gateway.cli.reporting import run_reporting
 from gateway.events.destinations import parse_destinations
 from gateway.events.follower import Follower, FollowerSettings
 from gateway.events.mqtt_sender import MqttSender

@@ -13,17 +13,16 @@ from typing import Any
 from gateway.cli import tier_runner
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
 from gateway.cli.outcomes import EXIT_FAILED, EXIT_NO, EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json
 from gateway.config import Config
 
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``evict``."""
-    parser = new_parser(
+    parser = new_command(
         subcommands,
         "evict",
-        "give up local copies that the cloud has",
         "Give up the local copies of cold objects that the cloud verifiably has; reading fetches them again.\n"
         "Least recently used first; never what is pinned or not in the cloud yet. Exit code 1: less than --bytes\n"
         "could go.",

@@ -1,22 +1,21 @@
 """Typed errors → what a person is told and the exit code: one table, for the command and for the server's processes.
 
-What is not in the table is a fault of the program: it is left to end in a traceback.
+What is not in the table is a fault of the program: it is left to end in a traceback. It names errors of the whole tree,
+so ``reporting`` imports it only when something failed.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from typing import Final
 
 from gateway.cli.listener import CannotBind
-from gateway.cli.outcomes import EXIT_CLOUD, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, complain
+from gateway.cli.outcomes import EXIT_CLOUD, EXIT_FAILED, EXIT_USAGE
 from gateway.config import ConfigError
 from gateway.http.tls import BadCertificate
 from gateway.identity.users import BadIdentity
 from gateway.store.errors import StoreError
 from gateway.store.index import IndexUnreadable
-from gateway.supervise import CannotStart
 from replication.keys import RealmError
 from replication.ports import CloudError
 from replication.restore import RestoreIncomplete
@@ -54,20 +53,3 @@ def find_failure(error: BaseException) -> tuple[str, int] | None:
         where = f": {error.filename}" if error.filename else " (see the kernel's log for which disk)"
         return f"the system refused: {error.strerror}{where}", EXIT_FAILED
     return None
-
-
-def run_reporting(work: Callable[[], int | None]) -> int:
-    """Do ``work``; its exit code, or that of the typed error it raised, which is told in one line (or several)."""
-    try:
-        return work() or EXIT_OK
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except CannotStart as error:
-        return error.exit_code if error.exit_code in (EXIT_USAGE, EXIT_FAILED, EXIT_CLOUD) else EXIT_FAILED
-    except Exception as error:
-        found = find_failure(error)
-        if found is None:
-            raise
-        for line in found[0].splitlines():
-            complain(line)
-        return found[1]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from gateway.cli.options import Subcommands, new_parser
+from gateway.cli.options import Subcommands, new_command
 from gateway.cli.outcomes import EXIT_FAILED, EXIT_NO, EXIT_OK, complain, print_json, print_table
 from gateway.store.errors import FormatTooNew
 from gateway.store.log_format import BATCH_HEADER_SIZE, BatchInvalid, decode_batch_header
@@ -25,10 +25,9 @@ _CODECS: Final = {0: "stored", 1: "zstd", 2: "patch"}
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``inspect``."""
-    parser = new_parser(
+    parser = new_command(
         subcommands,
         "inspect",
-        "what lies in a segment file",
         "List the plain headers in a data or log segment. Needs no key. Exit code 1: some of it could not be followed.",
         "skerry inspect data/segments/3.log",
     )

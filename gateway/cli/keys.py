@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.cli.opening import OpenSite, opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command, new_parser
 from gateway.cli.outcomes import EXIT_OK, EXIT_USAGE, complain, print_json, print_table
 from gateway.cli.site import root_key_provider, wrapped_root_key
 from gateway.config import load_config
@@ -30,10 +30,9 @@ _MARK = re.compile(r"[0-9a-f]{32}")
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``keys`` and its verbs."""
-    keys = new_parser(
+    keys = new_command(
         subcommands,
         "keys",
-        "the realm's keys: list, rotate",
         "The keys of the realm: root keys open it, epochs seal what is written. Rotating uploads no data.",
         "skerry keys list --config site.toml",
     )

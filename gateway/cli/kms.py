@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from gateway.cli.opening import opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command, new_parser
 from gateway.cli.outcomes import EXIT_FAILED, EXIT_OK, complain, print_json, print_table
 from gateway.operations.kms_keys import DELETED, DISABLED, ENABLED, NamedKey, create_key, list_keys, set_state
 from gateway.s3.resource_arns import kms_key_arn, parse_key_name
@@ -24,10 +24,9 @@ Result = TypeVar("Result")
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``kms`` and its verbs."""
-    kms = new_parser(
+    kms = new_command(
         subcommands,
         "kms",
-        "keys for SSE-KMS",
         "The realm's keys for server-side encryption with KMS. NAME is a key's name, alias or ARN.",
         "skerry kms create invoices --data ./data",
     )

@@ -12,7 +12,7 @@ import asyncio
 from gateway.cli.lifecycle_runner import run_pass
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command, new_parser
 from gateway.cli.outcomes import EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json
 from gateway.config import Config
 from gateway.operations.lifecycle_pass import Summary
@@ -21,10 +21,9 @@ from gateway.s3.times import parse_iso_ms
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``lifecycle``."""
-    parser = new_parser(
+    parser = new_command(
         subcommands,
         "lifecycle",
-        "apply the buckets' lifecycle rules now",
         "Look at every version under lifecycle rules and do what is due: expire, remove, give a colder class, abort\n"
         "uploads. The server does so after every midnight UTC.",
         "skerry lifecycle run --config site.toml --at 2030-01-01T00:00:00Z",

@@ -8,7 +8,7 @@ import time
 from typing import Any, Final
 
 from gateway.cli.link_state import override_path, read_override, site_link, write_override
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command, new_parser
 from gateway.cli.outcomes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain, print_json
 from gateway.config import Config
 from gateway.store.layout import DataDirectory
@@ -21,10 +21,9 @@ _SPAN_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``link`` and its verbs."""
-    link = new_parser(
+    link = new_command(
         subcommands,
         "link",
-        "what the link may carry now: show, set, clear",
         "What the link to the cloud may carry now. All processes of the site share one limit each way.",
         "skerry link set --up 256k --for 2h --config site.toml",
     )

@@ -16,8 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
+from gateway.cli.run_files import read_run_file, write_run_file
 from gateway.config import Config
 from gateway.store.files import Files
 from gateway.store.layout import DataDirectory
@@ -88,17 +87,12 @@ def override_path(directory: DataDirectory) -> Path:
 
 def read_override(path: Path) -> Override:
     """What the file says; nothing if it is not there or not one of ours."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Override)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return Override()
+    return read_run_file(path, Override) or Override()
 
 
 def write_override(path: Path, said: Override) -> None:
     """Say something else from now on: whole or not at all."""
-    temporary = path.with_suffix(".new")
-    temporary.write_bytes(msgspec.json.encode(said))
-    temporary.replace(path)
+    write_run_file(path, said)
 
 
 def site_link(config: Config, directory: DataDirectory) -> Link:

@@ -6,9 +6,9 @@ import argparse
 import asyncio
 from typing import Any
 
-from gateway.cli.mirror_runner import describe_mirrors
+from gateway.cli.mirror_reports import describe_mirrors
 from gateway.cli.opening import OpenSite, opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command, new_parser
 from gateway.cli.outcomes import EXIT_FAILED, EXIT_OK, complain, print_json, print_table
 from gateway.operations.mirror_document import MIRROR, Mirror, decode_mirror, encode_mirror
 from gateway.store.item_format import is_local_uid
@@ -17,10 +17,9 @@ from gateway.store.ports import WriteView
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``mirror`` and its verbs."""
-    mirror = new_parser(
+    mirror = new_command(
         subcommands,
         "mirror",
-        "plain copies of a bucket for others to read: list, set, off",
         "Plain copies of a bucket's current objects, as all sites' writes merged, in a bucket of the same cloud: for\n"
         "analytics and whoever else reads there. Not encrypted by Skerry, and no replica: nothing is read back.",
         "skerry mirror set reports --to analytics --prefix north/ --config site.toml",

@@ -6,8 +6,7 @@ once what is before it was written, so that every change is mirrored at least on
 begins, moves, or follows a joined checkpoint is compared whole: what differs from a listing is written, what is too
 much and carries the mirror's mark is deleted.
 
-    DATA/mirrors/<bucket uid hex>.json    {"target": …, "batch": n}      durable
-    DATA/run/mirrors.json                 what status tells              not durable
+    DATA/mirrors/<bucket uid hex>.json    {"target": …, "batch": n}      durable; what status tells: ``mirror_reports``
 
 Left out, and told: objects under SSE-C and SSE-KMS (plain copies would undo what they are for), archived ones, and keys
 that are no UTF-8.
@@ -26,6 +25,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.cli.link_state import open_debts, site_link
+from gateway.cli.mirror_reports import MirrorReport, write_reports
 from gateway.cli.opening import OpenSite
 from gateway.operations.mirror_document import MIRROR, Mirror, decode_mirror
 from gateway.operations.storage_classes import is_readable
@@ -41,7 +41,6 @@ POLL_S: Final = 1.0
 REST_S: Final = 15.0
 KEYS_AT_ONCE: Final = 256
 BATCHES_AT_ONCE: Final = 256
-REPORT_NAME: Final = "mirrors.json"
 _HEADERS: Final = {
     "content-type": "ContentType",
     "content-encoding": "ContentEncoding",
@@ -58,18 +57,6 @@ class MirrorPlace(msgspec.Struct):
 
     target: str = ""
     batch: int = 0
-
-
-class MirrorReport(msgspec.Struct):
-    """What status tells of one mirror. ``behind_batches``: of the log; ``left_out``: objects that are not mirrored."""
-
-    bucket: str
-    to: str
-    behind_batches: int = 0
-    written: int = 0
-    deleted: int = 0
-    left_out: int = 0
-    last_error: str = ""
 
 
 class Mirroring:
@@ -212,23 +199,6 @@ async def run_mirrors_forever(site: OpenSite, stop: asyncio.Event) -> None:
                     await stop.wait()
     finally:
         mirroring.close()
-
-
-def describe_mirrors(site: OpenSite) -> list[dict[str, Any]]:
-    """The ``mirrors`` of ``skerry status --json``."""
-    try:
-        reports = msgspec.json.decode((site.directory.run / REPORT_NAME).read_bytes(), type=list[MirrorReport])
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-        return []
-    return [msgspec.to_builtins(report) for report in reports]
-
-
-def write_reports(site: OpenSite, reports: Iterable[MirrorReport]) -> None:
-    """Leave the account for status; whole or not at all."""
-    path = site.directory.run / REPORT_NAME
-    temporary = path.with_suffix(".new")
-    temporary.write_bytes(msgspec.json.encode(list(reports)))
-    temporary.replace(path)
 
 
 def _mirror_of(view: Any, bucket: Bucket, me: str) -> Mirror | None:

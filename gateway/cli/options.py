@@ -15,10 +15,15 @@ Subcommands = Any
 """argparse's subparsers action, which has no public generic type."""
 
 
+def new_command(subcommands: Subcommands, name: str, description: str, example: str) -> argparse.ArgumentParser:
+    """A command's parser. Its summary stands in ``command``'s table, so that a list of commands needs none of them."""
+    return new_parser(subcommands, name, "", description, example)
+
+
 def new_parser(
     subcommands: Subcommands, name: str, summary: str, description: str, example: str
 ) -> argparse.ArgumentParser:
-    """A subcommand's parser: a summary for the list, a description and an example for its own ``--help``."""
+    """A verb's parser: a summary for the list, a description and an example for its own ``--help``."""
     parser: argparse.ArgumentParser = subcommands.add_parser(
         name,
         help=summary,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
 from gateway.cli.outcomes import EXIT_NO, EXIT_OK, print_json
 from gateway.cli.progress import PhaseProgress
 from gateway.cli.site import open_site
@@ -13,10 +13,9 @@ from gateway.store.store import rebuild_store_index
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``rebuild-index``."""
-    parser = new_parser(
+    parser = new_command(
         subcommands,
         "rebuild-index",
-        "make the index anew from the segments",
         "Make the index anew from the segments, while no server runs. The old one stays until the new one is whole. "
         "Exit code 1: it was made, and damage was found on the way.",
         "skerry rebuild-index --data ./data",

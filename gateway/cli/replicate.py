@@ -13,7 +13,7 @@ import signal
 
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
 from gateway.cli.outcomes import EXIT_NO, EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json
 from gateway.cli.replicator import replicate_forever, replicate_once
 from gateway.config import Config
@@ -22,10 +22,9 @@ from replication.service import OnceSummary
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``replicate``."""
-    parser = new_parser(
+    parser = new_command(
         subcommands,
         "replicate",
-        "replicate without a gateway, or once",
         "Ship to the cloud and take in other sites' news. With --once: until nothing is left; exit code 0 means that "
         "everything was shipped and taken in, 1 that the log of another site could not be.",
         "skerry replicate --config site.toml --once",

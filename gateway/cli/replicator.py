@@ -52,7 +52,7 @@ def make_service(site: OpenSite) -> ReplicationService:
         publish_report=lambda report: _publish(site, report),
         tell_status=lambda unsent: tell_own(site, unsent, site.skew.skew_ms or 0),
         skew_ms=lambda: site.skew.skew_ms,
-        bring=lambda chunk_ids: asyncio.gather(*site.store.hydrator.begin(chunk_ids)),
+        bring=partial(_bring, site),
         waits=before.waits if before else (),
         link=site_link(site.config, site.directory),
         urgent_seq=UrgentChanges(site.store, site.replica, site.config.link.urgent).latest,
@@ -63,19 +63,21 @@ def make_service(site: OpenSite) -> ReplicationService:
     )
 
 
+async def _bring(site: OpenSite, chunk_ids: Sequence[bytes]) -> None:
+    """Have these chunks' bytes on the site."""
+    await asyncio.gather(*site.store.hydrator.begin(chunk_ids))
+
+
 def _make_collecting(site: OpenSite, shipper: Shipper, hurry: Callable[[], None]) -> Collecting:
     assert site.cloud is not None
     assert site.fetcher is not None
-
-    async def bring(chunk_ids: Sequence[bytes]) -> None:
-        await asyncio.gather(*site.store.hydrator.begin(chunk_ids))
 
     def wall_ms() -> int:
         return time.time_ns() // 1_000_000
 
     settings, store = site.config.retention, site.store
     collector = Collector(
-        *(site.replica, store.holdings, shipper, site.cloud, site.fetcher, bring, site.realm.keyring),
+        *(site.replica, store.holdings, shipper, site.cloud, site.fetcher, partial(_bring, site), site.realm.keyring),
         replace(settings.collecting(), enabled=settings.collect_cloud and not site.config.replication.subscribe),
         wall_ms=wall_ms,
     )

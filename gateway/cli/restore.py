@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.cli.opening import OpenSite, opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
 from gateway.cli.outcomes import EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json
 from gateway.cli.progress import PhaseProgress
 from gateway.cli.replication_turn import once_turn
@@ -36,10 +36,9 @@ _SITE_ID = re.compile(r"[0-9a-f]{32}")
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``restore``."""
-    parser = new_parser(
+    parser = new_command(
         subcommands,
         "restore",
-        "rebuild a site from the bucket and the key",
         "Rebuild a site in an empty data directory from the bucket and the realm's root key or recovery key. With "
         "--at, on a site in use: make a bucket beside another, with what that one held at a time.",
         "skerry restore --config site.toml\n  skerry restore --data ./data --at 2026-11-24T05:00:00Z --bucket photos",

@@ -12,7 +12,7 @@ import time
 from typing import Final
 
 from gateway.cli.opening import opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
 from gateway.cli.outcomes import EXIT_NO, EXIT_OK, EXIT_USAGE, complain, print_json
 from gateway.cli.site_status import assess_site
 from replication.status import ReplicationStatus
@@ -22,10 +22,9 @@ POLL_S: Final = 0.5
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``safe``."""
-    parser = new_parser(
+    parser = new_command(
         subcommands,
         "safe",
-        "may this site be lost? (exit code 0: yes)",
         "Whether everything this site acknowledged could be rebuilt from the bucket and the recovery key. Exit code 0: "
         "yes; 1: no, with the reasons.",
         "skerry safe --data ./data --wait 600 && poweroff",

@@ -13,7 +13,7 @@ import dataclasses
 from typing import Any
 
 from gateway.cli.opening import OpenSite, opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
 from gateway.cli.outcomes import EXIT_OK, describe_bytes, print_json
 from gateway.cli.progress import PhaseProgress
 from gateway.store.written_sums import HeldSums, WrittenSums
@@ -22,10 +22,9 @@ from replication.tariff import Tariff
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``savings``."""
-    parser = new_parser(
+    parser = new_command(
         subcommands,
         "savings",
-        "bytes written, shipped and kept, and what that saved",
         "What applications wrote on this site, what of it the cloud got after deduplication, patches and compression, "
         "and what is held now. In money with prices in [tariff].",
         "skerry savings --config site.toml --json",

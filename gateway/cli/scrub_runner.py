@@ -12,9 +12,8 @@ import logging
 import time
 from typing import Any, Final
 
-import msgspec
-
 from gateway.cli.opening import OpenSite
+from gateway.cli.run_files import read_run_file, write_run_file
 from gateway.store.errors import StoreError
 from gateway.store.scrub import ScrubState, first_write_ms
 
@@ -29,10 +28,7 @@ log = logging.getLogger("skerry.scrub")
 
 def read_scrub(site: OpenSite) -> ScrubState:
     """Where the scrub stands; nothing if it never began."""
-    try:
-        return msgspec.json.decode((site.directory.run / REPORT_NAME).read_bytes(), type=ScrubState)
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-        return ScrubState()
+    return read_run_file(site.directory.run / REPORT_NAME, ScrubState) or ScrubState()
 
 
 def describe_scrub(site: OpenSite) -> dict[str, Any]:
@@ -88,10 +84,7 @@ async def run_scrub_forever(site: OpenSite, stop: asyncio.Event) -> None:
 
 
 def _save(site: OpenSite, state: ScrubState) -> None:
-    path = site.directory.run / REPORT_NAME
-    temporary = path.with_suffix(".new")
-    temporary.write_bytes(msgspec.json.encode(state))
-    temporary.replace(path)
+    write_run_file(site.directory.run / REPORT_NAME, state)
 
 
 def _now_ms() -> int:

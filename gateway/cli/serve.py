@@ -26,7 +26,7 @@ from gateway.cli.credentials import ACCESS_KEY_VARIABLE, ensure_credentials
 from gateway.cli.listener import bind_listener, bound_address
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import OpenSite, opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
 from gateway.cli.outcomes import EXIT_OK
 from gateway.cli.site import FirstStart, create_site, is_new_site
 from gateway.cli.welcome import describe_first_start, describe_ready
@@ -39,10 +39,9 @@ from gateway.supervise import Role, Supervisor
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``serve``."""
-    parser = new_parser(
+    parser = new_command(
         subcommands,
         "serve",
-        "run the gateway, and replication if a cloud is configured",
         "Run a site. The first start makes it: realm, root key, recovery kit and credentials are printed once.",
         "skerry serve --data ./data --listen 127.0.0.1:9000",
     )

@@ -13,11 +13,12 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.cli.drill_runner import read_drill
+from gateway.cli.drill_report import read_drill
 from gateway.cli.fleet_view import cut_age_s, describe_fleet, describe_waits, list_waits, see_fleet
-from gateway.cli.mirror_runner import describe_mirrors
+from gateway.cli.mirror_reports import describe_mirrors
 from gateway.cli.opening import OpenSite
 from gateway.cli.replication_turn import is_replicating
+from gateway.cli.run_files import replace_run_file
 from gateway.cli.scrub_runner import describe_scrub, read_scrub
 from gateway.cli.tier_runner import describe_tier
 from gateway.store.conflicts import count_conflicts
@@ -35,11 +36,8 @@ def report_path(site: OpenSite) -> Path:
 
 
 def write_report(site: OpenSite, report: DaemonReport) -> None:
-    """Leave a report for others to read; whole or not at all, not durable: it is about now."""
-    path = report_path(site)
-    temporary = path.with_suffix(".new")
-    temporary.write_bytes(encode_report(report))
-    temporary.replace(path)
+    """Leave a report for others to read."""
+    replace_run_file(report_path(site), encode_report(report))
 
 
 def read_report(site: OpenSite) -> DaemonReport | None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gateway.cli.fleet_view import describe_fleet, describe_waits, list_waits, see_fleet
 from gateway.cli.opening import opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command, new_parser
 from gateway.cli.outcomes import EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json, print_table
 from gateway.cli.site_status import read_report
 from gateway.cli.site_verbs import forget, name, retire, revoke
@@ -25,7 +25,7 @@ _NAMED: Final = "a site's name, id, or the first 8 digits of its id"
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``sites`` and its verbs."""
     about = "The sites of the realm: who is there and how they are, and who is no longer to be waited for."
-    sites = new_parser(subcommands, "sites", "the sites of the realm", about, "skerry sites list --config site.toml")
+    sites = new_command(subcommands, "sites", about, "skerry sites list --config site.toml")
     verbs = sites.add_subparsers(dest="verb", required=True, metavar="VERB")
     listing = new_parser(
         verbs,

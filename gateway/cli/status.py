@@ -8,17 +8,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.cli.opening import opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
 from gateway.cli.outcomes import EXIT_NO, EXIT_OK, describe_bytes, print_json, print_table
 from gateway.cli.site_status import describe_site
 
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``status``."""
-    parser = new_parser(
+    parser = new_command(
         subcommands,
         "status",
-        "backlog, conflicts, and whether this site is safe to lose",
         "The state of a site, counted from its log: exact beside a running server and without one.",
         "skerry status --data ./data --json",
     )

@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.cli.opening import OpenSite
+from gateway.cli.run_files import read_run_file, write_run_file
 from gateway.store.errors import StoreError
 from gateway.store.shared import take_lock
 from gateway.store.tier import DiskUse, TierPass, TierSummary, find_excess, measure_disk
@@ -51,10 +52,7 @@ class TierReport(msgspec.Struct, frozen=True):
 
 def read_report(site: OpenSite) -> TierReport:
     """The last report; zeros if there is none."""
-    try:
-        return msgspec.json.decode((site.directory.run / _REPORT_NAME).read_bytes(), type=TierReport)
-    except (FileNotFoundError, msgspec.MsgspecError):
-        return TierReport()
+    return read_run_file(site.directory.run / _REPORT_NAME, TierReport) or TierReport()
 
 
 def describe_tier(site: OpenSite) -> dict[str, Any]:
@@ -152,10 +150,7 @@ def _write_report(site: OpenSite, summary: TierSummary, *, is_whole: bool) -> No
             pinned_bytes=summary.census.pinned_bytes,
             short_bytes=summary.short_bytes,
         )
-    path = site.directory.run / _REPORT_NAME
-    temporary = path.with_suffix(".new")
-    temporary.write_bytes(msgspec.json.encode(report))
-    temporary.replace(path)
+    write_run_file(site.directory.run / _REPORT_NAME, report)
 
 
 async def _pace(versions: int) -> None:

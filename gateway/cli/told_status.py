@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-import msgspec
-
 from gateway.cli.opening import OpenSite
+from gateway.cli.run_files import read_run_file, write_run_file
 from gateway.store.conflicts import count_conflicts
 from replication.change_format import READER_VERSION
 from replication.site_status_format import SiteStatus, encode_site_status
@@ -82,10 +81,7 @@ def release() -> str:
 
 def read_notes(site: OpenSite) -> list[Note]:
     """Notes of free space, oldest first; none if there are none that can be read."""
-    try:
-        return sorted(msgspec.json.decode((site.directory.run / NOTES_NAME).read_bytes(), type=list[Note]))
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-        return []
+    return sorted(read_run_file(site.directory.run / NOTES_NAME, list[Note]) or ())
 
 
 def _note_free(site: OpenSite) -> None:
@@ -94,7 +90,4 @@ def _note_free(site: OpenSite) -> None:
         return
     free_bytes = site.directory.files.free_bytes(site.directory.segments) - site.config.store.reserve_bytes
     kept = [note for note in notes if now_ms - NOTES_KEPT_MS <= note[0] <= now_ms]
-    path = site.directory.run / NOTES_NAME
-    temporary = path.with_suffix(".new")
-    temporary.write_bytes(msgspec.json.encode([*kept, (now_ms, free_bytes)]))
-    temporary.replace(path)
+    write_run_file(site.directory.run / NOTES_NAME, [*kept, (now_ms, free_bytes)])

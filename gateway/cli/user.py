@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from gateway.cli.opening import opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command, new_parser
 from gateway.cli.outcomes import EXIT_OK, print_json, print_table
 from gateway.identity.account_users import ENTITY_NAME, NAME_CHARACTERS_MAX, create_account_user
 from gateway.identity.arns import user_arn
@@ -26,10 +26,9 @@ Result = TypeVar("Result")
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``user`` and its verbs."""
-    user = new_parser(
+    user = new_command(
         subcommands,
         "user",
-        "users and their access keys",
         "Users and their access keys. WHO is a name, id, e-mail or access key id. A user is an account of its own, "
         "unless it is made inside another's: then it may what its policies allow (aws iam put-user-policy …).",
         "skerry user add ada --data ./data",

@@ -7,7 +7,7 @@ import asyncio
 import dataclasses
 
 from gateway.cli.opening import opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
 from gateway.cli.outcomes import EXIT_NO, EXIT_OK, describe_bytes, print_json
 from gateway.cli.progress import PhaseProgress
 from gateway.config import Config
@@ -16,10 +16,9 @@ from gateway.store.verify import VerifyReport
 
 def add_parser(subcommands: Subcommands) -> None:
     """Add ``verify``."""
-    parser = new_parser(
+    parser = new_command(
         subcommands,
         "verify",
-        "read everything back and say what is damaged",
         "Read back and authenticate every log batch and every chunk, and count references again. Exit code 1: damage "
         "was found that was not mended.",
         "skerry verify --config site.toml --mend",

@@ -18,9 +18,9 @@ from typing import Final
 import uvloop
 
 from gateway.cli.child import Orders, read_orders, report_ready, watch_index, watch_parent
-from gateway.cli.failures import run_reporting
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import opened_site
+from gateway.cli.reporting import run_reporting
 from gateway.config import ServerConfig
 from gateway.http.app import serve_gateway
 from gateway.http.metrics import RequestMetrics

@@ -7,8 +7,8 @@ signature mismatch shows the string that was signed, never a key. This module do
 
 from __future__ import annotations
 
+from html import escape
 from typing import ClassVar
-from xml.sax.saxutils import escape
 
 _ELEMENTS = {"XAmzExpires": "X-Amz-Expires", "ContentMD5": "Content-MD5"}  # element names that are no Python names
 
@@ -331,7 +331,7 @@ def escape_text(text: str) -> str:
     """Text for XML element content; control characters as references, as AWS writes them; lone surrogates replaced."""
     if not text.isprintable():
         text = text.encode("utf-8", "replace").decode()
-    return escape(text).translate(_CONTROL)
+    return escape(text, quote=False).translate(_CONTROL)
 
 
 def to_xml(error: S3Error, resource: str, request_id: str, host_id: str) -> bytes:

@@ -59,8 +59,7 @@ def trace(command: list[str], output: Path) -> None:
 
 def trace_python(module: str, arguments: Iterable[str], output: Path) -> None:
     """Run one of our modules under strace, without the noise of compiled files."""
-    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
-    trace([sys.executable, "-m", module, *arguments], output)
+    trace([sys.executable, "-B", "-m", module, *arguments], output)
 
 
 class TraceReader:

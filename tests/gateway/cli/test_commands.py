@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 
 import pytest
 
 from gateway.cli.child import Orders, decode_orders, encode_orders
-from gateway.cli.command import build_parser, run_command
+from gateway.cli.command import COMMANDS, build_parser, run_command
 from gateway.cli.credentials import credentials_path, ensure_credentials
 from gateway.cli.opening import opened_site
 from gateway.cli.site import create_site
@@ -260,17 +262,43 @@ def subparsers(parser, path=()):
                 yield from subparsers(child, (*path, name))
 
 
-@pytest.mark.parametrize(
-    ("path", "parser"), [pytest.param(p, c, id=" ".join(p)) for p, c in subparsers(build_parser())]
-)
-def test_every_command_helps_with_an_example(path, parser):
-    text = parser.format_help()
-    assert "example:\n  skerry " + path[0] in text
-    assert parser.description
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_and_verb_helps_with_an_example(command):
+    parsers = [(path, parser) for path, parser in subparsers(build_parser(command)) if path[0] == command]
+    assert parsers
+    for path, parser in parsers:
+        assert "example:\n  skerry " + path[0] in parser.format_help(), path
+        assert parser.description, path
 
 
-def test_the_exit_codes_are_told():
-    assert "exit codes: 0 done" in build_parser().format_help()
+def test_the_list_of_commands_tells_of_each_and_of_the_exit_codes():
+    text = build_parser().format_help()
+    assert "exit codes: 0 done" in text
+    for command in COMMANDS.values():
+        assert command.summary in text
+
+
+WITHOUT = {
+    "--help": "gateway.config gateway.store.store",
+    "status": "aiobotocore botocore aiohttp gateway.http.app",
+}
+
+
+@pytest.mark.parametrize("command", WITHOUT)
+def test_a_command_imports_only_what_it_needs(command, data):
+    """Nothing of AWS' client or of the HTTP server for an answer that needs neither."""
+    program = (
+        "import sys; from gateway.cli.command import run_command\n"
+        "try: run_command(sys.argv[1:], {})\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    options = [] if command == "--help" else ["--data", str(data)]
+    told = subprocess.run(
+        [sys.executable, "-c", program, command, *options], capture_output=True, text=True, check=True, timeout=60
+    )
+    imported = told.stderr.split()
+    assert "gateway.cli.command" in imported
+    assert sorted(set(WITHOUT[command].split()) & set(imported)) == []
 
 
 def test_an_unknown_command_is_a_usage_error(capsys):
