@@ -2,8 +2,8 @@
 
 Stands between ``holdings`` and the rows of chunks and of the cloud. A chunk is **kept** if something on this site needs
 it (any version, conflict loser, upload or page), or did until less than the point-in-time retention ago. A frame in an
-object that leaves is needed if its chunk is kept and no copy of it stays elsewhere that can be opened, or if a patch
-that is kept, and stays or goes along, names exactly this frame as its base, and no copy of the frame stays elsewhere.
+object that leaves is needed if its chunk is kept and no copy of it stays elsewhere that can be opened, or if it is
+full, a patch over its chunk is kept, and stays or goes along, and no full frame of the chunk stays elsewhere.
 
 What pages list is only known once they were opened: the answers hold as long as no page is closed (``closed``).
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from gateway.store.chunk_rows import read_chunk, read_released
-from gateway.store.cloud_rows import Place, contents_of, patches_over, places_of, places_of_frame
+from gateway.store.cloud_rows import Place, contents_of, patches_over, places_of
 from gateway.store.index import Transaction
 from replication.frame_format import FrameName
 
@@ -41,8 +41,7 @@ class CloudNeeds:
 
     def is_live(self, place: Place) -> bool:
         """Whether the frame is of use to anyone, however many copies of it there are."""
-        name = place.header.name
-        return self.is_kept(name.chunk_id) or any(self._kept_patches(name))
+        return self.is_kept(place.header.chunk_id) or any(self._kept_patches(place))
 
     def leaving_frames(self) -> Iterator[Place]:
         """Frames that must be put elsewhere before the objects go, each once."""
@@ -54,18 +53,24 @@ class CloudNeeds:
                     yield place
 
     def _must_stay(self, place: Place) -> bool:
-        name = place.header.name
-        if self.is_kept(name.chunk_id) and not self._stays(name.chunk_id):
+        chunk_id = place.header.chunk_id
+        if self.is_kept(chunk_id) and not self._stays(chunk_id):
             return True
-        if self._frame_stays(name):
+        if self._whole_stays(chunk_id):
             return False
-        return any(self._is_left(patch) or not self._stays(patch.header.chunk_id) for patch in self._kept_patches(name))
+        return any(
+            self._is_left(patch) or not self._stays(patch.header.chunk_id) for patch in self._kept_patches(place)
+        )
 
-    def _kept_patches(self, base: FrameName) -> Iterator[Place]:
-        """Located patches against exactly this frame whose chunks are kept."""
-        for chunk_id in patches_over(self._transaction, base.chunk_id):
+    def _kept_patches(self, base: Place) -> Iterator[Place]:
+        """Located patches against the chunk of this full frame whose own chunks are kept."""
+        if base.header.bases:
+            return
+        for chunk_id in patches_over(self._transaction, base.header.chunk_id):
             if self.is_kept(chunk_id):
-                yield from (place for place in places_of(self._transaction, chunk_id) if base in place.header.bases)
+                for place in places_of(self._transaction, chunk_id):
+                    if any(name.chunk_id == base.header.chunk_id for name in place.header.bases):
+                        yield place
 
     def _is_left(self, place: Place) -> bool:
         return place.usable and place.number not in self._leaving
@@ -73,9 +78,10 @@ class CloudNeeds:
     def _stays(self, chunk_id: bytes) -> bool:
         """Whether a copy of the chunk stays that can be opened."""
         return any(
-            self._is_left(place) and all(map(self._frame_stays, place.header.bases))
+            self._is_left(place) and all(self._whole_stays(base.chunk_id) for base in place.header.bases)
             for place in places_of(self._transaction, chunk_id)
         )
 
-    def _frame_stays(self, name: FrameName) -> bool:
-        return any(map(self._is_left, places_of_frame(self._transaction, name)))
+    def _whole_stays(self, chunk_id: bytes) -> bool:
+        places = places_of(self._transaction, chunk_id)
+        return any(self._is_left(place) and not place.header.bases for place in places)

@@ -7,6 +7,8 @@ Stands beside ``chunk_rows``, between ``apply`` (which says what was located, do
 * a place is **usable** (nothing is sent again, the local copy may go) if its object is not doomed and its owner is
   trusted: it has acknowledged this site's current log, or was silent long after that had begun. Before, the owner may
   delete what this site has just come to need. What is not usable is still read, as long as it is there;
+* a patch is a copy of its chunk only while a full frame of each base is in a usable place, too: what nothing needs any
+  more may lose its base before it goes itself, and be needed again;
 * a doomed object stays doomed, also for locations that come later, until the doom itself is ended.
 
 It does not decide what is needed (``cloud_needs``) nor when anything goes (``replication/collector``).
@@ -23,7 +25,7 @@ import msgspec
 from gateway.store.index import Transaction
 from gateway.store.index_format import CLOUD_FIXED, NUMBER, DoomRow, State, encode_dot, frame_key
 from replication.crdt import Dot
-from replication.frame_format import CODEC_PATCH, FrameHeader, FrameName, decode_header
+from replication.frame_format import FrameHeader, FrameName, decode_header
 from replication.ports import DoomState, FrameLocation
 
 OBJECT_DOOMED: Final = 1
@@ -90,12 +92,13 @@ class CloudRows:
         return number
 
     def doom(self, dot: Dot, names: Sequence[str], time_ms: int) -> list[bytes]:
-        """These objects go: nothing relies on them from now on. Ids of the chunks in them."""
+        """These objects go: nothing relies on them from now on. Ids of the chunks in them and of patches over those."""
         numbers = [self.object_number(name) for name in names]
         touched: list[bytes] = []
         for number, name in zip(numbers, names, strict=True):
             self._put_object(number, OBJECT_DOOMED, name)
-            touched += contents_of(self._transaction, number)
+            for chunk_id in contents_of(self._transaction, number):
+                touched += [chunk_id, *patches_over(self._transaction, chunk_id)]
         row = DoomRow(DoomState.APPLIED.value, time_ms, tuple(numbers))
         self._transaction.put(self._tables.dooms, encode_dot(dot), _encoder.encode(row))
         return touched
@@ -182,13 +185,14 @@ def patches_over(transaction: Transaction, chunk_id: bytes) -> Iterator[bytes]:
 
 
 def is_in_cloud(transaction: Transaction, chunk_id: bytes) -> bool:
-    """Whether some frame of the chunk lies in the cloud to stay."""
-    return any(place.usable for place in places_of(transaction, chunk_id))
+    """Whether some frame of the chunk lies in the cloud to stay, with all it takes to open it."""
+    places = places_of(transaction, chunk_id)
+    return any(place.usable and _has_bases(transaction, place, untrusted_too=False) for place in places)
 
 
 def is_whole_in_cloud(transaction: Transaction, chunk_id: bytes) -> bool:
     """Whether some full frame of the chunk lies in the cloud to stay."""
-    return any(place.usable and place.header.codec != CODEC_PATCH for place in places_of(transaction, chunk_id))
+    return any(place.usable and not place.header.bases for place in places_of(transaction, chunk_id))
 
 
 def is_frame_in_cloud(transaction: Transaction, name: FrameName) -> bool:
@@ -196,32 +200,25 @@ def is_frame_in_cloud(transaction: Transaction, name: FrameName) -> bool:
     return any(place.usable for place in places_of_frame(transaction, name))
 
 
-def is_readable_in_cloud(transaction: Transaction, chunk_id: bytes) -> bool:
-    """Whether the cloud is known to have the chunk, with all it takes to open it, to stay."""
-    return any(
-        place.usable
-        and all(
-            is_frame_in_cloud(transaction, base) or is_whole_in_cloud(transaction, base.chunk_id)
-            for base in place.header.bases
-        )
-        for place in places_of(transaction, chunk_id)
-    )
-
-
 def locate_chunk(transaction: Transaction, chunk_id: bytes) -> FrameLocation | None:
     """Where to read a chunk in the cloud: what stays before what goes, a full frame rather than a patch."""
-    best = min(places_of(transaction, chunk_id), key=_preference, default=None)
-    return None if best is None else best.location
+    return next(iter(locate_everywhere(transaction, chunk_id)), None)
 
 
 def locate_everywhere(transaction: Transaction, chunk_id: bytes) -> list[FrameLocation]:
     """Every place to read a chunk from, best first."""
-    return [place.location for place in sorted(places_of(transaction, chunk_id), key=_preference)]
+
+    def leaves(place: Place) -> bool:
+        return place.doomed or not _has_bases(transaction, place, untrusted_too=True)
+
+    places = sorted(places_of(transaction, chunk_id), key=lambda place: (leaves(place), *_preference(place)))
+    return [place.location for place in places]
 
 
 def locate_frame(transaction: Transaction, name: FrameName) -> FrameLocation | None:
     """Where to read exactly this frame in the cloud."""
-    best = min(places_of_frame(transaction, name), key=_preference, default=None)
+    places = places_of_frame(transaction, name)
+    best = min(places, key=lambda place: (place.doomed, *_preference(place)), default=None)
     return None if best is None else best.location
 
 
@@ -268,8 +265,19 @@ def dooms_by_name(transaction: Transaction) -> Iterator[tuple[Dot, tuple[str, ..
         yield dot, tuple(read_object(transaction, number)[1] for number in row.numbers)
 
 
-def _preference(place: Place) -> tuple[bool, bool, bool, int]:
-    return place.doomed, bool(place.header.bases), not place.trusted, -place.number
+def _has_bases(transaction: Transaction, place: Place, *, untrusted_too: bool) -> bool:
+    """Whether a full frame of each base lies in a usable place; ``untrusted_too``: or in any that is not doomed."""
+    return all(
+        any(
+            not other.header.bases and (other.usable or (untrusted_too and not other.doomed))
+            for other in places_of(transaction, base.chunk_id)
+        )
+        for base in place.header.bases
+    )
+
+
+def _preference(place: Place) -> tuple[bool, bool, int]:
+    return bool(place.header.bases), not place.trusted, -place.number
 
 
 def _place(transaction: Transaction, key: bytes, data: bytes) -> Place:

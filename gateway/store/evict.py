@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from gateway.store.cloud_rows import is_readable_in_cloud
+from gateway.store.cloud_rows import is_in_cloud
 from gateway.store.decision import Decision
 from gateway.store.errors import ChunkUnavailable
 from gateway.store.hydration import Hydrator
@@ -150,7 +150,7 @@ def evict_chunks(decision: Decision, wanted: Sequence[tuple[bytes, int]]) -> int
         row = chunks.get(chunk_id)
         if row is None or not row.local or row.refcount != needs or row.frame_kind == KIND_PAGE:
             continue
-        if is_readable_in_cloud(decision.transaction, chunk_id):
+        if is_in_cloud(decision.transaction, chunk_id):
             evicted.append((chunk_id, row.segment, row.slot, row.raw_size))
             freed += row.header_size + row.stored_size
     if evicted:

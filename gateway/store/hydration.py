@@ -39,9 +39,6 @@ class Locate(Protocol):
     def places(self, chunk_id: bytes) -> list[FrameLocation]:
         """Every place of every frame of a chunk, best first."""
 
-    def frame(self, name: FrameName) -> FrameLocation | None:
-        """Exactly this frame."""
-
 
 @dataclass(frozen=True)
 class HydrationSetup:
@@ -193,15 +190,20 @@ class Hydrator:
         return join_bases(plaintexts), here
 
     async def _fetch_base(self, name: FrameName) -> bytes:
-        location = self._setup.locate.frame(name) or self._setup.locate.chunk(name.chunk_id)
-        if location is None:
-            raise Damaged(f"the base of a patch, chunk {name.chunk_id.hex()}, is neither here nor in the cloud")
-        frame = (await self._ask([location]))[0]
-        header = _header_of(frame, name.chunk_id)
-        if header.bases:  # any full frame of the chunk has the same plaintext, which is checked
-            raise Damaged(f"the base of a patch, chunk {name.chunk_id.hex()}, is another frame")
-        opener = self._setup.tools.frames.open_foreign
-        return await asyncio.get_running_loop().run_in_executor(self._setup.executor, opener, header, frame.ciphertext)
+        """Plaintext of a patch's base, from any full frame of its chunk: the plaintext is the same, and checked."""
+        found = Damaged(f"the base of a patch, chunk {name.chunk_id.hex()}, is neither here nor whole in the cloud")
+        for place in self._setup.locate.places(name.chunk_id):
+            header = decode_header(place.header)
+            if header.bases:
+                continue
+            try:
+                frame = (await self._ask([place]))[0]
+                opener, executor = self._setup.tools.frames.open_foreign, self._setup.executor
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(executor, opener, _header_of(frame, name.chunk_id), frame.ciphertext)
+            except Damaged as error:  # a doomed object may be gone already
+                found = error
+        raise found
 
     async def _keep(self, frame: SealedFrame, damaged: tuple[int, int] | None) -> None:
         """Make the frame the chunk's local one. A full or read-only disk is no reason not to serve it."""

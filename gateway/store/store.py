@@ -57,7 +57,6 @@ from gateway.store.verify import Progress as VerifyProgress
 from gateway.store.verify import VerifyReport, VerifySetup, verify
 from gateway.store.views import ConfigurationCache, View, ViewContext
 from replication.change_format import Ref
-from replication.frame_format import FrameName
 from replication.ports import ChunkFetcher, FrameLocation
 from replication.sealing import Keyring, chunking_seed, purpose_key
 
@@ -299,11 +298,6 @@ class _Locate:
         """Every place of every frame of a chunk, best first."""
         with self._view() as view:
             return locate_everywhere(view.transaction, chunk_id)
-
-    def frame(self, name: FrameName) -> FrameLocation | None:
-        """Exactly this frame."""
-        with self._view() as view:
-            return view.locate_frame(name)
 
 
 def open_store(

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from gateway.store import item_rows, upload_rows
 from gateway.store.chunk_rows import read_chunk
-from gateway.store.cloud_rows import locate_chunk, locate_frame
+from gateway.store.cloud_rows import locate_chunk
 from gateway.store.document_format import AccessKeyRecord, PartRecord, UploadRecord, UserRecord
 from gateway.store.index import Index, Transaction
 from gateway.store.index_format import NO_ORDER, ChunkPlace, State
@@ -25,7 +25,6 @@ from gateway.store.scans import HeadWalk, VersionWalk, version_of
 from gateway.store.subscription_rows import read_subscription
 from gateway.store.version_documents import has_version_documents, read_version_documents
 from gateway.store.version_ids import NULL_VID, VersionId, decode_order
-from replication.frame_format import FrameName
 from replication.ports import FrameLocation
 from replication.subscription import ALL, matches
 
@@ -239,10 +238,6 @@ class View:
     def locate(self, chunk_id: bytes) -> FrameLocation | None:
         """Where a chunk lies in the cloud; a full frame rather than a patch."""
         return locate_chunk(self.transaction, chunk_id)
-
-    def locate_frame(self, name: FrameName) -> FrameLocation | None:
-        """Where exactly this frame lies in the cloud."""
-        return locate_frame(self.transaction, name)
 
     def state(self) -> State:
         """The writer's state, for status and replication."""

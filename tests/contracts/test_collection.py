@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from replication.change_format import decode_change
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import is_pack_name, site_prefix
 from replication.collector import CollectedRound, Collector
@@ -172,6 +173,35 @@ async def test_what_only_another_site_needs_it_takes_over_before_it_acknowledges
     c.use_cloud(cloud)
     await restore_site(cloud, lambda: KEYRING, c.replica, wall_ms=c.wall_ms)
     assert await c.read(b"kept") == noise(50_000, 2)
+
+
+async def test_a_dead_value_that_lies_only_in_an_object_that_went_is_sent_without_it(make_site):  # noqa: F811
+    """World 100152: a client of ``b`` writes again what a deleted object held, and overwrites it; the bytes here are
+    collected before the change was ever sent. Nobody held the place in that object, and nothing is there.
+    """
+    cloud, a, b, fresh = MemoryCloud(), make_site(b"a"), make_site(b"b"), make_site(b"f")
+    await get_acquainted(a, b, cloud)
+    await two_in_one_pack(a, cloud)
+    await pull(b, cloud)
+    await a.remove(b"goes")
+    for site in (a, b, a, a):
+        await tidy(site, cloud)
+    (doom,) = holdings_of(a).dooms()
+    assert doom.names[0] not in cloud.objects
+    assert [doom.state for doom in holdings_of(b).dooms()] == [DoomState.SETTLED], "what was there is still located"
+    seq = b.replica.last_seq()
+    await b.put(b"k", noise(50_000, 2))
+    await b.put(b"k", noise(40_000, 3))
+    b.collect()
+    put, overwrite = b.replica.read_changes(seq, 9, EVERYTHING)
+    bare, whole = b.replica.sendable([put, overwrite])
+    assert decode_change(bare).refs == ()
+    assert whole == overwrite
+    assert b.replica.absent_chunks([bare, whole], 9) == []
+    assert sum(one.frames for one in await ship(b, cloud, PACKED)) == 1
+    fresh.use_cloud(cloud)
+    await restore_site(cloud, lambda: KEYRING, fresh.replica, wall_ms=fresh.wall_ms)
+    assert await fresh.read(b"k") == noise(40_000, 3)
 
 
 async def test_a_site_that_nobody_knows_yet_relies_on_nobody(make_site):  # noqa: F811

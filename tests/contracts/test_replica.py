@@ -48,6 +48,9 @@ class Memory:
     def wall_ms(self):
         return 1_700_000_000_000
 
+    def collect(self):
+        self.replica.collect()
+
     def use_cloud(self, cloud):
         self.replica.fetcher = CloudFetcher(cloud)
 

@@ -26,6 +26,16 @@ COLLECTION_FAULTS: Final = (
         (f"{_COLLECTION}::test_a_doomed_object_is_not_relied_on_and_is_read",),
     ),
     Fault(
+        *("send a value whose bytes went with a doomed object", 3, "gateway/store/replica.py"),
+        *("and not is_in_cloud(view.transaction, ref.id):", "and locate_chunk(view.transaction, ref.id) is None:"),
+        (f"{_COLLECTION}::test_a_dead_value_that_lies_only_in_an_object_that_went_is_sent_without_it",),
+    ),
+    Fault(
+        *("take a patch without its base for a copy", 3, "gateway/store/cloud_rows.py"),
+        *("place.usable and _has_bases(transaction, place, untrusted_too=False)", "place.usable"),
+        (f"{_NEEDS}::test_a_dead_patch_whose_base_has_left_is_no_copy",),
+    ),
+    Fault(
         *("rely on a site that does not know this one", 3, "gateway/store/cloud_rows.py"),
         *("return self.trusted and not self.doomed", "return not self.doomed"),
         (f"{_COLLECTION}::test_a_site_that_nobody_knows_yet_relies_on_nobody",),

@@ -188,8 +188,8 @@ class MemorySite(MemoryHoldings, FoldedMemory):
         return taken
 
     def sendable(self, changes: Sequence[bytes]) -> list[bytes]:
-        local = {name.chunk_id for name in (*self.frames, *self.places)}
-        return [self._bare(data) if self._lacks(data, local) else data for data in changes]
+        here = {name.chunk_id for name in self.frames}
+        return [self._bare(data) if self._lacks(data, here) else data for data in changes]
 
     async def record_shipped(self, position: LogPosition, located: Sequence[FrameLocation]) -> None:
         await asyncio.sleep(0)
@@ -325,10 +325,11 @@ class MemorySite(MemoryHoldings, FoldedMemory):
         live = self.live(1, item)
         return [write.dot for write in (live if siblings else live[:1])]
 
-    def _lacks(self, data: bytes, present: set[bytes]) -> bool:
+    def _lacks(self, data: bytes, here: set[bytes]) -> bool:
+        """A place in an object that goes is none: nobody kept the bytes of what is dead when the doom was settled."""
         change = decode_change(data)
         replaced = all(write.dot != change.dot for write in self.live(change.family, change.item))
-        return replaced and any(ref.id not in present for ref in change.refs)
+        return replaced and any(ref.id not in here and not self.is_in_cloud(ref.id) for ref in change.refs)
 
     def _bare(self, data: bytes) -> bytes:
         """The change without its value; the head of its body stays, for tests to know it by."""

@@ -37,13 +37,6 @@ def noise(size, seed=0):
     return random.Random(seed).randbytes(size)
 
 
-def collect_here(site):
-    """Until four steps in a row did nothing: a step may only have begun a new epoch."""
-    idle = 0
-    while idle < 4:
-        idle = 0 if site.store.collector.collect_step() else idle + 1
-
-
 async def base_and_patch(a, cloud):
     """A pack with what was overwritten, and one with a patch against it; plaintext of what stands."""
     old = noise(120_000, 1)
@@ -74,10 +67,36 @@ async def test_a_patch_never_loses_its_base(sites):
     await restore_site(cloud, lambda: KEYRING, fresh.replica, wall_ms=fresh.wall_ms)
     assert await fresh.read(b"k") == new
     await a.remove(b"k")
-    collect_here(a)  # until then the patch that lies here needs its base here, too
+    a.collect()  # until then the patch that lies here needs its base here, too
     for _ in range(3):
         await tidy(a, cloud)
     assert packs_in(cloud) == [], "with the patch its base goes, too"
+
+
+async def test_a_dead_patch_whose_base_has_left_is_no_copy(sites):
+    """It lies in a pack that stays, and nothing could open it: who needs the chunk again sends it again."""
+    cloud, a, fresh = MemoryCloud(), sites(b"a"), sites(b"fresh")
+    old = noise(120_000, 1)
+    new = old[:60_000] + b"edited" + old[60_000:]
+    await a.put(b"k", old)
+    await ship(a, cloud, PACKED)
+    await a.put(b"k", new)
+    await a.put(b"other", noise(50_000, 3))
+    await ship(a, cloud, PACKED)
+    await a.remove(b"k")
+    a.collect()
+    for _ in range(3):
+        await tidy(a, cloud)
+    (left,) = [held for held in own_packs(a) if not held.doomed]
+    assert packs_in(cloud) == [left.name]
+    assert left.frames == 2
+    assert left.live_bytes < left.bytes < 60_000, "the patch is still there, its base is not"
+    await a.put(b"k", new)
+    assert a.replica.backlog().bytes > 100_000
+    assert sum(one.frames for one in await ship(a, cloud, PACKED)) == 1
+    fresh.use_cloud(cloud)
+    await restore_site(cloud, lambda: KEYRING, fresh.replica, wall_ms=fresh.wall_ms)
+    assert await fresh.read(b"k") == new
 
 
 async def test_what_pages_list_is_needed_and_unknown_until_they_are_opened(sites):

@@ -1,0 +1,18 @@
+"""Worlds that once broke a promise: each by its seed, with what was wrong. ``make simulate SEED=n`` tells its story.
+
+Worlds of 1 to 300 are lived through anyway (``test_convergence``). Not here: worlds of departing sites, which have
+seeds of their own.
+"""
+
+import pytest
+
+from tests.simulation.world import live
+
+BROKE = {
+    100152: "a replaced change was sent with its value, which lay only in a pack that its owner had deleted",
+}
+
+
+@pytest.mark.parametrize("seed", BROKE, ids=str)
+def test_what_broke_once_holds(seed):
+    live(seed)
