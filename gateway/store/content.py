@@ -125,9 +125,7 @@ class BodyWriter:
             if self._size:
                 reserve = self._setup.tools.reserve
                 if not reserve.is_fresh(2 * INLINE_MAX):  # asked where it may block: on the loop it is a comparison
-                    await asyncio.get_running_loop().run_in_executor(
-                        self._setup.executor, reserve.check, 2 * INLINE_MAX
-                    )
+                    await asyncio.get_running_loop().run_in_executor(self._setup.executor, reserve.ask, 2 * INLINE_MAX)
                 whole = self._pending[0].obj if len(self._pending) == 1 else None
                 body = whole if isinstance(whole, bytes) and len(whole) == self._size else b"".join(self._pending)
                 self._refs = self._chunks.write_inline(body)

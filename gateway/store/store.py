@@ -114,6 +114,7 @@ class SiteStore:
             shared.ring,
         )
         self.reserve = Reserve(directory, shared, settings.reserve_bytes)
+        self.committer.room.tell = self.reserve.learn
         self.gate = SyncGate(self.appender.sync, self._syncer)
         tools = WriteTools(*(self.frames, self.local, self.find_chunk, self.staging, self.appender, self.reserve))
         budget = ByteBudget(settings.write_budget_bytes)
