@@ -21,9 +21,10 @@ what is needed (the store's ``cloud_needs``), who is a member (``membership``), 
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from replication.cloud_names import is_pack_name, site_prefix
 from replication.frame_format import decode_header
@@ -40,6 +41,7 @@ from replication.ports import (
     FrameLocation,
     HeldObject,
     Holdings,
+    Origin,
 )
 from replication.puller import list_heads
 from replication.sealing import Keyring, open_frame
@@ -104,13 +106,15 @@ class Collector:
         settings: CollectSettings,
         *,
         wall_ms: Callable[[], int],
+        steady_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
         offload: Offload = run_in_thread,
     ) -> None:
         self._log, self._holdings, self._shipper, self._cloud = log, holdings, shipper, cloud
         self._fetcher, self._bring, self._keyring = fetcher, bring, keyring
-        self._settings, self._wall_ms, self._offload = settings, wall_ms, offload
+        self._settings, self._offload = settings, offload
+        self._wall_ms, self._steady_ms = wall_ms, steady_ms
         self._pass = _Pass()
-        self._announced_ms: int | None = None
+        self._announced: tuple[Origin, int] | None = None
         self._missing: Counter[str] = Counter()
         self.account: CloudAccount | None = None
         """As of the last whole walk; None before the first."""
@@ -141,13 +145,17 @@ class Collector:
         return CollectedRound(done.doomed, done.settled, done.deleted, done.moved_bytes)
 
     async def _get_acquainted(self) -> None:
-        """Trust who was silent long after this site's log had begun: when it comes back, it lists the heads first."""
-        now_ms = self._wall_ms()
+        """Trust who was silent long after this site's log had begun: when it comes back, it lists the heads first.
+
+        How long is told by a clock that nobody sets: one that was put forward would let bytes be relied on too early.
+        """
+        identity, now_ms = self._log.identity(), self._steady_ms()
         if not self._log.shipped().n:
-            self._announced_ms = None
             return
-        self._announced_ms = now_ms if self._announced_ms is None else min(self._announced_ms, now_ms)
-        if now_ms - self._announced_ms >= self._settings.acquaint_ms and (sites := self._holdings.untrusted()):
+        log = (identity.site, identity.incarnation)
+        if self._announced is None or self._announced[0] != log:
+            self._announced = (log, now_ms)
+        if now_ms - self._announced[1] >= self._settings.acquaint_ms and (sites := self._holdings.untrusted()):
             await self._holdings.trust(sites)
 
     async def _open_pages(self) -> bool:
@@ -176,12 +184,18 @@ class Collector:
         return all(remotes[origin].position.seq >= seq for origin, seq in told.acks.items() if origin in remotes)
 
     async def _delete(self, dooms: Sequence[Doom], done: _Done) -> None:
-        """Delete what everybody has let go of; of others' objects only forget what was in them."""
+        """Delete what everybody has let go of; of others' objects only forget what was in them.
+
+        Who joins after the heads were listed is not waited for: so only what was shipped before counts, which that site
+        takes in before it relies on anything. What this site doomed when it still took in the whole realm stays while
+        it does not (``enabled``): its last look would not find what others were told by a site that is forgotten.
+        """
         settled = [doom for doom in dooms if doom.state is DoomState.SETTLED]
         due = [doom for doom in settled if self._wall_ms() - doom.applied_ms >= self._settings.grace_ms]
         if not due:
             return
-        cut = take_census(self._log, await list_heads(self._cloud)).cut()
+        before = take_census(self._log)
+        cut = replace(before, heads=await list_heads(self._cloud)).cut()
         identity = self._log.identity()
         former = [log for log in self._log.former_logs() if log[0] == identity.site]
         own = {(identity.site, identity.incarnation), *former}  # under another site's prefix nothing is ours to delete
@@ -190,6 +204,8 @@ class Collector:
             if doom.dot.seq > cut.get(origin, 0):
                 continue
             if origin in own:
+                if not self._settings.enabled:
+                    continue
                 if not await self._move_all(doom.names, done):
                     return
                 for name in doom.names:

@@ -34,7 +34,7 @@ from replication.link import Link
 from replication.link_watch import LinkWatch
 from replication.membership import take_census
 from replication.offload import Offload, run_in_thread
-from replication.ports import ChangeLog, CloudError, CloudRefused, CloudUnreachable, FoldedState, FrameStore
+from replication.ports import ChangeLog, CloudError, CloudRefused, CloudUnreachable, FoldedState, FrameStore, Origin
 from replication.puller import PulledRound, Puller
 from replication.realm_access import RealmAccess
 from replication.retry import Reachability, RetryingCloud
@@ -96,6 +96,7 @@ class ReplicationService:
         self._woken = asyncio.Event()
         self._announced = asyncio.Event()
         self._hurried = self._looked = False
+        self._looked_as: Origin | None = None  # the own log, announced in the bucket, before the last pull round
         self._entered = False
         self._running = False
         self._create_once = self._stopped = ""
@@ -120,7 +121,6 @@ class ReplicationService:
             prefetch_max=settings.prefetch_max,
             own_log_ahead=self.shipper.look_again,
         )
-
         self.checkpointing: Checkpointing | None = None
         if state is not None and settings.pull:
             self.checkpointing = Checkpointing(
@@ -400,9 +400,13 @@ class ReplicationService:
 
     async def _pull_round(self) -> PulledRound:
         """Take in what there is, by a checkpoint first if that helps."""
+        announced = self._announced_log()
         if self.checkpointing is None:
-            return await self.puller.pull_round()
-        return await self.checkpointing.pull_round(self.puller)
+            done = await self.puller.pull_round()
+        else:
+            done = await self.checkpointing.pull_round(self.puller)
+        self._looked_as = announced
+        return done
 
     async def _checkpoint_forever(self) -> None:
         """Write checkpoints as they fall due. Never before this site has looked for what others have."""
@@ -434,7 +438,12 @@ class ReplicationService:
 
     @property
     def _is_caught_up(self) -> bool:
-        return self._looked and not any(state.stopped for state in self.puller.states.values())
+        stopped = any(state.stopped for state in self.puller.states.values())
+        return self._looked and self._looked_as == self._announced_log() and not stopped
+
+    def _announced_log(self) -> Origin | None:
+        identity = self._log.identity()
+        return (identity.site, identity.incarnation) if self._log.shipped().n else None
 
     async def _collect_forever(self) -> None:
         """Collect in the bucket, what others wait for first. Never before this site has looked for what they have."""

@@ -1,6 +1,7 @@
 """The contract of ``Holdings``, and collection in the bucket over it: the site in memory and the real store alike."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from replication.frame_format import decode_header
 from replication.hydrate import CloudFetcher
 from replication.membership import take_census
 from replication.offload import run_at_once
-from replication.ports import DoomState
+from replication.ports import DoomState, Reissue
 from replication.puller import Puller
 from replication.restore import restore_site
 from replication.settings import CollectSettings
@@ -216,6 +217,76 @@ async def test_a_site_that_nobody_knows_yet_relies_on_nobody(make_site):  # noqa
     assert holdings_of(b).untrusted() == []
     await b.put(b"too", noise(30_000, 1))
     assert sum(one.frames for one in await ship(b, cloud, PACKED)) == 0
+
+
+async def test_who_is_silent_is_trusted_after_an_hour_that_no_clock_makes_shorter(make_site):  # noqa: F811
+    """And a log that takes the place of another has an hour of its own: nobody knows of it yet."""
+    cloud, a, b = MemoryCloud(), make_site(b"a"), make_site(b"b")
+    await two_in_one_pack(a, cloud)
+    await pull(b, cloud)
+    silent, wall_ms, steady_ms = [a.replica.identity().site], [1_700_000_000_000], [0]
+    shipper = Shipper(b.replica, b.replica, cloud, lambda: KEYRING, PACKED, wall_ms=b.wall_ms)
+    collector = Collector(
+        *(b.replica, holdings_of(b), shipper, cloud, CloudFetcher(cloud), b.bring, lambda: KEYRING, CollectSettings()),
+        wall_ms=lambda: wall_ms[0],
+        steady_ms=lambda: steady_ms[0],
+        offload=run_at_once,
+    )
+    for changes_log in (False, True):
+        if changes_log:
+            former = (b.replica.identity().site, b.replica.identity().incarnation)
+            await b.replica.issue_anew(Reissue(former, b.replica.shipped(), 0, 0, bytes(16), bytes(8), "told"))
+        await shipper.ship_round(speak=True)
+        await collector.collect_round(caught_up=True)
+        wall_ms[0] += 365 * 86_400_000
+        await collector.collect_round(caught_up=True)
+        assert silent[0] in holdings_of(b).untrusted()
+        steady_ms[0] += CollectSettings().acquaint_ms
+        await collector.collect_round(caught_up=False)
+        assert silent[0] in holdings_of(b).untrusted(), "it does not know what there is"
+        await collector.collect_round(caught_up=True)
+        assert holdings_of(b).untrusted() == []
+
+
+async def test_what_joins_while_heads_are_listed_sees_what_is_deleted_without_it(make_site):  # noqa: F811
+    """A doom that is shipped only after the heads were listed must wait for who came meanwhile."""
+    cloud, a = MemoryCloud(), make_site(b"a")
+    await two_in_one_pack(a, cloud)
+    collector, shipper = make_collector(a, cloud)
+    (held,) = own_packs(a)
+    await a.remove(b"goes")
+    await a.remove(b"stays")
+    await ship(a, cloud, PACKED)
+    await holdings_of(a).doom([held.name])
+    (doom,) = holdings_of(a).dooms()
+    await holdings_of(a).record_doom(doom.dot, DoomState.SETTLED)
+    real = cloud.list
+
+    async def list_and_ship(*given, **more):
+        names = await real(*given, **more)
+        cloud.list = real
+        await shipper.ship_round()
+        return names
+
+    cloud.list = list_and_ship
+    await collector.collect_round(caught_up=True)
+    assert a.replica.shipped().seq >= doom.dot.seq
+    assert held.name in cloud.objects
+    await collector.collect_round(caught_up=True)
+    assert held.name not in cloud.objects
+
+
+async def test_who_does_not_collect_deletes_nothing_it_had_doomed(make_site):  # noqa: F811
+    cloud, a = MemoryCloud(), make_site(b"a")
+    await two_in_one_pack(a, cloud)
+    await a.remove(b"goes")
+    await tidy(a, cloud)
+    (doom,) = holdings_of(a).dooms()
+    for _ in range(2):
+        await tidy(a, cloud, replace(AT_ONCE, enabled=False))
+    assert doom.names[0] in cloud.objects
+    await tidy(a, cloud)
+    assert doom.names[0] not in cloud.objects
 
 
 @pytest.mark.parametrize("stop_at", range(1, 20))

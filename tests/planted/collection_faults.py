@@ -41,6 +41,17 @@ COLLECTION_FAULTS: Final = (
         (f"{_COLLECTION}::test_a_site_that_nobody_knows_yet_relies_on_nobody",),
     ),
     Fault(
+        *("trust the silent by a clock that may jump", 3, "replication/collector.py"),
+        *("self._log.identity(), self._steady_ms()", "self._log.identity(), self._wall_ms()"),
+        (f"{_COLLECTION}::test_who_is_silent_is_trusted_after_an_hour_that_no_clock_makes_shorter",),
+    ),
+    Fault(
+        *("look for members before looking at what was shipped", 3, "replication/collector.py"),
+        "cut = replace(before, heads=await list_heads(self._cloud)).cut()",
+        "cut = take_census(self._log, await list_heads(self._cloud)).cut()",
+        (f"{_COLLECTION}::test_what_joins_while_heads_are_listed_sees_what_is_deleted_without_it",),
+    ),
+    Fault(
         *("acknowledge a doom before it is settled", 3, "replication/acknowledging.py"),
         *("return {origin: seq - 1 for origin, seq in log.unsettled().items()}", "return {}"),
         (f"{_COLLECTION}::test_what_only_another_site_needs_it_takes_over_before_it_acknowledges",),

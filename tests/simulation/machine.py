@@ -135,6 +135,7 @@ class Machine:
         self.collector = Collector(
             *(mortal, mortal, self.shipper, self.link, fetcher, self.store.bring, keyring, self.world.collecting),
             wall_ms=wall_ms,
+            steady_ms=lambda: self.world.time.now_ms,
             offload=run_at_once,
         )
 
