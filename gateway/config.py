@@ -295,6 +295,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("replication", "subscribe"): Rule(check=check_patterns),
     ("replication", "checkpoint_changes"): Rule(0, 1 << 40),
     ("replication", "checkpoint_interval_s"): Rule(1, 31_536_000),
+    ("replication", "checkpoint_batches"): Rule(0, 1 << 40),
     ("link", "hours"): Rule(check=_check_hours),
     ("link", "time_zone"): Rule(check=_check_time_zone),
     ("link", "urgent"): Rule(check=check_prefixes),

@@ -18,7 +18,13 @@ from typing import Final
 
 from replication.batch_format import decode_batch, hash_object
 from replication.checkpoint_format import Manifest, PartEntry, decode_manifest, encode_manifest, encode_part
-from replication.checkpoints import CheckpointName, delete_checkpoint, list_checkpoint_names, read_manifest
+from replication.checkpoints import (
+    CheckpointName,
+    delete_checkpoint,
+    list_checkpoint_names,
+    read_manifest,
+    replaces,
+)
 from replication.cloud_names import (
     checkpoint_mark_name,
     checkpoint_name,
@@ -123,7 +129,7 @@ class CheckpointWriter:
         await self._put(checkpoint_name(origin, n), data)
         decode_manifest(self._keyring(), origin, n, data)
         await self._cloud.put(checkpoint_mark_name(origin, n), b"")
-        await self._remove_older(origin, n)
+        await self._remove_older(CheckpointName(origin, n), manifest)
         return manifest
 
     def _origin(self) -> Origin:
@@ -160,7 +166,13 @@ class CheckpointWriter:
         if await self._cloud.get(name) != data:
             raise CloudUnreachable(f"the bucket gave back other bytes for {name}: the checkpoint does not count")
 
-    async def _remove_older(self, origin: Origin, n: int) -> None:
+    async def _remove_older(self, newest: CheckpointName, manifest: Manifest) -> None:
+        """Delete this site's other checkpoints that the newest one replaces. One that reaches further in some log stays
+        (this machine was rolled back): that log's beginning may have left the bucket on the strength of it. So does one
+        that cannot be read now.
+        """
         for name in await list_checkpoint_names(self._cloud):
-            if name.origin[0] == origin[0] and (name.origin != origin or name.n < n):
-                await delete_checkpoint(self._cloud, await read_manifest(self._cloud, self._keyring, name))
+            if name.origin[0] == newest.origin[0] and (name.origin != newest.origin or name.n < newest.n):
+                found = await read_manifest(self._cloud, self._keyring, name)
+                if found.manifest is not None and replaces(manifest, found.manifest):
+                    await delete_checkpoint(self._cloud, found)

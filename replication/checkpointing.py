@@ -12,12 +12,13 @@ A log that is cut behind this site is looked for in checkpoints as soon as that 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from replication.checkpoint_format import Manifest
 from replication.checkpoint_writer import CheckpointWriter, Draft, NotShippedYet
-from replication.checkpoints import CheckpointName, list_checkpoint_names, read_manifest
+from replication.checkpoints import CheckpointName, list_checkpoint_names, read_manifest, replaces
 from replication.joining import Joiner, JoinProgress
 from replication.member_format import read_register
 from replication.offload import Offload, run_in_thread
@@ -27,6 +28,7 @@ from replication.sealing import Keyring
 from replication.settings import ReplicationSettings
 from replication.subscription import covers_all
 
+logger = logging.getLogger(__name__)
 RETRY_S: Final = 300.0
 PATIENCE: Final = 0.5
 SLICES_TO_TELL: Final = 10
@@ -54,7 +56,7 @@ class Checkpointing:
         self._log, self._cloud, self._keyring, self._settings = log, cloud, keyring, settings
         self._wall_ms, self._refresh_keys = wall_ms, refresh_keys
         self._manifests: dict[CheckpointName, Manifest | None] = {}
-        self._looked = False
+        self._looked: frozenset[bytes] | None = None
         self._draft: Draft | None = None
         self._tried_ms = 0
         self._state = state
@@ -81,7 +83,12 @@ class Checkpointing:
         overdue = not 0 <= now_ms - self._tried_ms < RETRY_S * 1000
         if puller.cut and (self.joiner.may_help(puller.cut) or overdue):
             self._tried_ms = now_ms
-            if await self.joiner.join_if_useful(puller.cut) is not None:
+            joined = await self.joiner.join_if_useful(puller.cut)
+            if joined is not None:
+                logger.info(
+                    "%d logs were cut behind this site: it went on by the checkpoint %d of site %s, made at %d",
+                    *(len(puller.cut), joined.n, joined.origin[0].hex(), joined.made_ms),
+                )
                 more = await puller.pull_round()
                 both = (pulled.batches + more.batches, pulled.changes + more.changes)
                 pulled = PulledRound(*both, more.stopped, more.waits)
@@ -113,7 +120,8 @@ class Checkpointing:
     async def _is_due(self) -> bool:
         if not self._settings.checkpoint_changes or self._state.joining() is not None:
             return False
-        if self._looked and not self._is_due_beside_known():
+        outs = frozenset(read_register(self._log.statements()).removed)
+        if self._looked == outs and not self._is_due_beside_known():
             return False
         names = await list_checkpoint_names(self._cloud)
         known = {name: self._manifests[name] for name in names if name in self._manifests}
@@ -121,7 +129,7 @@ class Checkpointing:
             if name not in known:
                 found = await read_manifest(self._cloud, self._keyring, name, self._refresh_keys)
                 known[name] = found.manifest
-        self._manifests, self._looked = known, True
+        self._manifests, self._looked = known, outs
         return self._is_due_beside_known()
 
     def _is_due_beside_known(self) -> bool:
@@ -134,12 +142,25 @@ class Checkpointing:
         out = read_register(self._log.statements()).removed  # who joins leaves theirs alone (``joining``)
         counting = [manifest for name, manifest in self._manifests.items() if manifest and name.origin[0] not in out]
         fitting = [manifest for manifest in counting if covers_all(manifest.holds, holds)]
+        lost = [manifest for name, manifest in self._manifests.items() if manifest and name.origin[0] in out]
+        if not all(any(replaces(one, other) for one in fitting) for other in lost) or self._is_own_log_long(patience):
+            return True
         if not fitting:
             return known >= limit
         covered = max(sum(log.position.seq for log in manifest.vector.values()) for manifest in fitting)
         newest_ms = max(manifest.made_ms for manifest in fitting)
         is_old = self._wall_ms() - newest_ms >= self._settings.checkpoint_interval_s * 1000 * patience
         return known - covered >= (limit / 10 if is_old else limit)
+
+    def _is_own_log_long(self, patience: float) -> bool:
+        """Whether the own log has grown so long behind this site's newest checkpoint that it is time for another."""
+        identity, batches = self._log.identity(), self._settings.checkpoint_batches * patience
+        own = [one for name, one in self._manifests.items() if one and name.origin[0] == identity.site]
+        log = (identity.site, identity.incarnation)
+        covered = max((one.vector[log].position.n for one in own if log in one.vector), default=0)
+        newest_ms = max((one.made_ms for one in own), default=0)
+        is_old = not 0 <= self._wall_ms() - newest_ms < self._settings.checkpoint_interval_s * 1000
+        return bool(batches) and is_old and self._log.shipped().n - covered >= batches
 
     def _tell(self, progress: JoinProgress) -> None:
         self.progress = progress

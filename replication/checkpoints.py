@@ -10,7 +10,7 @@ the opposite order, so that whoever sees a mark finds the rest (or learns, part 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from replication.checkpoint_format import Manifest, decode_manifest
@@ -19,12 +19,22 @@ from replication.cloud_names import (
     checkpoint_mark_name,
     checkpoint_name,
     checkpoint_part_name,
+    checkpoint_prefix,
     split_checkpoint_mark,
 )
 from replication.listing import list_all
 from replication.padded_format import CloudObjectTooNew
-from replication.ports import Cloud, CloudError, CloudMissing, CloudRefused, CloudUnreachable, Origin
+from replication.ports import (
+    Cloud,
+    CloudError,
+    CloudMissing,
+    CloudRefused,
+    CloudUnreachable,
+    LogPosition,
+    Origin,
+)
 from replication.sealing import Keyring, KeyUnknown
+from replication.subscription import covers_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,36 @@ async def list_checkpoints(
     ``CloudUnreachable`` or ``CloudRefused``.
     """
     return [await read_manifest(cloud, keyring, name, refresh_keys) for name in await list_checkpoint_names(cloud)]
+
+
+async def list_missing_parts(cloud: Cloud, found: FoundCheckpoint) -> list[str]:
+    """Parts that the manifest names and that a listing of the bucket does not show. One LIST."""
+    origin, n = found.name.origin, found.name.n
+    there = set(await list_all(cloud, checkpoint_prefix(origin)))
+    parts = found.manifest.parts if found.manifest is not None else ()
+    return [name for part in parts if (name := checkpoint_part_name(origin, n, part.digest)) not in there]
+
+
+def covered_up_to(found: Iterable[FoundCheckpoint]) -> dict[Origin, LogPosition]:
+    """For each log how far some checkpoint of the whole realm stands in for it: batches up to there need not be in the
+    bucket any more (``log_compaction``), and the log goes on behind that position's chain hash.
+    """
+    reached: dict[Origin, LogPosition] = {}
+    for one in found:
+        if one.manifest is not None and not one.manifest.holds:
+            for origin, log in one.manifest.vector.items():
+                if log.position.n > reached.get(origin, LogPosition()).n:
+                    reached[origin] = log.position
+    return reached
+
+
+def replaces(newer: Manifest, older: Manifest) -> bool:
+    """Whether nobody needs the older checkpoint any more: the newer one reaches as far in every log, and holds all that
+    the older one held.
+    """
+    reached = {origin: log.position.n for origin, log in newer.vector.items()}
+    as_far = all(reached.get(origin, 0) >= log.position.n for origin, log in older.vector.items())
+    return as_far and covers_all(newer.holds, older.holds)
 
 
 async def delete_checkpoint(cloud: Cloud, found: FoundCheckpoint) -> None:

@@ -5,7 +5,9 @@ alone and compared with the site's durable record:
 
 * **logs**: of every log this site shipped or took in, the newest ``batches_max`` batches are read back; each must open,
   have its chain hash (the newest is known here, each one tells that of the one before), and, in the site's own log,
-  carry the changes of this site word for word. All other batches must stand in the listing, without a gap.
+  carry the changes of this site word for word. All other batches must stand in the listing, but for those that left the
+  bucket (``log_compaction``): up to where a checkpoint stands in for them, which must be whole, and name the chain hash
+  that the log has there.
 * **objects**: every cloud object that this site relies on for a byte must stand in the listing.
 * **frames**: a sample of the frames that something needs here, or all, are fetched and authenticated.
 
@@ -21,7 +23,14 @@ from typing import Final, Protocol
 
 from replication.batch_format import decode_batch, hash_object
 from replication.change_format import decode_change
-from replication.cloud_names import log_name, log_prefix, split_log_name
+from replication.checkpoints import (
+    CheckpointName,
+    covered_up_to,
+    list_checkpoint_names,
+    list_checkpoints,
+    list_missing_parts,
+)
+from replication.cloud_names import checkpoint_name, log_name, log_prefix, split_log_name
 from replication.frame_format import decode_header
 from replication.hydrate import plan_ranges
 from replication.listing import list_all
@@ -97,6 +106,7 @@ class CloudAudit:
         self._limits, self._seed, self._progress = limits, seed, progress
         self._findings: list[Finding] = []
         self._listed = self._batches = self._bytes = 0
+        self._covered: dict[Origin, LogPosition] = {}
 
     async def run(self) -> AuditReport:
         """Ask all three questions. Raises ``CloudError`` where the bucket gives no answer."""
@@ -104,6 +114,7 @@ class CloudAudit:
         logs = dict(self._log.pulled())
         own = (identity.site, identity.incarnation)
         logs[own] = self._log.shipped()
+        self._covered = await self._read_checkpoints()
         for done, (origin, position) in enumerate(sorted(logs.items()), 1):
             if position.n:
                 await self._audit_log(origin, position, own=origin == own)
@@ -114,20 +125,42 @@ class CloudAudit:
         counts = (len(logs), self._listed, self._batches, objects, known, read, self._bytes)
         return AuditReport(*counts, tuple(self._findings))
 
+    async def _read_checkpoints(self) -> dict[Origin, LogPosition]:
+        """How far whole checkpoints stand in for each log."""
+        whole, wrong = [], dict[CheckpointName, str]()
+        for found in await list_checkpoints(self._cloud, self._keyring):
+            missing = await list_missing_parts(self._cloud, found)
+            if found.manifest is None:
+                wrong[found.name] = f"the checkpoint cannot be used: {found.problem}"
+            elif missing:
+                wrong[found.name] = f"the checkpoint lacks {len(missing)} of its {len(found.manifest.parts)} parts"
+            else:
+                whole.append(found)
+        for name in (
+            await list_checkpoint_names(self._cloud) if wrong else ()
+        ):  # its site may have replaced it meanwhile
+            if name in wrong:
+                self._find(checkpoint_name(name.origin, name.n), wrong[name])
+        return covered_up_to(whole)
+
     async def _audit_log(self, origin: Origin, position: LogPosition, *, own: bool) -> None:
         names = [name for name in await list_all(self._cloud, log_prefix(origin)) if split_log_name(name)]
         numbers = {split_log_name(name) for name in names}
-        begin = min((number for number in numbers if number is not None), default=1)
+        covered = self._covered.get(origin, LogPosition())
         self._listed += len(numbers)
-        for n in range(begin, position.n + 1):
+        for n in range(covered.n + 1, position.n + 1):
             if n not in numbers:
                 self._find(log_name(origin, n), "the batch is missing")
-        if not numbers or position.n not in numbers:
+        if position.n not in numbers:
             return
         limit = self._limits.batches_max
-        first = begin if limit is None else max(begin, position.n + 1 - limit)
+        first = 1 if limit is None else max(1, position.n + 1 - limit)
         chain = position.chain
         for n in range(position.n, first - 1, -1):
+            if n == covered.n and chain != covered.chain:
+                self._find(log_name(origin, n), "the batch is not the one that a checkpoint stands in for")
+            if n <= covered.n and n not in numbers:
+                return
             found = await self._audit_batch(origin, n, chain, own=own)
             if found is None:
                 return

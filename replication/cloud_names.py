@@ -40,6 +40,7 @@ _CHECKPOINT: Final = re.compile(_HEAD.pattern.replace(HEADS_PREFIX, CHECKPOINTS_
 _CHECKPOINT_OBJECT: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/checkpoint/([0-9a-f]{16})(-[0-9a-f]{64})?")
 _OUT: Final = re.compile(r"heads/([0-9a-f]{32})-out-([0-9a-f]{32})")
 _LOG: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/log/([0-9a-f]{16})")
+_INDEX: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/index/([0-9a-f]{16})-[0-9a-f]{32}")
 _PACK: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/packs/[0-9a-f]{64}")
 
 
@@ -141,7 +142,18 @@ def packs_prefix(origin: Origin) -> str:
 
 def index_name(origin: Origin, n: int, digest: bytes) -> str:
     """The index that batch ``n`` names by the first ``INDEX_HASH_SIZE`` bytes of its BLAKE3."""
-    return f"{_origin_prefix(origin)}index/{n:016x}-{digest.hex()}"
+    return f"{index_prefix(origin)}{n:016x}-{digest.hex()}"
+
+
+def index_prefix(origin: Origin) -> str:
+    """What the names of a log's indexes begin with."""
+    return f"{_origin_prefix(origin)}index/"
+
+
+def split_index_name(name: str) -> int | None:
+    """The number of the batch that a name in such a listing was written for."""
+    match = _INDEX.fullmatch(name)
+    return int(match[1], 16) if match else None
 
 
 def checkpoint_prefix(origin: Origin) -> str:

@@ -6,6 +6,8 @@
              nowhere else to stay; only then it acknowledges the doom (``ChangeLog.unsettled`` limits its acks)
     delete   the owner deletes when the doom is in the causally stable cut, as of a listing made just then, the grace
              has passed, and its own state, looked at again, needs nothing of them
+    compact  batches of its logs that a checkpoint of its own stands in for go, too (``log_compaction``); their inline
+             frames are doomed like a pack's first
 
 Why nothing live is lost, whatever the interleaving: an object exists until its doom is acknowledged by every member. A
 member acknowledges after a look at its own state that found each chunk it needs in some object it knows to be undoomed;
@@ -28,6 +30,7 @@ from dataclasses import dataclass, field, replace
 
 from replication.cloud_names import is_pack_name, site_prefix
 from replication.frame_format import decode_header
+from replication.log_compaction import LogCompactor
 from replication.membership import take_census
 from replication.offload import Offload, run_in_thread
 from replication.ports import (
@@ -57,22 +60,27 @@ BringChunks = Callable[[Sequence[bytes]], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class CollectedRound:
-    """What one round did: objects doomed and deleted, dooms settled, ciphertext bytes shipped again."""
+    """What one round did: objects doomed and deleted, dooms settled, ciphertext bytes shipped again, batches and
+    indexes of own logs deleted.
+    """
 
     doomed: int = 0
     settled: int = 0
     deleted: int = 0
     moved_bytes: int = 0
+    batches: int = 0
+    indexes: int = 0
 
     def plus(self, other: CollectedRound) -> CollectedRound:
         """Both together."""
         return CollectedRound(
             *(self.doomed + other.doomed, self.settled + other.settled),
             *(self.deleted + other.deleted, self.moved_bytes + other.moved_bytes),
+            *(self.batches + other.batches, self.indexes + other.indexes),
         )
 
     def __bool__(self) -> bool:
-        return bool(self.doomed or self.settled or self.deleted or self.moved_bytes)
+        return any(getattr(self, name) for name in self.__slots__)
 
 
 @dataclass(slots=True)
@@ -81,6 +89,8 @@ class _Done:
     settled: int = 0
     deleted: int = 0
     moved_bytes: int = 0
+    batches: int = 0
+    indexes: int = 0
 
 
 @dataclass(slots=True)
@@ -114,6 +124,10 @@ class Collector:
         self._settings, self._offload = settings, offload
         self._wall_ms, self._steady_ms = wall_ms, steady_ms
         self._pass = _Pass()
+        self._compactor = LogCompactor(
+            *(log, holdings, cloud, keyring), is_worn=lambda held: is_mostly_dead(held, settings), offload=offload
+        )
+        self._is_compacting = False
         self._announced: tuple[Origin, int] | None = None
         self._missing: Counter[str] = Counter()
         self.account: CloudAccount | None = None
@@ -123,8 +137,8 @@ class Collector:
 
     @property
     def is_walking(self) -> bool:
-        """Whether a walk over this site's objects is not at its end."""
-        return bool(self._pass.after)
+        """Whether a walk over this site's objects, or its logs, is not at its end."""
+        return bool(self._pass.after) or self._is_compacting
 
     async def collect_round(self, *, caught_up: bool = False, choose: bool = True) -> CollectedRound:
         """One bounded piece of everything; false if there was nothing to do. Raises ``CloudError``, ``Fenced``, the
@@ -141,8 +155,11 @@ class Collector:
         if caught_up:
             await self._delete([doom for doom in dooms if doom.state is not DoomState.DISCARDED], done)
         if choose and self._settings.enabled:
-            await self._choose(done)
-        return CollectedRound(done.doomed, done.settled, done.deleted, done.moved_bytes)
+            if not self._is_compacting:
+                await self._choose(done)
+            if not self._pass.after:
+                await self._compact(done, caught_up=caught_up)
+        return CollectedRound(*(getattr(done, name) for name in CollectedRound.__slots__))
 
     async def _get_acquainted(self) -> None:
         """Trust who was silent long after this site's log had begun: when it comes back, it lists the heads first.
@@ -236,6 +253,20 @@ class Collector:
             await self._holdings.doom(chosen)
             done.doomed += len(chosen)
 
+    async def _compact(self, done: _Done, *, caught_up: bool) -> None:
+        """Let the beginning of this site's logs go, a page of it; doom what is worn of it first."""
+        self._is_compacting = False
+        if not caught_up or self._shipper.fenced or self._shipper.ended:
+            return
+        cut = take_census(self._log, await list_heads(self._cloud)).cut()
+        sent_before_ms = min(self._since_ms(), self._wall_ms() - self._settings.grace_ms)
+        found = await self._compactor.compact(cut, sent_before_ms, self._since_ms())
+        self._is_compacting = self._compactor.is_walking
+        done.batches, done.indexes = done.batches + found.batches, done.indexes + found.indexes
+        if found.worn and await self._move_all(found.worn, done):
+            await self._holdings.doom(found.worn)
+            done.doomed += len(found.worn)
+
     async def _move_all(self, names: Sequence[str], done: _Done) -> bool:
         """Put elsewhere what is needed of these objects: whether nothing is left to be moved, as of now."""
         limits = self._shipper.limits
@@ -279,5 +310,9 @@ class Collector:
 
 def is_worth_it(held: HeldObject, settings: CollectSettings) -> bool:
     """Whether an object is to be doomed: a pack less than half of which is of use. Pure."""
-    mostly_dead = held.live_bytes < held.bytes * settings.live_share_min
-    return not held.doomed and held.frames > 0 and mostly_dead and is_pack_name(held.name)
+    return is_pack_name(held.name) and is_mostly_dead(held, settings)
+
+
+def is_mostly_dead(held: HeldObject, settings: CollectSettings) -> bool:
+    """Whether less than half of what an object holds is of use, and nobody said yet that it goes. Pure."""
+    return not held.doomed and held.frames > 0 and held.live_bytes < held.bytes * settings.live_share_min

@@ -18,6 +18,9 @@ A site that is out (``out_name``) may have told, in its checkpoints, of changes 
 more or were issued anew; whoever joined them would raise that cut after all others had agreed on it. So such a
 checkpoint is left alone unless logs are cut behind this site, and then it comes last.
 
+A checkpoint whose writer had taken in more of this site's own log than is known here to be shipped is left alone until
+that is settled (a lost reply, a rolled back machine): under those dots it may know other changes than this site has.
+
 Without a usable checkpoint nothing is joined, and the logs are replayed. Not here: the writer, what a slice means.
 """
 
@@ -101,6 +104,7 @@ class Joiner:
         self._progress = progress
         self.problems: dict[str, str] = {}
         self._tried: dict[Origin, LogPosition] = {}
+        self._waits = False
 
     def may_help(self, cut: Mapping[Origin, LogPosition]) -> bool:
         """Whether there are cut logs that no checkpoint was looked for yet, as they stand."""
@@ -129,7 +133,9 @@ class Joiner:
                 return await self._join(candidate, heads, interrupted)
             except _Unusable as problem:
                 self.problems[str(candidate.name)] = str(problem)
-        if interrupted is not None:
+        if self._waits:
+            self._tried = {}  # the shipper finds out what its log holds, and then it may help
+        elif interrupted is not None:
             await self._state.finish_join()  # what was joined of it stays; the logs bring the rest
         return None
 
@@ -154,6 +160,7 @@ class Joiner:
         those behind which no log was cut, then those that know most.
         """
         self.problems = {str(one.name): one.problem for one in found if one.manifest is None}
+        self._waits = False
         candidates = []
         for one in found:
             manifest = one.manifest
@@ -161,6 +168,10 @@ class Joiner:
                 continue
             if not covers_all(manifest.holds, self._state.subscribed()):
                 self.problems[str(one.name)] = "it holds some buckets only"
+                continue
+            if _own_batches(manifest, self._own()) > self._log.shipped().n:
+                self.problems[str(one.name)] = "it knows more of this site's log than this site does"
+                self._waits = True
                 continue
             candidate = _Candidate(one.name, manifest, out=one.name.origin[0] in outs)
             if candidate.out and not cut and not _is_begun(candidate, interrupted):
@@ -260,6 +271,12 @@ async def _awaited(fetch: asyncio.Task[bytes]) -> bytes:
         raise
     except CloudError as error:
         raise _Unusable(f"a part of it cannot be had: {error}") from error
+
+
+def _own_batches(manifest: Manifest, own: Origin) -> int:
+    """How many batches of that log the writer may have taken in when it told its state."""
+    known = manifest.vector.get(own)
+    return max(known.position.n if known is not None else 0, manifest.reached.get(own, 0))
 
 
 def _is_begun(candidate: _Candidate, interrupted: JoinState | None) -> bool:

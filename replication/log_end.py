@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from replication.batch_format import HASH_SIZE, Batch, decode_batch, encode_batch, hash_object
-from replication.cloud_names import head_name, head_prefix, log_name, split_head_name
+from replication.cloud_names import head_name, head_prefix, log_name, log_prefix, split_head_name
 from replication.listing import list_all
 from replication.ports import Cloud, CloudExists, CloudMissing, Origin
 from replication.sealing import Keyring
@@ -56,6 +56,13 @@ async def end_log(
                 await cloud.put(head_name(origin, batch.n), b"")
                 return batch
             n, chain, seq = batch.n, hash_object(data), batch.last_seq
+
+
+async def goes_on(cloud: Cloud, origin: Origin, n: int) -> bool:
+    """Whether the log holds batches behind ``n``. A name that is free does not say so: what a checkpoint stands in for
+    leaves the bucket (``log_compaction``), and nobody may write there again.
+    """
+    return bool(await cloud.list(log_prefix(origin), after=log_name(origin, n))) or await last_of(cloud, origin) > n
 
 
 async def last_of(cloud: Cloud, origin: Origin) -> int:

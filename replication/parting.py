@@ -25,7 +25,7 @@ import msgspec
 from replication.batch_format import Batch, decode_batch, hash_object
 from replication.change_format import decode_change
 from replication.cloud_names import log_name
-from replication.log_end import end_log, last_of, successor_of
+from replication.log_end import end_log, goes_on, last_of, successor_of
 from replication.ports import ChangeLog, Cloud, CloudMissing, CloudUnreachable, LogPosition, Origin, Reissue
 from replication.sealing import Keyring, KeyUnknown
 
@@ -35,7 +35,7 @@ ALL_BYTES: Final = 1 << 62
 @dataclass(frozen=True, slots=True)
 class _Continuation:
     """What the bucket's log holds behind the common head: own changes up to ``known_seq`` word for word, in all up to
-    ``last_seq``; ``free``: its next name is not taken.
+    ``last_seq`` at least; ``free``: it ends there, and its next name is not taken.
     """
 
     known_seq: int
@@ -103,7 +103,8 @@ async def _find_common(log: ChangeLog, cloud: Cloud, origin: Origin) -> LogPosit
             if hash_object(await cloud.get(log_name(origin, position.n))) == position.chain:
                 return position
         except CloudMissing:
-            continue
+            if await goes_on(cloud, origin, position.n):  # it left the bucket (``log_compaction``)
+                return position
     return LogPosition()
 
 
@@ -113,6 +114,10 @@ async def _follow(log: ChangeLog, cloud: Cloud, keyring: Keyring, origin: Origin
         try:
             data = await cloud.get(log_name(origin, position.n + 1))
         except CloudMissing:
+            if await goes_on(
+                cloud, origin, position.n + 1
+            ):  # what followed left the bucket: nobody can tell whose it was
+                return _Continuation(known_seq, known_seq + 1, await _is_closed(cloud, keyring, origin), free=False)
             return _Continuation(known_seq, position.seq, closed=False, free=True)
         batch = _open(keyring, origin, position.n + 1, data)
         if batch is None or batch.chain != position.chain:

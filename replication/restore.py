@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from replication.checkpoints import list_checkpoint_names
 from replication.frame_format import decode_header
 from replication.joining import Joiner, JoinProgress
 from replication.log_end import end_log
@@ -112,7 +113,12 @@ async def restore_site(
         moved = bool(pulled.batches) or found is not None or bool(joiner is not None and joiner.may_help(puller.cut))
     stopped = {origin: state.stopped for origin, state in puller.states.items() if state.stopped}
     if stopped:
-        raise RestoreIncomplete("; ".join(f"site {site.hex()}: {why}" for (site, _), why in sorted(stopped.items())))
+        reasons = [f"site {site.hex()}: {why}" for (site, _), why in sorted(stopped.items())]
+        if puller.cut and state is None and await list_checkpoint_names(cloud):
+            reasons.append(
+                "the beginning of logs has left the bucket, only a checkpoint leads past it: without --history"
+            )
+        raise RestoreIncomplete("; ".join(reasons))
     chunks, size = await bring_all(remote, progress) if remote is not None else (0, 0)
     if joiner is not None:
         await joiner.join_if_useful()  # it is over, if all of it is here

@@ -11,7 +11,9 @@ sites, whatever waits for everybody (``membership``).
 A checkpoint spares new sites the replay of all logs. It costs the size of the realm's metadata (about 0.3 KB an object,
 compressed) once up and once down, and two requests for each 8 MiB of that; the site that finds the newest one
 ``checkpoint_changes`` changes old writes the next (or a tenth of them ``checkpoint_interval_s`` old). To find that out
-it asks one LIST when it would be due.
+it asks one LIST when it would be due. A site that collects in the bucket writes one of its own, too, when its log has
+grown by ``checkpoint_batches`` behind its last one, at most once in ``checkpoint_interval_s``: only what that stands in
+for leaves the bucket (``log_compaction``: a DELETE for each batch, and for each 256 three LISTs and a few GETs).
 """
 
 from __future__ import annotations
@@ -143,4 +145,5 @@ class ReplicationSettings:
     subscribe: tuple[str, ...] = ()  # buckets to take in, by name, or by prefix with "*" behind it; empty: all
     checkpoint_changes: int = 100_000  # 0: this site writes no checkpoints
     checkpoint_interval_s: float = 86_400.0
+    checkpoint_batches: int = 5_000  # 0: none of its own for the sake of its log
     limits: ShipLimits = ShipLimits()

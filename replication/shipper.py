@@ -28,6 +28,7 @@ from replication.crdt import INCARNATION_SIZE, SITE_SIZE
 from replication.departures import counted_batches, is_retiring, is_revoked, raise_cuts, stated_by_me, why_out
 from replication.frame_format import decode_header
 from replication.listing import list_all
+from replication.log_end import goes_on
 from replication.membership import take_census
 from replication.offload import Offload, run_in_thread
 from replication.pack_format import Pack, encode_pack
@@ -313,6 +314,8 @@ class Shipper:
             self._attempt, adopted = await self._recognise(origin, before), True
         if self._claimed_seq > before.seq and not adopted:
             raise self._doubt(f"another site has change {self._claimed_seq} of this log, and the bucket has not")
+        if not adopted and await goes_on(self._cloud, origin, before.n):
+            raise self._doubt(f"the bucket's log goes on behind batch {before.n + 1}, which is not there")
         for name in await list_all(self._cloud, head_prefix(origin)):
             if name < head_name(origin, before.n):
                 await self._cloud.delete(name)

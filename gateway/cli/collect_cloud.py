@@ -31,8 +31,8 @@ def add_parser(subcommands: Subcommands) -> None:
         subcommands,
         "collect-cloud",
         "Empty and delete this site's packs in the bucket that are mostly dead for longer than [retention] says, once\n"
-        "every other site has let go of them; only where [retention] collect_cloud says so. --dry-run: only say what\n"
-        "there is.",
+        "every other site has let go of them, and the batches of its log that a checkpoint of its own stands in for\n"
+        "(`skerry checkpoint`); only where [retention] collect_cloud says so. --dry-run: only say what there is.",
         "skerry collect-cloud --dry-run --config site.toml",
     )
     parser.add_argument("--dry-run", action="store_true", help="change nothing, say how much is alive, dead and doomed")
@@ -71,6 +71,8 @@ async def _collect(config: Config, *, dry: bool) -> dict[str, Any]:
             "doomed": done.doomed,
             "deleted": done.deleted,
             "moved_bytes": done.moved_bytes,
+            "batches_deleted": done.batches,
+            "indexes_deleted": done.indexes,
         }
 
 
@@ -98,5 +100,10 @@ def _describe(document: dict[str, Any]) -> str:
     if document["doomed"] or document["deleted"] or document["moved_bytes"]:
         lines.append(
             f"now: {document['doomed']} doomed, {document['deleted']} deleted, {size['moved_bytes']} moved to new ones"
+        )
+    if document["batches_deleted"] or document["indexes_deleted"]:
+        lines.append(
+            f"of this site's log {document['batches_deleted']} batches and {document['indexes_deleted']} indexes were "
+            "deleted, which its checkpoint stands in for"
         )
     return "\n".join(lines)

@@ -27,6 +27,7 @@ from replication.collecting import Collecting
 from replication.collector import CollectedRound, Collector
 from replication.link_watch import LinkWatch, address_of, knock
 from replication.service import OnceSummary, ReplicationService
+from replication.settings import ReplicationSettings
 from replication.shipper import Shipper
 from replication.status import DaemonReport
 from replication.trusted_time import is_too_far
@@ -47,7 +48,7 @@ def make_service(site: OpenSite) -> ReplicationService:
         site.replica,
         site.cloud,
         site.realm,
-        site.config.replication,
+        _cadence(site),
         single_writer=site.config.cloud.single_writer,
         publish_report=lambda report: _publish(site, report),
         tell_status=lambda unsent: tell_own(site, unsent, site.skew.skew_ms or 0),
@@ -68,6 +69,17 @@ async def _bring(site: OpenSite, chunk_ids: Sequence[bytes]) -> None:
     await asyncio.gather(*site.store.hydrator.begin(chunk_ids))
 
 
+def _collects(site: OpenSite) -> bool:
+    """Whether this site deletes in the bucket: never one that does not know all of the realm."""
+    return site.config.retention.collect_cloud and not site.config.replication.subscribe
+
+
+def _cadence(site: OpenSite) -> ReplicationSettings:
+    """Checkpoints that its log may be cut behind are only worth their bytes where it is."""
+    settings = site.config.replication
+    return settings if _collects(site) else replace(settings, checkpoint_batches=0)
+
+
 def _make_collecting(site: OpenSite, shipper: Shipper, hurry: Callable[[], None]) -> Collecting:
     assert site.cloud is not None
     assert site.fetcher is not None
@@ -78,7 +90,7 @@ def _make_collecting(site: OpenSite, shipper: Shipper, hurry: Callable[[], None]
     settings, store = site.config.retention, site.store
     collector = Collector(
         *(site.replica, store.holdings, shipper, site.cloud, site.fetcher, partial(_bring, site), site.realm.keyring),
-        replace(settings.collecting(), enabled=settings.collect_cloud and not site.config.replication.subscribe),
+        replace(settings.collecting(), enabled=_collects(site)),
         wall_ms=wall_ms,
     )
     return Collecting(

@@ -16,7 +16,6 @@ from multidict import CIMultiDict
 
 from gateway.http.answers import ReadyAnswer
 from gateway.http.body import RequestBody, WindowBudget
-from gateway.http.heads import Head
 from gateway.http.settings import HttpSettings
 from gateway.http.turns import Turns
 from gateway.identity.principals import PrincipalCache
@@ -61,7 +60,6 @@ class Call:
         "base_head",
         "context",
         "error_code",
-        "head",
         "headers",
         "host_id",
         "now_s",
@@ -72,6 +70,7 @@ class Call:
         "query",
         "raw_headers",
         "read",
+        "request",
         "request_id",
         "resource",
         "settings",
@@ -91,14 +90,14 @@ class Call:
 
     def __init__(
         self,
-        head: Head,
+        request: web.BaseRequest,
         request_id: str,
         host_id: str,
         settings: HttpSettings,
         shares: Shares,
         now_s: int,
     ) -> None:
-        self.head = head
+        self.request = request
         self.request_id = request_id
         self.host_id = host_id
         self.settings = settings
@@ -111,12 +110,6 @@ class Call:
         self.error_code = ""
         self.read: tuple[GetParameters, Located] | None = None
         self._body: RequestBody | None = None
-
-    @property
-    def request(self) -> web.BaseRequest:
-        """aiohttp's request: only where a call may be waited for."""
-        assert isinstance(self.head, web.BaseRequest)
-        return self.head
 
     @property
     def body(self) -> RequestBody:

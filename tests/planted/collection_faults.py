@@ -8,6 +8,7 @@ from tests.planted.fault import Fault
 
 _NEEDS = "tests/gateway/store/test_cloud_needs.py"
 _COLLECTION = "tests/contracts/test_collection.py"
+_COMPACTION = "tests/contracts/test_log_compaction.py"
 
 COLLECTION_FAULTS: Final = (
     Fault(
@@ -60,5 +61,60 @@ COLLECTION_FAULTS: Final = (
         *("delete without waiting for the others", 3, "replication/collector.py"),
         *("if doom.dot.seq > cut.get(origin, 0):", "if False:"),
         (f"{_COLLECTION}::test_everybody_lets_go_before_the_owner_deletes",),
+    ),
+    Fault(
+        *("cut a log that somebody did not take in", 3, "replication/log_compaction.py"),
+        *("batch.last_seq < seq and", ""),
+        (f"{_COMPACTION}::test_a_member_that_did_not_take_it_in_is_waited_for",),
+    ),
+    Fault(
+        *("cut a log however young", 3, "replication/log_compaction.py"),
+        *(" and batch.sent_ms < sent_before_ms", ""),
+        (f"{_COMPACTION}::test_what_may_be_looked_back_to_stays",),
+    ),
+    Fault(
+        *("cut a log on somebody else's checkpoint", 3, "replication/log_compaction.py"),
+        *("if name.origin[0] != site:", "if False:"),
+        (f"{_COMPACTION}::test_without_a_whole_checkpoint_of_its_own_everything_stays",),
+    ),
+    Fault(
+        *("cut a log behind a checkpoint that lacks a part", 3, "replication/log_compaction.py"),
+        *(" or await list_missing_parts(self._cloud, found)", ""),
+        (f"{_COMPACTION}::test_without_a_whole_checkpoint_of_its_own_everything_stays",),
+    ),
+    Fault(
+        *("delete batches whose frames are needed", 3, "replication/log_compaction.py"),
+        *("if name not in held or not held[name].frames:", "if True:"),
+        (f"{_COMPACTION}::test_inline_frames_that_are_needed_keep_their_batch",),
+    ),
+    Fault(
+        *("delete the newest batch", 3, "replication/log_compaction.py"),
+        *("newest - 1)", "newest)"),
+        (f"{_COMPACTION}::test_the_newest_batch_stays",),
+    ),
+    Fault(
+        *("write where a batch has left", 3, "replication/shipper.py"),
+        *("if not adopted and await goes_on(self._cloud, origin, before.n):", "if False:"),
+        (f"{_COMPACTION}::test_a_backup_from_before_the_cut_overwrites_nothing",),
+    ),
+    Fault(
+        *("delete a checkpoint that reaches further", 3, "replication/checkpoint_writer.py"),
+        *("found.manifest is not None and replaces(manifest, found.manifest)", "found.manifest is not None"),
+        (f"{_COMPACTION}::test_an_older_checkpoint_that_reaches_further_stays",),
+    ),
+    Fault(
+        *("join what knows other changes under one's own dots", 3, "replication/joining.py"),
+        *("if _own_batches(manifest, self._own()) > self._log.shipped().n:", "if False:"),
+        (f"{_COMPACTION}::test_a_checkpoint_that_knows_other_changes_of_ones_own_log_waits",),
+    ),
+    Fault(
+        *("take what left the bucket for lost", 3, "replication/parting.py"),
+        *("            if await goes_on(cloud, origin, position.n):", "            if False:"),
+        (f"{_COMPACTION}::test_a_backup_whose_newest_batch_left_issues_little_anew",),
+    ),
+    Fault(
+        *("call any missing batch compacted", 2, "replication/cloud_audit.py"),
+        *("for n in range(covered.n + 1, position.n + 1):", "for n in ():"),
+        ("tests/replication/test_cloud_audit.py",),
     ),
 )

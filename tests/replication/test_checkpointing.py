@@ -179,3 +179,41 @@ async def test_a_log_that_is_cut_behind_a_site_is_looked_for_now_and_again():
     late.now_ms += int(RETRY_S * 1000)
     assert (await late.pull()).stopped == 0
     assert late.store.visible() == one.store.visible()
+
+
+async def test_one_of_its_own_is_written_for_a_long_log():
+    """Whatever others have: only behind it the log's beginning may go."""
+    cloud, often = MemoryCloud(), dataclasses.replace(SETTINGS, checkpoint_batches=20, checkpoint_changes=10_000)
+    one, two = Site(cloud, b"\x00one", often), Site(cloud, b"\x00two", often)
+    await one.write(20)
+    await one.ship()
+    await two.pull()
+    await two.checkpointing.writer.write()
+    assert not await one.checkpointing.write_if_due()
+    assert one.store.shipped().n == 10
+    await one.write(20)
+    await one.ship()
+    assert await one.checkpointing.write_if_due()
+    await one.write(40)
+    await one.ship()
+    assert not await one.checkpointing.write_if_due(), "not so soon"
+    one.now_ms += 3_600_000
+    assert await one.checkpointing.write_if_due()
+    assert not await one.checkpointing.write_if_due()
+
+
+async def test_one_is_written_when_a_site_that_is_out_had_told_more_than_any_other():
+    cloud = MemoryCloud()
+    one, two = Site(cloud, b"\x00one"), Site(cloud, b"\x00two")
+    await one.write(4)
+    await one.ship()
+    await two.pull()
+    await two.write(1)
+    await two.ship()
+    await one.pull()
+    await two.checkpointing.writer.write()
+    assert not await one.checkpointing.write_if_due()
+    await forget_site(one.store, two.store.identity().site, one.store.identity().site, one.now_ms, insist=True)
+    await one.ship()
+    assert await one.checkpointing.write_if_due()
+    assert not await one.checkpointing.write_if_due()

@@ -1,9 +1,12 @@
 """The audit of the cloud: sound when it is, and whatever is missing, swapped or flipped over there is named."""
 
 import random
+import re
+from dataclasses import replace
 
 import pytest
 
+from replication.checkpoint_writer import CheckpointWriter
 from replication.cloud_audit import AuditLimits, CloudAudit
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import log_name
@@ -107,3 +110,39 @@ async def test_unreachable_is_no_finding(world):
     cloud, site, _ = world
     with pytest.raises(CloudUnreachable):
         await audit(FaultyCloud(cloud, random.Random(3), {REFUSED: 1.0}), site)
+
+
+async def test_what_left_behind_a_checkpoint_is_no_loss_and_the_checkpoint_is_relied_on(world):
+    cloud, site, _ = world
+    await CheckpointWriter(site, site, cloud, lambda: KEYRING, wall_ms=site.wall_ms).write()
+    origin, last = origin_of(site), site.shipped().n
+    site.put(b"later", b"later")
+    await ship(site, cloud)
+    whole = dict(cloud.objects)
+    located = {place.object_name for place in site.placed()}
+    gone = [name for n in range(1, last + 1) if (name := log_name(origin, n)) not in located]
+    assert len(gone) > 1
+    for name in gone:
+        del cloud.objects[name]
+    assert (await audit(cloud, site)).sound
+    behind = log_name(origin, last + 1)
+    del cloud.objects[behind]
+    assert {finding.name for finding in (await audit(cloud, site)).findings} == {behind}
+    cloud.objects[behind] = whole[behind]
+    part = next(name for name in cloud.objects if re.search("checkpoint/[0-9a-f]{16}-", name))
+    del cloud.objects[part]
+    findings = (await audit(cloud, site)).findings
+    assert any("lacks 1 of its" in finding.reason for finding in findings)
+    assert {finding.name for finding in findings if finding.reason == "the batch is missing"} == set(gone)
+
+
+async def test_a_checkpoint_that_names_another_log_is_found(world):
+    cloud, site, _ = world
+    writer = CheckpointWriter(site, site, cloud, lambda: KEYRING, wall_ms=site.wall_ms)
+    draft = await writer.scan()
+    log = draft.manifest.vector[origin_of(site)]
+    other = replace(log, position=replace(log.position, chain=bytes(32)))
+    vector = {**draft.manifest.vector, origin_of(site): other}
+    await writer.publish(replace(draft, manifest=replace(draft.manifest, vector=vector)))
+    (finding,) = (await audit(cloud, site)).findings
+    assert "a checkpoint stands in for" in finding.reason

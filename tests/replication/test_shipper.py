@@ -180,7 +180,7 @@ async def test_new_changes_between_a_lost_reply_and_the_restart_are_not_lost():
     site, inner = new_site(), MemoryCloud()
     site.put(b"k", b"1")
     with pytest.raises(Crash):
-        await new_shipper(site, FaultyCloud(inner, script={4: CRASH_BEFORE})).ship_round()  # after log, before cursor
+        await new_shipper(site, FaultyCloud(inner, script={6: CRASH_BEFORE})).ship_round()  # after log, before cursor
     assert log_name(origin_of(site), 1) in inner.objects
     assert site.shipped().n == 0
     site.put(b"k", b"2")

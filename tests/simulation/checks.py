@@ -12,21 +12,35 @@ from typing import TYPE_CHECKING
 from gateway.store.item_format import FAMILY_DOOM, FAMILY_MEMBER
 from replication.batch_format import decode_batch
 from replication.change_format import Change, Ref, decode_change
-from replication.cloud_names import is_pack_name, log_name, site_prefix
+from replication.checkpoint_format import decode_manifest
+from replication.cloud_names import (
+    checkpoint_name,
+    checkpoint_part_name,
+    is_pack_name,
+    log_name,
+    log_prefix,
+    site_prefix,
+    split_checkpoint_mark,
+    split_index_name,
+    split_log_name,
+)
 from replication.collector import is_worth_it
 from replication.crdt import Dot
 from replication.frame_format import decode_header
 from replication.hydrate import CloudFetcher
+from replication.membership import take_census
 from replication.parting import is_same_change
-from replication.ports import Origin
+from replication.ports import LogPosition, Origin
 from replication.puller import list_heads
 from replication.restore import restore_site
 from replication.sealing import chunk_id, open_frame
+from tests.replication.faulty_cloud import STALE
 from tests.replication.fixed_realm import KEYRING
 from tests.replication.memory_site import Item, MemorySite
 from tests.simulation.ledger import token_of
 
 if TYPE_CHECKING:
+    from tests.simulation.bucket import RememberedBucket
     from tests.simulation.machine import Machine
     from tests.simulation.world import World
 
@@ -41,15 +55,17 @@ class Broken(AssertionError):
 class Witness:
     """What the bucket was seen to hold, so that nothing is opened twice: objects there never change."""
 
-    def __init__(self, objects: dict[str, bytes]) -> None:
-        self.objects = objects
+    def __init__(self, bucket: RememberedBucket) -> None:
+        self.bucket, self.objects = bucket, bucket.objects
         self._batches: dict[str, tuple[bytes, list[bytes]]] = {}
         self._read: set[tuple[object, ...]] = set()
 
     def batch(self, origin: Origin, n: int) -> list[bytes] | None:
-        """The encoded changes of a batch in the bucket."""
+        """The encoded changes of a batch in the bucket, or of one that was deleted there."""
         name = log_name(origin, n)
-        data = self.objects.get(name)
+        data = self.objects.get(name, self.bucket.left.get(name))
+        if name in self.objects and name in self.bucket.left:
+            raise Broken(f"written again after it had left: {name}")
         if data is None:
             return None
         known = self._batches.get(name)
@@ -147,10 +163,39 @@ async def check_world(world: World) -> None:
     if states and clients_state(fresh) != states[0]:
         raise Broken("a site rebuilt from the bucket alone differs")
     joined = await rebuild(world, by_checkpoint=True)
+    _check_state(
+        "a site that joined by checkpoint",
+        {item: {token_of(body) for _, body in live} for item, live in clients_state(joined).items()},
+        *(standing, doubled),
+    )
     if joined.visible() != fresh.visible():
         raise Broken("a site that joined by checkpoint differs from one that replayed every log")
     if joined.pulled() != fresh.pulled():
         raise Broken("a site that joined by checkpoint acknowledges other than it took in")
+
+
+def check_leaving(world: World, name: str) -> None:
+    """A batch or an index may leave the bucket if a checkpoint of its site stands in for it, and who does not have to
+    begin with a checkpoint anyway has taken it in.
+    """
+    n = split_log_name(name) or split_index_name(name) or 0
+    origin = (bytes.fromhex(name[6:38]), bytes.fromhex(name[39:55]))
+    marks = [split_checkpoint_mark(name) for name in world.bucket.objects]
+    if not any(mark is not None and _stands_in(world, mark.origin, mark.n, origin, n) for mark in marks):
+        raise Broken(f"it left, and nothing stands in for it: {name}")
+    if not world.sharings and STALE not in world.shape.rates:
+        for machine in [*world.machines, *world.away]:
+            store = machine.store
+            mine = (store.identity().site, store.identity().incarnation)
+            if origin != mine and store.cursor.n and store.pulled().get(origin, LogPosition()).n < n:
+                raise Broken(f"it left, and {machine.name} still needs it: {name}")
+
+
+def _stands_in(world: World, writer: Origin, number: int, origin: Origin, n: int) -> bool:
+    manifest = decode_manifest(KEYRING, writer, number, world.bucket.objects[checkpoint_name(writer, number)])
+    parts = {checkpoint_part_name(writer, number, part.digest) for part in manifest.parts}
+    whole = parts <= world.bucket.objects.keys()
+    return writer[0] == origin[0] and whole and origin in manifest.vector and manifest.vector[origin].position.n >= n
 
 
 def check_garbage(world: World) -> None:
@@ -166,7 +211,26 @@ def check_garbage(world: World) -> None:
                     raise Broken(f"a doomed object is still there: {held.name}")
                 if is_worth_it(held, world.collecting):
                     raise Broken(f"an object is mostly garbage: {held}")
+        _check_log_is_short(world, machine)
     world.deeds["bucket without garbage"] += 1
+
+
+def _check_log_is_short(world: World, machine: Machine) -> None:
+    """Of what its newest checkpoint stands in for nothing is left but what holds something alive, or may not be known
+    to everybody.
+    """
+    store = machine.store
+    origin = (store.identity().site, store.identity().incarnation)
+    seq = take_census(store).cut()[origin]
+    held = {one.name: one for one in store.held_objects(log_prefix(origin), "", 1 << 30, machine.clock.wall_ms())}
+    for n in range(1, store.shipped().n):
+        name = log_name(origin, n)
+        if name not in world.bucket.objects or (name in held and held[name].live_bytes):
+            continue
+        marks = [split_checkpoint_mark(name) for name in world.bucket.objects]
+        covered = any(mark and _stands_in(world, mark.origin, mark.n, origin, n) for mark in marks)
+        if covered and decode_batch(KEYRING, origin, n, world.bucket.objects[name]).last_seq < seq:
+            raise Broken(f"a batch is still there that nobody needs: {name}")
 
 
 def is_overtaken(store: MemorySite, heads: dict[Origin, int]) -> bool:
@@ -204,11 +268,14 @@ async def collect_survivors(world: World) -> tuple[set[bytes], set[bytes], set[b
 
 
 async def rebuild(world: World, *, by_checkpoint: bool = False) -> MemorySite:
-    """A site made of the bucket and the realm key alone, bytes and all."""
+    """A site made of the bucket and the realm key alone, bytes and all: by the checkpoints and what is left of the
+    logs, or by every batch that ever stood there.
+    """
     fresh = MemorySite(KEYRING, b"rebuilt", lambda: world.time.now_ms)
-    fresh.fetcher = CloudFetcher(world.bucket)
+    bucket = world.bucket if by_checkpoint else world.bucket.whole()
+    fresh.fetcher = CloudFetcher(bucket)
     state = fresh if by_checkpoint else None
-    done = await restore_site(world.bucket, lambda: KEYRING, fresh, wall_ms=fresh.wall_ms, remote=fresh, state=state)
+    done = await restore_site(bucket, lambda: KEYRING, fresh, wall_ms=fresh.wall_ms, remote=fresh, state=state)
     world.deeds["rebuilt by checkpoint"] += bool(done.checkpoint_ms)
     for ref in fresh.live_refs():
         if fresh.frame_of(ref.id) is None:

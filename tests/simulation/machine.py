@@ -186,7 +186,11 @@ class Machine:
         """Collection in the bucket as the daemon goes about it: all news first, acknowledgements last."""
         if self.shipper.fenced or not self.store.shipped().n:
             await self.shipper.ship_round(speak=True)  # what parted goes on as another first
+        await self.joiner.join_if_useful(self.puller.cut)
         pulled = await self.puller.pull_round()
+        await self.joiner.join_if_useful()  # it may be over now
+        if self.store.joining() is not None:
+            return CollectedRound()
         done = await self.collector.collect_round(caught_up=not pulled.stopped)
         while await self.shipper.ship_round(speak=self.shipper.owes_acks):
             pass

@@ -12,11 +12,13 @@ from gateway.store.doom_format import decode_doom
 from replication import status
 from replication.batch_format import Batch, hash_object
 from replication.checkpoint_writer import CheckpointWriter
+from replication.checkpoints import covered_up_to, list_checkpoints
 from replication.cloud_names import log_name
 from replication.collector import Collector
 from replication.crdt import Entry
 from replication.crdt import merge as real_merge
 from replication.frame_format import decode_header
+from replication.log_compaction import Compaction, LogCompactor
 from replication.membership import Census
 from replication.ports import CloudError, CloudMissing, LogPosition, PulledBatch
 from replication.puller import OriginStopped, Puller
@@ -300,6 +302,43 @@ def doom_and_never_delete(patch):
     patch.setattr(Collector, "_delete", delete)
 
 
+def cut_a_log_without_a_checkpoint(patch):
+    async def covered(self):
+        return dict.fromkeys(self._newest(), 1 << 60)
+
+    patch.setattr(LogCompactor, "_covered", covered)
+
+
+def cut_a_log_on_somebody_elses_checkpoint(patch):
+    real = LogCompactor._covered
+
+    async def covered(self):
+        found = await list_checkpoints(self._cloud, self._keyring)
+        return {**{origin: position.n for origin, position in covered_up_to(found).items()}, **await real(self)}
+
+    patch.setattr(LogCompactor, "_covered", covered)
+
+
+def cut_a_log_before_everybody_has_it(patch):
+    real = LogCompactor.compact
+
+    async def compact(self, cut, sent_before_ms, since_ms):
+        return await real(self, dict.fromkeys(self._newest(), 1 << 60), sent_before_ms, since_ms)
+
+    patch.setattr(LogCompactor, "compact", compact)
+
+
+def delete_batches_with_what_is_in_them(patch):
+    patch.setattr(LogCompactor, "_held", lambda self, origin, names, since_ms: {})
+
+
+def never_cut_a_log(patch):
+    async def compact(self, cut, sent_before_ms, since_ms):
+        return Compaction()
+
+    patch.setattr(LogCompactor, "compact", compact)
+
+
 def acknowledge_half_a_checkpoint(patch):
     real = MemorySite.fold_slice
 
@@ -361,6 +400,11 @@ PLANTED = [
     take_conflict_losers_for_dead,
     forget_a_doomed_object_at_once,
     doom_and_never_delete,
+    cut_a_log_without_a_checkpoint,
+    cut_a_log_on_somebody_elses_checkpoint,
+    cut_a_log_before_everybody_has_it,
+    delete_batches_with_what_is_in_them,
+    never_cut_a_log,
 ]
 
 

@@ -14,14 +14,22 @@ import random
 from collections import Counter
 from collections.abc import Collection
 
-from replication.cloud_memory import MemoryCloud
 from replication.ports import CloudError, Origin
 from replication.restore import close_log
 from replication.shipper import Doubtful
 from tests.replication.faulty_cloud import Crash, FaultyCloud
 from tests.replication.fixed_realm import KEYRING
 from tests.replication.memory_site import MemorySite
-from tests.simulation.checks import Broken, Witness, check_garbage, check_machine, check_world, clients_changes
+from tests.simulation.bucket import RememberedBucket
+from tests.simulation.checks import (
+    Broken,
+    Witness,
+    check_garbage,
+    check_leaving,
+    check_machine,
+    check_world,
+    clients_changes,
+)
 from tests.simulation.clients import Client
 from tests.simulation.clocks import YEAR_MS, TrueClock
 from tests.simulation.ledger import Ledger, token_of
@@ -38,9 +46,10 @@ class World:
         self.shape = shape or shape_of(seed)
         self.rng = random.Random(f"world {seed}")
         self.time = TrueClock()
-        self.bucket = MemoryCloud()
+        self.bucket = RememberedBucket()
+        self.bucket.on_leaving = lambda name: check_leaving(self, name)
         self.collecting = collecting_of(self.shape, seed)
-        self.witness = Witness(self.bucket.objects)
+        self.witness = Witness(self.bucket)
         self.ledger = Ledger()
         self.faults: Counter[str] = Counter()
         self.deeds: Counter[str] = Counter()
@@ -214,6 +223,7 @@ class World:
         self.time.now_ms += 2 * YEAR_MS  # whatever a clock that was ahead has put off
         for machine in self.machines:
             machine.clock.skew_ms = 0
+            await self._checkpoint(machine)
         for _ in range(CLEAN_TURNS_MAX):
             self.time.now_ms += self.collecting.point_in_time_ms + self.collecting.grace_ms + 1
             collected = False
@@ -228,6 +238,11 @@ class World:
                 return
         raise Broken("collection does not come to rest")
 
+    async def _checkpoint(self, machine: Machine) -> None:
+        """Most write a checkpoint, so that the beginning of their logs may go."""
+        if self.rng.random() < 0.7:
+            self.tell("checkpoint", machine.name, await machine.replicate("checkpoint"))
+
     async def _collect_all(self, machine: Machine) -> bool:
         """Until a walk over its objects is at its end; whether there was anything to do."""
         collected, walking = False, True
@@ -235,18 +250,22 @@ class World:
             done = await machine.tidy()
             self.deeds["objects doomed"] += done.doomed
             self.deeds["objects deleted"] += done.deleted
+            self.deeds["batches deleted"] += done.batches
+            self.deeds["indexes deleted"] += done.indexes
             collected, walking = collected or bool(done), machine.collector.is_walking
         return collected
 
     async def _turn(self) -> bool:
         """Everybody ships all and pulls once; whether anything moved."""
-        moved = await self._ship_all()
+        moved, stopped = await self._ship_all(), ""
         for machine in self.machines:
             joined = await machine.joiner.join_if_useful(machine.puller.cut)
             pulled = await machine.puller.pull_round()
             moved = moved or bool(pulled.batches) or joined is not None or pulled.waits
             if pulled.stopped:
-                raise Broken(f"{machine.name}: a log is stopped: {machine.puller.states}")
+                stopped = f"{machine.name}: a log is stopped: {machine.puller.states}, {machine.joiner.problems}"
+        if stopped and not moved:
+            raise Broken(stopped)
         return moved
 
     async def _ship_all(self) -> bool:

@@ -90,11 +90,10 @@ def mounted(directory: Path, size_bytes: int) -> Iterator[bool]:
         return
     try:
         yield True
-    except BaseException:
-        _unmount(directory)  # the image stays: somebody will want to look
-        raise
-    _unmount(directory)
-    image.unlink()
+    finally:
+        _unmount(directory)
+        with contextlib.suppress(FileNotFoundError):
+            image.unlink()
 
 
 def _unmount(directory: Path) -> None:

@@ -1,0 +1,168 @@
+"""Lets the beginning of this site's logs leave the bucket: batches that nobody will ever read again, and their indexes.
+
+Stands beside ``collector``, which says what every member has seen and dooms what is named here. A batch of an own log
+(the current one, or a former one of this site id) may go if all of these hold:
+
+* a checkpoint of this very site, of the whole realm, stands, with all its parts, and its vector reaches that far: it
+  tells what the batch told, and (in its manifest) the chain hash behind which the log goes on. Nobody else's checkpoint
+  counts: this site's changes shall not depend on what others keep under their prefixes;
+* every member has taken it in: later changes of that log are in the causally stable cut;
+* it was sent longer ago than anybody may look back, or a doom waits;
+* it is not the newest: that one tells where the log ends, and whether it did;
+* no frame in it is located any more: those that were are doomed like a pack's first, and forgotten by everybody.
+
+So of the batches up to the checkpoint's position (``compacted up to``) any may be missing; behind it none. Who needs
+them all the same, because it is new, was restored, or rolled back, finds a gap and joins a checkpoint (``joining``).
+Indexes are read only by who takes in their batch: up to the same point all of them go, orphans included.
+
+Each call is one bounded piece and may be the last; what is done is seen in the bucket. In doubt a batch stays: what a
+list does not show is looked at another time. Not here: the stable cut (``membership``), when a checkpoint is written
+for this (``checkpointing``), dooms (``collector``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from replication.batch_format import decode_batch
+from replication.checkpoints import list_checkpoint_names, list_missing_parts, read_manifest
+from replication.cloud_names import index_prefix, log_name, log_prefix, split_index_name, split_log_name
+from replication.offload import Offload, run_in_thread
+from replication.ports import ChangeLog, Cloud, CloudMissing, CloudUnreachable, HeldObject, Holdings, Origin
+from replication.sealing import Keyring, KeyUnknown
+
+BATCHES_AT_ONCE: Final = 256
+"""So many names are looked at in one call, and at most as many objects of a kind deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What one call did: batches and indexes deleted; ``worn``: batches whose frames are to be doomed first."""
+
+    batches: int = 0
+    indexes: int = 0
+    worn: tuple[str, ...] = ()
+
+
+class LogCompactor:
+    """Compacts for one site, by its one daemon."""
+
+    def __init__(
+        self,
+        log: ChangeLog,
+        holdings: Holdings,
+        cloud: Cloud,
+        keyring: Callable[[], Keyring],
+        *,
+        is_worn: Callable[[HeldObject], bool],
+        offload: Offload = run_in_thread,
+    ) -> None:
+        self._log, self._holdings, self._cloud, self._keyring = log, holdings, cloud, keyring
+        self._is_worn, self._offload = is_worn, offload
+        self._done: set[Origin] = set()
+        self._after = ""
+
+    @property
+    def is_walking(self) -> bool:
+        """Whether a walk over this site's logs is not at its end."""
+        return bool(self._done or self._after)
+
+    async def compact(self, cut: Mapping[Origin, int], sent_before_ms: int, since_ms: int) -> Compaction:
+        """Go on with the walk by one page of one log. ``cut``: the causally stable cut as of heads listed just now;
+        ``sent_before_ms``: younger batches stay; ``since_ms``: see ``Holdings``. Raises ``CloudError``.
+        """
+        covered = await self._covered()
+        for origin, newest in sorted(self._newest().items()):
+            upto = min(covered.get(origin, 0), newest - 1)
+            if origin in self._done or upto < 1:
+                continue
+            names = await self._cloud.list(log_prefix(origin), after=self._after, count_max=BATCHES_AT_ONCE)
+            old = [name for name in names if 0 < (split_log_name(name) or 0) <= upto]
+            gone = old[: await self._count_settled(origin, old, cut.get(origin, 0), sent_before_ms)]
+            if len(gone) == len(names) == BATCHES_AT_ONCE:
+                following = gone[-1]
+            else:
+                self._done.add(origin)
+                following = ""
+            if gone:
+                compaction = await self._compact_page(origin, gone, since_ms)
+                self._after = following
+                return compaction
+            self._after = following
+        self._done, self._after = set(), ""
+        return Compaction()
+
+    def _newest(self) -> dict[Origin, int]:
+        """How far each log of this site id is known to reach, in the bucket."""
+        identity, pulled = self._log.identity(), self._log.pulled()
+        former = [origin for origin in self._log.former_logs() if origin[0] == identity.site and origin in pulled]
+        known = {origin: pulled[origin].n for origin in former}
+        return {**known, (identity.site, identity.incarnation): self._log.shipped().n}
+
+    async def _covered(self) -> dict[Origin, int]:
+        """How far this site's own whole checkpoints lead past the beginning of each log."""
+        site, reached = self._log.identity().site, dict[Origin, int]()
+        for name in await list_checkpoint_names(self._cloud):
+            if name.origin[0] != site:
+                continue
+            found = await read_manifest(self._cloud, self._keyring, name)
+            manifest = found.manifest
+            if manifest is None or manifest.holds or await list_missing_parts(self._cloud, found):
+                continue
+            for origin, log in manifest.vector.items():
+                reached[origin] = max(log.position.n, reached.get(origin, 0))
+        return reached
+
+    async def _count_settled(self, origin: Origin, names: Sequence[str], seq: int, sent_before_ms: int) -> int:
+        """How many of these batches, from the first on, every member has taken in and nobody may look back to."""
+        least, most = 0, len(names)
+        at = most
+        while least < most:
+            if await self._is_settled(origin, names[at - 1], seq, sent_before_ms):
+                least = at
+            else:
+                most = at - 1
+            at = (least + most + 1) // 2
+        return least
+
+    async def _is_settled(self, origin: Origin, name: str, seq: int, sent_before_ms: int) -> bool:
+        n = split_log_name(name)
+        assert n is not None
+        try:
+            batch = decode_batch(self._keyring(), origin, n, await self._cloud.get(name))
+        except (CloudMissing, KeyUnknown):
+            return False
+        except ValueError as error:
+            raise CloudUnreachable(f"batch {n} of an own log did not come whole: {error}") from None
+        # Strictly less: of what comes without changes behind change ``seq`` an ack of ``seq`` says nothing.
+        return batch.last_seq < seq and batch.sent_ms < sent_before_ms
+
+    async def _compact_page(self, origin: Origin, names: Sequence[str], since_ms: int) -> Compaction:
+        held = await self._offload(partial(self._held, origin, names, since_ms))
+        batches = indexes = 0
+        for name in names:
+            if name not in held or not held[name].frames:
+                await self._cloud.delete(name)
+                batches += 1
+        last = split_log_name(names[-1]) or 0
+        for index in await self._cloud.list(index_prefix(origin), count_max=BATCHES_AT_ONCE):
+            if 0 < (split_index_name(index) or 0) <= last:
+                await self._cloud.delete(index)
+                indexes += 1
+        worn = tuple(name for name in names if name in held and self._is_worn(held[name]))
+        return Compaction(batches, indexes, worn)
+
+    def _held(self, origin: Origin, names: Sequence[str], since_ms: int) -> dict[str, HeldObject]:
+        """What is known here of frames in these batches."""
+        found: dict[str, HeldObject] = {}
+        first = split_log_name(names[0]) or 1
+        after = log_name(origin, first - 1)
+        while some := self._holdings.held_objects(log_prefix(origin), after, BATCHES_AT_ONCE, since_ms):
+            found |= {one.name: one for one in some}
+            after = some[-1].name
+            if after >= names[-1]:
+                break
+        return found
