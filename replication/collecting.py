@@ -1,4 +1,5 @@
-"""When a site collects in the bucket: at once what others wait for, the rest once in a while, and never half informed.
+"""When a site collects, in the bucket and among what is dead: at once what others wait for, the rest once in a while,
+and never half informed.
 
 Stands between the service (which waits, retries and tells) and the collector (one bounded round). Invariant: nothing is
 looked at while the site joins a checkpoint, since its state is only part of one then. Not here: what a round does.
@@ -10,7 +11,8 @@ from collections.abc import Callable
 
 from replication.collector import CollectedRound, Collector
 from replication.ports import ChangeLog, FoldedState
-from replication.status import CloudAccount
+from replication.status import CloudAccount, TombstoneAccount
+from replication.tombstones import TombstoneKeeper
 
 
 class Collecting:
@@ -25,15 +27,21 @@ class Collecting:
         *,
         wall_ms: Callable[[], int],
         hurry: Callable[[], None],
+        tombstones: TombstoneKeeper | None = None,
     ) -> None:
         self._log, self._state, self._collector, self._interval_s = log, state, collector, interval_s
-        self._wall_ms, self._hurry = wall_ms, hurry
+        self._wall_ms, self._hurry, self._tombstones = wall_ms, hurry, tombstones
         self._collected_ms: int | None = None
 
     @property
     def account(self) -> CloudAccount | None:
         """This site's objects in the bucket, as last looked at."""
         return self._collector.account
+
+    @property
+    def dead(self) -> TombstoneAccount | None:
+        """Tombstones of this site's state, as last looked at."""
+        return self._tombstones.account if self._tombstones is not None else None
 
     @property
     def is_due(self) -> bool:
@@ -54,6 +62,8 @@ class Collecting:
                 self._hurry()
             if not done and not (due and self._collector.is_walking):
                 break
+        if due and caught_up and self._tombstones is not None:
+            total = total.plus(CollectedRound(ended=await self._tombstones.end_due()))
         if due:
             self._collected_ms = self._wall_ms()
         return total

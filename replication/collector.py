@@ -61,7 +61,7 @@ BringChunks = Callable[[Sequence[bytes]], Awaitable[object]]
 @dataclass(frozen=True, slots=True)
 class CollectedRound:
     """What one round did: objects doomed and deleted, dooms settled, ciphertext bytes shipped again, batches and
-    indexes of own logs deleted.
+    indexes of own logs deleted, tombstones ended.
     """
 
     doomed: int = 0
@@ -70,13 +70,14 @@ class CollectedRound:
     moved_bytes: int = 0
     batches: int = 0
     indexes: int = 0
+    ended: int = 0
 
     def plus(self, other: CollectedRound) -> CollectedRound:
         """Both together."""
         return CollectedRound(
             *(self.doomed + other.doomed, self.settled + other.settled),
             *(self.deleted + other.deleted, self.moved_bytes + other.moved_bytes),
-            *(self.batches + other.batches, self.indexes + other.indexes),
+            *(self.batches + other.batches, self.indexes + other.indexes, self.ended + other.ended),
         )
 
     def __bool__(self) -> bool:

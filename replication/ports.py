@@ -10,7 +10,7 @@ Error semantics are part of each contract: a method either did what it says, dur
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
@@ -382,6 +382,42 @@ class Holdings(Protocol):
 
     async def record_doom(self, dot: Dot, state: DoomState) -> None:
         """A doom has come so far here. Never goes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """Everybody had applied ``cut`` of each log, and what that is ``resting_on``, at ``since_ms`` (trusted unix ms)."""
+
+    cut: Mapping[Origin, int]
+    resting_on: Mapping[Origin, int]
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstones:
+    """A piece of a walk over what is dead: ``due`` items (opaque), how many are ``kept`` and why, where to go on."""
+
+    due: Sequence[bytes]
+    kept: Mapping[str, int]
+    after: bytes
+
+
+class Graveyard(Protocol):
+    """Tombstones of the site's state, and their end (``tombstones``): ordinary own changes that replace them."""
+
+    def horizon(self) -> Horizon | None:
+        """The one recorded last."""
+
+    async def record_horizon(self, horizon: Horizon) -> None:
+        """Remember it in place of the one before, durably."""
+
+    def find_tombstones(self, is_mine: Callable[[bytes], bool], after: bytes, count_max: int) -> Tombstones:
+        """Look at about ``count_max`` items behind ``after``: which can be ended as of the horizon, those of sites that
+        ``is_mine`` says so of.
+        """
+
+    async def end_tombstones(self, due: Sequence[bytes]) -> int:
+        """End those of them that still can be, whole or not at all: how many changes that took."""
 
 
 class FrameStore(Protocol):

@@ -88,7 +88,8 @@ class LinkSettings:
 
 @dataclass(frozen=True, slots=True)
 class RetentionSettings:
-    """[retention]: how long what nothing needs stays in the bucket, and whether this site deletes there at all.
+    """[retention]: how long what nothing needs stays in the bucket, and whether this site deletes there at all; whether
+    it ends its tombstones, once everybody has seen them (``tombstones``: two LISTs a ``collect_interval_s``).
 
     Requests of a collection: one LIST, for each pack emptied a PUT of what was alive, two more PUTs, and a DELETE.
     """
@@ -96,9 +97,15 @@ class RetentionSettings:
     collect_cloud: bool = (
         False  # until no simulated world finds a hole in it: replication/DESIGN.md, "Known to be wrong"
     )
+    collect_tombstones: bool = True
     point_in_time_days: float = 7.0
     grace_days: float = 7.0
     collect_interval_s: float = 3600.0
+
+    @property
+    def tombstones_ms(self) -> int:
+        """How long a tombstone stays that everybody has seen."""
+        return int(max(self.grace_days, self.point_in_time_days) * DAY_MS)
 
     def collecting(self) -> CollectSettings:
         """What the collector is told."""

@@ -55,12 +55,24 @@ class CloudAccount(msgspec.Struct):
             self.dead_bytes += held.bytes - held.live_bytes
 
 
+class TombstoneAccount(msgspec.Struct):
+    """Tombstones of this site's state: those ``kept``, by the reason, as of the last walk; how many were ``ended``
+    since the start; since when (trusted unix ms; 0: not yet) everybody is known to have seen what is to be ended next,
+    and from when on it may be.
+    """
+
+    kept: dict[str, int] = {}
+    ended: int = 0
+    horizon_ms: int = 0
+    due_ms: int = 0
+
+
 class DaemonReport(msgspec.Struct, frozen=True):
     """The replication daemon's own account. ``cloud`` is a ``Reachability`` value; empty strings mean nothing is
     wrong. ``stopped``: what no waiting mends, such as a bucket of another realm. ``ended``: this site retired or was
     revoked, and ships nothing any more; ``joining``: how far a join by checkpoint is; ``waits``: who holds the stable
     cut back; ``skew_ms``: the site's clock less the cloud's, None if it is not known; ``accusers``: see ``Puller``;
-    ``held``: this site's objects in the bucket, None before the first look.
+    ``held``: this site's objects in the bucket, ``tombstones``: what of its state is dead; None before the first look.
     """
 
     written_ms: int
@@ -83,6 +95,7 @@ class DaemonReport(msgspec.Struct, frozen=True):
     ended: str = ""
     joining: str = ""
     held: CloudAccount | None = None
+    tombstones: TombstoneAccount | None = None
 
 
 class ReplicationStatus(msgspec.Struct, frozen=True):

@@ -30,6 +30,7 @@ from replication.service import OnceSummary, ReplicationService
 from replication.settings import ReplicationSettings
 from replication.shipper import Shipper
 from replication.status import DaemonReport
+from replication.tombstones import TombstoneKeeper
 from replication.trusted_time import is_too_far
 
 REST_S: Final = 10.0
@@ -93,9 +94,22 @@ def _make_collecting(site: OpenSite, shipper: Shipper, hurry: Callable[[], None]
         replace(settings.collecting(), enabled=_collects(site)),
         wall_ms=wall_ms,
     )
+    keeper = None
+    if settings.collect_tombstones and not site.config.replication.subscribe:  # else it does not see all that lives
+        keeper = TombstoneKeeper(
+            *(site.replica, store.graveyard, site.cloud, settings.tombstones_ms), trusted_ms=partial(_trusted_ms, site)
+        )
     return Collecting(
-        *(site.replica, store.folded_state, collector, settings.collect_interval_s), wall_ms=wall_ms, hurry=hurry
+        *(site.replica, store.folded_state, collector, settings.collect_interval_s),
+        wall_ms=wall_ms,
+        hurry=hurry,
+        tombstones=keeper,
     )
+
+
+def _trusted_ms(site: OpenSite) -> int | None:
+    skew_ms = site.skew.skew_ms
+    return None if skew_ms is None else time.time_ns() // 1_000_000 - skew_ms
 
 
 def _publish(site: OpenSite, report: DaemonReport) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from gateway.s3.event_messages import EVENT_EXTRA, EXPIRED, Happening, decode_facts
+from gateway.store.endings import is_ending
 from gateway.store.item_format import (
     FAMILY_DOCUMENT,
     FAMILY_NULL_SLOT,
@@ -47,6 +48,8 @@ class Happened(NamedTuple):
 
 def read_happenings(change: Change) -> list[Happened]:
     """What a change means to notifications, in order."""
+    if is_ending(change):  # what it ends was told when it was removed
+        return []
     if change.family == FAMILY_VERSION_DOCUMENT:
         return _read_document(change)
     found = _read_one(change)

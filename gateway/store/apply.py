@@ -18,6 +18,7 @@ from gateway.store.cloud_rows import dooms_by_name, read_doom
 from gateway.store.document_format import PartRecord, UploadRecord, decode_record
 from gateway.store.doom_format import decode_doom, doom_item, encode_doom
 from gateway.store.errors import Damaged
+from gateway.store.horizon_rows import put_horizon
 from gateway.store.index import Transaction
 from gateway.store.index_format import BatchRow, OriginRow, SegmentRow, State, encode_dot
 from gateway.store.item_format import (
@@ -49,6 +50,7 @@ from gateway.store.log_format import (
     Pulled,
     Record,
     Shipped,
+    StableCut,
     Subscribed,
     Trusted,
     UploadClosed,
@@ -181,6 +183,8 @@ class Applier:
         elif isinstance(record, Trusted):
             for site in record.sites:
                 self.cloud.trust(site)
+        elif isinstance(record, StableCut):
+            put_horizon(self.transaction, record)
         elif isinstance(record, Subscribed):
             apply_subscribed(self.transaction, record)
             self.state.generation += 1

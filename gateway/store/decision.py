@@ -26,6 +26,7 @@ from gateway.store.document_format import (
 )
 from gateway.store.doom_format import CHANGE_VERSION as DOOM_VERSION
 from gateway.store.doom_format import doom_item, encode_doom
+from gateway.store.endings import Ending
 from gateway.store.errors import ChunkGone
 from gateway.store.index_format import CHUNK_LOCAL, ChunkPlace, State
 from gateway.store.item_format import (
@@ -288,6 +289,13 @@ class Decision(View):
         for item, entry in list(item_rows.scan_entries(self.transaction, FAMILY_DOOM)):
             if any(write.dot in wanted and not write.dead for write in entry.live):
                 self._put_item(FAMILY_DOOM, item, b"", dead=True, version=DOOM_VERSION)
+
+    def end_item(self, ending: Ending) -> None:
+        """Make the change that ends what is dead at an item; it replaces itself, so nothing is left of it."""
+        hlc, dot = self._tick(ending.above)
+        version = DOOM_VERSION if ending.family == FAMILY_DOOM else 1
+        replaces = (*ending.replaces, dot)
+        self._stage(Change(dot, hlc, ending.family, ending.item, True, replaces, (), ending.body, version))
 
     # uploads
 

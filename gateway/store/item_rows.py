@@ -91,10 +91,15 @@ def apply_item(transaction: Transaction, change: Change, is_applied: Callable[[D
 
 
 def put_entry(transaction: Transaction, family: int, item: bytes, live: tuple[Write, ...]) -> None:
-    """Store the unreplaced writes of an item, greatest order first; a bucket is found by its name from then on."""
+    """Store the unreplaced writes of an item, greatest order first; a bucket is found by its name from then on. Of an
+    item that only changes without a value were made of, nothing.
+    """
+    if not live:
+        transaction.delete(transaction.tables.items, bytes((family,)) + item)
+        return
     rows = [(*write.dot, write.hlc, write.dead, write.body) for write in live]
     transaction.put(transaction.tables.items, bytes((family,)) + item, _encoder.encode(rows))
-    if family == FAMILY_BUCKET and live:
+    if family == FAMILY_BUCKET:
         name = decode_record(BucketRecord, live[0].body).name
         transaction.put(transaction.tables.names, name.encode() + b"\0" + item, b"")
 

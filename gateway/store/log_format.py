@@ -32,6 +32,7 @@ defaults; tags are never reused. A tag this reader does not know is ``FormatTooN
    15 Subscribed     patterns                                 which buckets are taken in from here on
    20 DoomStep       site, incarnation, seq, state              how far a doom has come here
    21 Trusted        sites                                      what they have in the cloud may be relied on
+   22 StableCut      since_ms, cut, resting_on                  everybody had applied this much by then (tombstones)
    30 Parted         site, incarnation, n, seq, chain, known_seq, named_seq, reason   the log parted from the cloud's
    31 Anew           change, ship_bytes, site, incarnation, seq, stands               an own change, issued once more
 
@@ -251,6 +252,16 @@ class Trusted(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=21):
     sites: tuple[bytes, ...]
 
 
+class StableCut(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=22):
+    """Changes up to ``cut``, and what they are ``resting_on``, had been applied by everybody at ``since_ms`` (trusted
+    time, unix ms). Both: [site, incarnation, seq] for each log.
+    """
+
+    since_ms: int
+    cut: tuple[tuple[bytes, bytes, int], ...]
+    resting_on: tuple[tuple[bytes, bytes, int], ...]
+
+
 Record = (
     Own
     | Imported
@@ -269,10 +280,11 @@ Record = (
     | Subscribed
     | DoomStep
     | Trusted
+    | StableCut
     | Parted
     | Anew
 )
-_TAGS: Final = frozenset((*range(1, 15), 20, 21, 30, 31))
+_TAGS: Final = frozenset((*range(1, 16), 20, 21, 22, 30, 31))
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Record])
 _tags_decoder = msgspec.msgpack.Decoder(list[list[object]])

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from gateway.store.chunk_rows import ChunkRows, OpenPages
 from gateway.store.cloud_rows import read_object, scan_dooms
+from gateway.store.horizon_rows import read_horizon
 from gateway.store.index import Index, Transaction
 from gateway.store.index_format import decode_batch_row, decode_chunk, decode_head
 from gateway.store.join_rows import read_join, read_slices
@@ -34,6 +35,7 @@ def logical_dump(index: Index, open_pages: OpenPages) -> Iterator[Row]:
         for name in ("uploads", "bucket_uploads", "parts", "incarnations"):
             yield from _raw(transaction, name)
         yield "join", b"", (read_join(transaction), read_slices(transaction))
+        yield "horizon", b"", read_horizon(transaction)
         yield from _objects(transaction)
         for key, data in transaction.scan(transaction.tables.chunks):
             row = decode_chunk(data)

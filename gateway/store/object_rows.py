@@ -122,7 +122,8 @@ class ObjectRows:
         else:
             merged = self._merge_version(head, uid, vid, key, change, added, remote)
         is_newest = order_hlc > head.top_hlc
-        head = head._replace(top_hlc=max(head.top_hlc, change.hlc, order_hlc))
+        if change.dot not in change.replaces:  # else nothing is left of it: its clock, neither
+            head = head._replace(top_hlc=max(head.top_hlc, change.hlc, order_hlc))
         self._settle(uid, key, head, merged, record if is_newest else None, remote)
 
     def weigh_purges(self, uid: bytes, vid: bytes, key: bytes) -> None:
@@ -378,7 +379,10 @@ class ObjectRows:
         before = count_visible(self._transaction, uid)
         after = before + visible
         assert after >= 0, "a bucket has fewer than no rows"
-        self._transaction.put(self._tables.counts, uid, pack_u64(after))
+        if after:
+            self._transaction.put(self._tables.counts, uid, pack_u64(after))
+        else:
+            self._transaction.delete(self._tables.counts, uid)
         if not before or not after:
             self._touched(uid)
 

@@ -28,6 +28,7 @@ from gateway.store.content import BodyWriter, SyncGate, WriterSetup
 from gateway.store.errors import BadDataDirectory, Damaged, StoreError
 from gateway.store.evict import Evictor, EvictSetup
 from gateway.store.frames import FrameMaker
+from gateway.store.graveyard import StoreGraveyard
 from gateway.store.holdings import StoreHoldings
 from gateway.store.hydration import HydrationSetup, Hydrator
 from gateway.store.index import MAP_SIZE_DEFAULT, Index, IndexUnreadable
@@ -146,6 +147,7 @@ class SiteStore:
             *(parts.segments, shared, parts.open_pages),
         )
         self.holdings = StoreHoldings(self.view, self.committer, self.replica.read_frame)
+        self.graveyard = StoreGraveyard(self.view, self.committer)
         self.folded_state = StateReplica(directory.site, self.view, self.committer)
 
         self._closing = threading.Event()

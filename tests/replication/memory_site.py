@@ -39,6 +39,7 @@ from replication.ports import (
     Statement,
 )
 from replication.sealing import Keyring, chunk_id, open_frame, seal_frame
+from tests.replication.memory_graveyard import MemoryGraveyard
 from tests.replication.memory_holdings import MemoryHoldings
 from tests.replication.memory_state import FoldedMemory
 
@@ -49,7 +50,7 @@ class FrameGone(Exception):
     """A frame was collected while a round was on its way: the next one asks ``sendable`` again."""
 
 
-class MemorySite(MemoryHoldings, FoldedMemory):
+class MemorySite(MemoryHoldings, MemoryGraveyard, FoldedMemory):
     def __init__(self, keyring: Keyring, name: bytes, wall_ms: Callable[[], int], seed: int = 0) -> None:
         self.keyring = keyring
         self.wall_ms = wall_ms
@@ -103,12 +104,16 @@ class MemorySite(MemoryHoldings, FoldedMemory):
         top = winner(self.entries.get((family, item), EMPTY))
         ticked = tick(self.clock, self.wall_ms(), top.hlc if top else 0)
         self.clock = ticked.own
-        dot = Dot(self._identity.site, self._identity.incarnation, len(self.own) + 1)
+        dot = self.next_dot()
         change = Change(dot, ticked.hlc, family, item, dead, tuple(replaces), refs, body)
         self.own.append(encode_change(change))
         self.own_ms.append(self.wall_ms())
         self._apply(change)
         return change
+
+    def next_dot(self) -> Dot:
+        """Of the own change that will be made next."""
+        return Dot(self._identity.site, self._identity.incarnation, len(self.own) + 1)
 
     def live(self, family: int, item: bytes) -> tuple[Write, ...]:
         """The unreplaced writes of an item, greatest order first."""

@@ -29,6 +29,7 @@ from gateway.store.log_format import (
     Pulled,
     Record,
     Shipped,
+    StableCut,
     Subscribed,
     UploadClosed,
     UploadOpened,
@@ -78,6 +79,7 @@ JOIN = [
 
 
 SUBSCRIBED = Subscribed(("photos", "logs-*"))
+STABLE_CUT = StableCut(1_700_000_000_000, ((b"S" * 16, b"I" * 8, 9),), ((b"S" * 16, b"I" * 8, 11),))
 
 
 def seal(number=7, frames=(b"head", b"cipher")):
@@ -108,6 +110,8 @@ def test_records_added_since_have_golden_bytes_too():
     assert msgspec.msgpack.decode(bytes.fromhex(golden["evicted"]), type=list[Evicted]) == [EVICTED]
     assert encode_records([SUBSCRIBED]).hex() == golden["subscribed"]
     assert msgspec.msgpack.decode(bytes.fromhex(golden["subscribed"]), type=list[Record]) == [SUBSCRIBED]
+    assert encode_records([STABLE_CUT]).hex() == golden["stable_cut"]
+    assert msgspec.msgpack.decode(bytes.fromhex(golden["stable_cut"]), type=list[Record]) == [STABLE_CUT]
     assert encode_records(JOIN).hex() == golden["join"]
     assert msgspec.msgpack.decode(bytes.fromhex(golden["join"]), type=list[Record]) == JOIN
     assert encode_records([PARTED, ANEW]).hex() == golden["parted"]

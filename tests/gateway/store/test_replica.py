@@ -10,16 +10,17 @@ import pytest
 
 from gateway.store.conflicts import count_conflicts
 from gateway.store.document_format import BucketRecord, PartRecord, UploadRecord
+from gateway.store.endings import is_ending
 from gateway.store.errors import Damaged
 from gateway.store.item_format import bucket_uid
 from gateway.store.logical_dump import logical_dump
 from gateway.store.object_format import ObjectRecord
 from gateway.store.version_ids import NULL
-from replication.change_format import ChangeInvalid, decode_change
+from replication.change_format import Change, ChangeInvalid, decode_change
 from replication.frame_format import FrameName, decode_header
 from replication.ports import Backlog, FrameLocation, LogPosition, PulledBatch
 from tests.gateway.store.index_site import SITE_A, SITE_B, SITE_C, IndexSite, UnsyncedFiles
-from tests.gateway.store.workload import Workload, replica_of, ship_some
+from tests.gateway.store.workload import Workload, positions_of, replica_of, ship_some
 
 UID = b"u" * 16
 
@@ -233,11 +234,14 @@ def test_sites_converge_in_any_order_of_delivery(tmp_path, seed):
     for drift, site in enumerate(sites):
         site.clock = itertools.count(1_700_000_000_000 + 50 * drift)
     workloads = [Workload(site, random.Random(seed * 100 + n), keys=2) for n, site in enumerate(sites)]
-    for workload in workloads:
+    horizons = Horizons(sites)
+    for n, workload in enumerate(workloads):
         workload.ship = lambda: None
+        workload.stable_cut = lambda n=n: horizons.known_to(n)
     logs: list[list[PulledBatch]] = [[], [], []]
     try:
         for _ in range(12):
+            horizons.look()
             for n, site in enumerate(sites):
                 workloads[n].run(rng.randrange(6))
                 if rng.random() < 0.6 and (batch := asyncio.run(ship_some(site, rng.randrange(1, 9)))):
@@ -250,7 +254,8 @@ def test_sites_converge_in_any_order_of_delivery(tmp_path, seed):
             pull_some(site, logs, rng, n, 1000)
         states = [state_of(site) for site in sites]
         assert states[0] == states[1] == states[2]
-        print("conflicts", states[0]["conflicts"])
+        endings = [one for site in sites for one in own_changes(site) if is_ending(one)]
+        print("conflicts", states[0]["conflicts"], "tombstones ended", len(endings))
         for site in sites:
             marks = [row for row in logical_dump(site.index, site.open_pages) if row[0] == "marks"]
             assert marks == []  # every dot was seen: nothing is left to remember
@@ -258,6 +263,31 @@ def test_sites_converge_in_any_order_of_delivery(tmp_path, seed):
     finally:
         for site in sites:
             site.close()
+
+
+def own_changes(site: IndexSite) -> list[Change]:
+    return [decode_change(data) for data in replica_of(site).read_changes(0, 1 << 30, 1 << 40)]
+
+
+class Horizons:
+    """What everybody has, with all that rests on: ``replication/tombstones`` by looking at every site."""
+
+    def __init__(self, sites: list[IndexSite]) -> None:
+        self._sites, self._shipped = sites, {}
+        self._found: list[tuple[dict, dict]] = []
+
+    def look(self) -> None:
+        positions = [positions_of(site) for site in self._sites]
+        if all(known.get(log, 0) >= seq for known in positions for log, seq in self._shipped.items()):
+            made = {log: seq for site in self._sites for log, seq in positions_of(site).items() if log[0] == site.site}
+            self._found.append((self._shipped, made))
+            replicas = [replica_of(site) for site in self._sites]
+            self._shipped = {(one.identity().site, one.identity().incarnation): one.shipped().seq for one in replicas}
+
+    def known_to(self, n: int) -> dict:
+        positions = positions_of(self._sites[n])
+        heard = [cut for cut, made in self._found if all(positions.get(log, 0) >= seq for log, seq in made.items())]
+        return heard[-1] if heard else {}
 
 
 def pull_some(site: IndexSite, logs, rng: random.Random, own: int, count: int) -> None:

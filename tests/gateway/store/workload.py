@@ -6,12 +6,13 @@ import asyncio
 import random
 
 from gateway.store.document_format import AccessKeyRecord, BucketRecord, PartRecord, UploadRecord, UserRecord
+from gateway.store.graveyard import StoreGraveyard
 from gateway.store.object_format import Condition, ObjectRecord
 from gateway.store.replica import Replica
 from gateway.store.version_document_format import HOLD_OFF, HOLD_ON, Retention, encode_retention
 from gateway.store.version_ids import NULL
 from replication.frame_format import FrameName
-from replication.ports import FrameLocation, LogPosition, PulledBatch
+from replication.ports import FrameLocation, Horizon, LogPosition, Origin, PulledBatch
 from tests.gateway.store.index_site import REALM, IndexSite
 
 KEYS = [b"k%d" % number for number in range(6)]
@@ -23,11 +24,19 @@ def replica_of(site: IndexSite) -> Replica:
     )
 
 
+def positions_of(site: IndexSite) -> dict[Origin, int]:
+    """How much of every log stands here."""
+    replica = replica_of(site)
+    own = {(replica.identity().site, replica.identity().incarnation): replica.last_seq()}
+    return {**{origin: position.seq for origin, position in replica.pulled().items()}, **own}
+
+
 class Workload:
     """Random decisions on a site: every kind of change, contents of every shape."""
 
     def __init__(self, site: IndexSite, rng: random.Random, keys: int = 6) -> None:
         self.site, self.rng, self.keys = site, rng, KEYS[:keys]
+        self.stable_cut = lambda: positions_of(site)  # of a site alone in the world
         self.uploads: list[str] = []
         self.bodies: list[bytes] = []
 
@@ -40,6 +49,7 @@ class Workload:
             self.configure: 3,
             self.ship: 2,
             self.describe: 4,
+            self.forget: 1,
         }
         for step in self.rng.choices(list(weights), list(weights.values()), k=steps):
             step()
@@ -153,6 +163,12 @@ class Workload:
             site.commit(lambda view: view.put_access_key(AccessKeyRecord(id=rng.choice("AB"), user="u")))
         else:
             site.commit(lambda view: view.delete_access_key("B"))
+
+    def forget(self) -> None:
+        """End what is dead here and, as ``stable_cut`` says, known to everybody."""
+        graveyard = StoreGraveyard(self.site.view, self.site.committer)
+        asyncio.run(graveyard.record_horizon(Horizon(self.stable_cut(), {}, 1)))
+        asyncio.run(graveyard.end_tombstones(graveyard.find_tombstones(lambda site: True, b"", 1 << 30).due))
 
     def ship(self) -> None:
         """Confirm some of the backlog, as the shipper would."""
