@@ -122,7 +122,7 @@ class AccessLogs:
 
 
 def _record_of(call: Call, logged: LoggedBucket, status: int, sent: int, elapsed_us: int) -> LogRecord:
-    request = call.request
+    request = call.head
     headers = call.raw_headers
     context: Context | None = getattr(call, "context", None)
     verified = getattr(call, "verified", None)

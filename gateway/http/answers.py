@@ -2,7 +2,7 @@
 
 aiohttp's own response copies headers into a mapping, completes it, and serialises it again: a third of what a 4 KiB
 GET costs. This one joins lines. It stands in for a ``StreamResponse`` towards aiohttp's protocol (``prepare``,
-``write_eof``, ``keep_alive``) and for nothing else. Streams and errors are ordinary aiohttp responses.
+``write_eof``, ``keep_alive``) and for nothing else. Streams are ordinary aiohttp responses.
 
 Invariant: no header value can end its line. The count of lines is checked over the finished head, so that a value
 with a line break (which no request could have brought in) is an error and never a second header.
@@ -10,6 +10,7 @@ with a line break (which no request could have brought in) is an error and never
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 from typing import Final
 
@@ -55,33 +56,39 @@ class ReadyAnswer(web.StreamResponse):
         """Write all of it, once; returns when the client has taken most of it."""
         if self._is_sent:
             return None
-        self._is_sent = True
         if self._keep_alive is None:
             self._keep_alive = request.keep_alive
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        self.write_to(transport, request.method, is_old=request.version < (1, 1))
+        if request.protocol.writing_paused:
+            await request.writer.drain()
+        return None
+
+    def write_to(self, transport: asyncio.WriteTransport, method: str, *, is_old: bool = False) -> None:
+        """Hand all of it to the transport of a request; ``is_old``: one of HTTP/1.0. The connection stays unless
+        ``force_close`` was called.
+        """
+        self._is_sent = True
         lines = self._lines
         if self._status not in (204, 304):  # these have no body, and a length would be a lie about one
             lines.append(f"Content-Length: {self._length}")
-        if not self._keep_alive:
+        if self._keep_alive is False:
             lines.append("Connection: close")
-        elif request.version < (1, 1):
+        elif is_old:
             lines.append("Connection: keep-alive")
         further = "\r\n".join(lines)
         if further.count("\n") != len(lines) - 1 or further.count("\r") != len(lines) - 1:
             raise ValueError("a header value holds a line break")
-        transport = request.transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("the client is gone")
         raw = f"{_STATUS_LINES[self._status]}\r\n{self._base}{further}\r\n\r\n".encode("utf-8", "surrogateescape")
-        if request.method == "HEAD" or not self._answer_body:
+        body, self._answer_body = self._answer_body, b""
+        if method == "HEAD" or not body:
             transport.write(raw)
-        elif len(self._answer_body) <= _JOINED_MAX:
-            transport.write(raw + self._answer_body)
+        elif len(body) <= _JOINED_MAX:
+            transport.write(raw + body)
         else:
-            transport.writelines((raw, self._answer_body))
-        self._answer_body = b""
-        if request.protocol.writing_paused:
-            await request.writer.drain()
-        return None
+            transport.writelines((raw, body))
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to write."""

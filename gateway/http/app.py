@@ -30,9 +30,10 @@ from gateway.http.calls import SERVER, Call, CallHandler, Shares
 from gateway.http.cors_calls import find_cors_headers
 from gateway.http.dispatch import HANDLERS, OWN_DOORS
 from gateway.http.failures import answer_error, release_frames, to_s3_error
+from gateway.http.heads import Head
 from gateway.http.iam_calls import IamDoor, is_query_call
 from gateway.http.metrics import RequestMetrics
-from gateway.http.object_reads import READS, find_read
+from gateway.http.object_reads import AT_ONCE, READS, find_read
 from gateway.http.protocol import STALLED_MIN_S, S3Server, check_aiohttp
 from gateway.http.settings import HttpSettings
 from gateway.http.website_calls import serve_website
@@ -63,6 +64,7 @@ LISTINGS: Final = frozenset(
     }
 )
 """What is walked and rendered in one go, milliseconds long."""
+_BODILESS: Final = frozenset({"GET", "HEAD"})
 _LINGER_BYTES_MAX: Final = 1 << 20  # more than this left of a body: the connection ends with the answer
 
 
@@ -102,15 +104,13 @@ class Gateway:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. Raises only ``ConnectionError`` (nobody to answer) and cancellation."""
         started_ns = time.perf_counter_ns()
-        now_s = int(time.time())
-        call = Call(request, self._next_request_id(), self.host_id, self._settings, self._shares, now_s)
-        call.base_head = self._base_head(now_s)
+        call = self._begin(request)
         response: web.StreamResponse
         self._in_flight += 1
         try:
             if self._in_flight > self._settings.requests_max and not self.end_stalled():
                 raise SlowDown(None, headers={"Retry-After": str(STALLED_MIN_S)})
-            handler = self._admit(call)
+            handler = self._admit(call, self._choose(call))
             if call.operation in LISTINGS:
                 await self._shares.turns.take()
             response = await handler(call)
@@ -119,18 +119,7 @@ class Gateway:
             self._count(call, 499, 0, started_ns)
             raise
         except Exception as error:
-            close = not request.content.is_eof() and self._must_close(call)
-            failure = to_s3_error(error, call.request_id)
-            call.error_code = failure.code
-            response = answer_error(
-                failure,
-                method=request.method,
-                resource=call.resource,
-                request_id=call.request_id,
-                host_id=self.host_id,
-                close=close,
-            )
-            response.headers.update(call.always)
+            response = self._fail(call, error, close=not request.content.is_eof() and self._must_close(call))
         finally:
             self._in_flight -= 1
         if self.is_draining():
@@ -139,25 +128,72 @@ class Gateway:
         self._count(call, response.status, sent, started_ns)
         return response
 
-    def _admit(self, call: Call) -> CallHandler:
-        """Everything that comes before the handler, which it returns. Raises S3 errors."""
-        request = call.request
-        method = request.method
-        headers = call.raw_headers = fold_headers(request.raw_headers)
-        raw_path, raw_query = split_target(request.raw_path, headers.get("host", ""))
+    def answer_at_once(self, head: Head) -> ReadyAnswer | None:
+        """The answer to a request without a body if nothing has to be waited for: what ``handle`` would say, since it
+        is found by the same functions. None: let ``handle`` do it, from the beginning.
+        """
+        if head.method not in _BODILESS or self._in_flight >= self._settings.requests_max or self.is_draining():
+            return None
+        started_ns = time.perf_counter_ns()
+        call = self._begin(head)
+        try:
+            handler = self._choose(call)
+            answer_now = AT_ONCE.get(handler) if handler is not None else None
+            if answer_now is None:
+                return None
+            self._admit(call, handler)
+            answer = answer_now(call)
+            if answer is None:
+                return None
+        except Exception as error:
+            answer = self._fail(call, error)
+        self._count(call, answer.status, answer.sent_bytes, started_ns)
+        return answer
+
+    def _begin(self, head: Head) -> Call:
+        now_s = int(time.time())
+        call = Call(head, self._next_request_id(), self.host_id, self._settings, self._shares, now_s)
+        call.base_head = self._base_head(now_s)
+        return call
+
+    def _fail(self, call: Call, error: Exception, *, close: bool = False) -> ReadyAnswer:
+        """The answer that a failure is; ``close``: the connection ends with it."""
+        failure = to_s3_error(error, call.request_id)
+        call.error_code = failure.code
+        return answer_error(
+            failure,
+            base_head=call.base_head,
+            method=call.head.method,
+            resource=call.resource,
+            request_id=call.request_id,
+            host_id=self.host_id,
+            close=close,
+        )
+
+    def _choose(self, call: Call) -> CallHandler | None:
+        """Read a request's target: the handler for it, nothing of it believed yet. None: its operation has none."""
+        head = call.head
+        method = head.method
+        headers = call.raw_headers = fold_headers(head.raw_headers)
+        host = headers.get("host", "")
+        raw_path, raw_query = split_target(head.raw_path, host)
         call.resource = raw_path
         query = call.query = parse_query(raw_query)
-        target = call.target = parse_target(raw_path, headers.get("host", ""), self._hosts)
+        target = call.target = parse_target(raw_path, host, self._hosts)
         if "origin" in headers and target.bucket is not None and method != "OPTIONS":
             call.add_headers(find_cors_headers(self._store, target.bucket, headers, method))
         if target.website and method != "OPTIONS":
             call.operation = Operation.HeadObject if method == "HEAD" else Operation.GetObject
-            return self._admit_own_door(call, serve_website)
+            return serve_website
         if target.bucket is None and is_query_call(method, headers, query):
-            return self._iam.admit(call)
-        operation = call.operation = route(method, scope_of(target), query.params, headers)
-        handler = HANDLERS.get(operation)
-        if operation in OWN_DOORS:
+            return self._iam.handle
+        call.operation = route(method, scope_of(target), query.params, headers)
+        return HANDLERS.get(call.operation)
+
+    def _admit(self, call: Call, handler: CallHandler | None) -> CallHandler:
+        """Everything else that comes before the handler, which it returns. Raises S3 errors."""
+        operation, query, headers = call.operation, call.query, call.raw_headers
+        if operation is None or handler is serve_website or operation in OWN_DOORS:
             return self._admit_own_door(call, handler)
         by_version_2 = self._settings.signature_v2_presigned and is_version_2(query)
         if handler is None and not by_version_2 and parse_claim(headers, query) is None:
@@ -167,12 +203,12 @@ class Gateway:
                 view,
                 self._principals,
                 operation,
-                method,
-                raw_path,
+                call.head.method,
+                call.resource,
                 query,
                 headers,
                 call.now_s,
-                target=target if by_version_2 else None,
+                target=call.target if by_version_2 else None,
             )
             if handler is None:
                 raise refuse(operation)
@@ -186,8 +222,8 @@ class Gateway:
 
     def _admit_own_door(self, call: Call, handler: CallHandler | None) -> CallHandler:
         """A request that its handler verifies: until then it is nobody's, and its body unsigned."""
-        assert call.operation is not None
         if handler is None:
+            assert call.operation is not None
             raise refuse(call.operation)
         call.headers, call.payload, call.principals = call.raw_headers, UNSIGNED, self._principals
         call.verified = None
@@ -198,7 +234,7 @@ class Gateway:
         """What the operations get of a request."""
         headers, settings = call.headers, self._settings
         expected = headers.get("x-amz-expected-bucket-owner", "")
-        facts = Facts(headers, call.query.params, call.request, call.now_s, call.verified, settings.region)
+        facts = Facts(headers, call.query.params, call.head, call.now_s, call.verified, settings.region)
         return Context(principal, call.request_id, self._store, settings.operations, expected, facts)
 
     @staticmethod
@@ -213,7 +249,7 @@ class Gateway:
         """Metrics, and the access log if it is on."""
         elapsed_us = (time.perf_counter_ns() - started_ns) // 1000
         received = call.received_bytes
-        if call.request.method == "HEAD":
+        if call.head.method == "HEAD":
             sent = 0
         self._metrics.observe(call.operation, status, elapsed_us, received, sent)
         if self.logs.logged:
@@ -222,8 +258,8 @@ class Gateway:
             line = {
                 "time_ms": time.time_ns() // 1_000_000,
                 "request_id": call.request_id,
-                "remote": call.request.remote,
-                "method": call.request.method,
+                "remote": call.head.remote,
+                "method": call.head.method,
                 "path": call.resource,
                 "operation": call.operation.value if call.operation is not None else None,
                 "status": status,
@@ -250,7 +286,7 @@ async def serve_gateway(
     """
     check_aiohttp()
     gateway = Gateway(store, settings, metrics)
-    server = S3Server(gateway.handle, settings)
+    server = S3Server(gateway.handle, settings, gateway.answer_at_once)
     gateway.is_draining, gateway.end_stalled = lambda: server.draining, server.end_stalled
     sweep = asyncio.create_task(server.sweep())
     logs = asyncio.create_task(gateway.logs.run())

@@ -16,6 +16,7 @@ from multidict import CIMultiDict
 
 from gateway.http.answers import ReadyAnswer
 from gateway.http.body import RequestBody, WindowBudget
+from gateway.http.heads import Head
 from gateway.http.settings import HttpSettings
 from gateway.http.turns import Turns
 from gateway.identity.principals import PrincipalCache
@@ -60,6 +61,7 @@ class Call:
         "base_head",
         "context",
         "error_code",
+        "head",
         "headers",
         "host_id",
         "now_s",
@@ -70,7 +72,6 @@ class Call:
         "query",
         "raw_headers",
         "read",
-        "request",
         "request_id",
         "resource",
         "settings",
@@ -90,14 +91,14 @@ class Call:
 
     def __init__(
         self,
-        request: web.BaseRequest,
+        head: Head,
         request_id: str,
         host_id: str,
         settings: HttpSettings,
         shares: Shares,
         now_s: int,
     ) -> None:
-        self.request = request
+        self.head = head
         self.request_id = request_id
         self.host_id = host_id
         self.settings = settings
@@ -110,6 +111,12 @@ class Call:
         self.error_code = ""
         self.read: tuple[GetParameters, Located] | None = None
         self._body: RequestBody | None = None
+
+    @property
+    def request(self) -> web.BaseRequest:
+        """aiohttp's request: only where a call may be waited for."""
+        assert isinstance(self.head, web.BaseRequest)
+        return self.head
 
     @property
     def body(self) -> RequestBody:

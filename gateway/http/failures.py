@@ -12,8 +12,8 @@ import traceback
 from typing import Final
 
 from aiohttp import web
-from multidict import CIMultiDict
 
+from gateway.http.answers import ReadyAnswer
 from gateway.s3.errors import (
     IncompleteBody,
     InternalError,
@@ -77,18 +77,25 @@ def release_frames(error: BaseException) -> None:
 
 
 def answer_error(
-    error: S3Error, *, method: str, resource: str, request_id: str, host_id: str, close: bool = False
-) -> web.Response:
-    """The response of an S3 error. HEAD and 304 have no body; ``close`` ends the connection after it."""
-    headers: CIMultiDict[str] = CIMultiDict(error.headers)
-    headers["x-amz-request-id"] = request_id
-    headers["x-amz-id-2"] = host_id
-    headers["Server"] = "Skerry"
+    error: S3Error,
+    *,
+    base_head: str,
+    method: str = "",
+    resource: str = "",
+    request_id: str = "",
+    host_id: str = "",
+    close: bool = False,
+) -> ReadyAnswer:
+    """The answer of an S3 error. HEAD and 304 have no body; ``close`` ends the connection after it. ``base_head``: the
+    header lines that all answers have.
+    """
+    lines = [f"{name}: {value}" for name, value in error.headers.items()]
+    lines.append(f"x-amz-request-id: {request_id}")
     body = b""
     if method != "HEAD" and error.status != 304:
-        headers["Content-Type"] = "application/xml"
+        lines.append("Content-Type: application/xml")
         body = to_xml(error, resource, request_id, host_id)
-    response = web.Response(status=error.status, headers=headers, body=body)
+    answer = ReadyAnswer(error.status, base_head, lines, body)
     if close:
-        response.force_close()
-    return response
+        answer.force_close()
+    return answer

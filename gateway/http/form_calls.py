@@ -128,7 +128,7 @@ def _tell_policies(call: Call, headers: dict[str, str], version: int) -> None:
     """Let policies with conditions see the fields as the headers they stand for; ``version``: of the signature."""
     told = dict(headers)
     told.update({name: call.raw_headers[name] for name in ("referer", "user-agent") if name in call.raw_headers})
-    facts = Facts(told, {}, call.request, call.now_s, None, call.settings.region)
+    facts = Facts(told, {}, call.head, call.now_s, None, call.settings.region)
     if version:
         facts.signed_by = "POST"
     if version == 2:
@@ -144,7 +144,7 @@ def _answer(call: Call, upload: FormUpload, written: Written) -> web.StreamRespo
         return call.answer(303, headers)
     bucket = "" if call.target.virtual_host else f"/{encode_component(call.bucket)}"
     host = call.raw_headers.get("host", "")
-    location = f"{'https' if call.request.secure else 'http'}://{host}{bucket}/{encode_component(upload.key)}"
+    location = f"{'https' if call.head.secure else 'http'}://{host}{bucket}/{encode_component(upload.key)}"
     headers["Location"] = location
     if upload.status != 201:
         return call.answer(upload.status, headers)

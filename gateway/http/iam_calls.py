@@ -17,7 +17,7 @@ from typing import Final, cast
 from aiohttp import web
 
 from gateway.http.answers import ReadyAnswer
-from gateway.http.calls import Call, CallHandler
+from gateway.http.calls import Call
 from gateway.http.failures import to_s3_error
 from gateway.http.issuer_keys import IssuerKeys
 from gateway.identity.facts import Facts
@@ -39,7 +39,6 @@ from gateway.operations import (
 )
 from gateway.operations.iam_requests import Action, IamRequest, request_tag_values
 from gateway.s3.errors import S3Error
-from gateway.s3.payload import UNSIGNED
 from gateway.s3.query_errors import (
     InvalidAction,
     InvalidClientTokenId,
@@ -106,12 +105,8 @@ class IamDoor:
         self._region = region
         self._keys = IssuerKeys()
 
-    def admit(self, call: Call) -> CallHandler:
-        """Nothing is known of the call yet: its body must be read first."""
-        call.headers, call.payload, call.verified = call.raw_headers, UNSIGNED, None
-        return self._handle
-
-    async def _handle(self, call: Call) -> web.StreamResponse:
+    async def handle(self, call: Call) -> web.StreamResponse:
+        """Answer a call of which nothing is known yet: its body must be read first."""
         service = IAM
         try:
             bytes_max = BODY_BYTES_MAX if self._is_known(call) else _STRANGERS_BYTES_MAX
@@ -154,7 +149,7 @@ class IamDoor:
             raise InvalidAction(f"Could not find operation {name[:100]} for version {service.version}")
         principal, verified = self._verify(call, service, body)
         call.verified = verified
-        facts = Facts(call.raw_headers, {}, call.request, call.now_s, verified, self._region)
+        facts = Facts(call.raw_headers, {}, call.head, call.now_s, verified, self._region)
         if service is IAM:
             facts.tell(
                 request_tag_values({one.get("Key", ""): one.get("Value", "") for one in parameters.structures("Tags")})
@@ -175,7 +170,7 @@ class IamDoor:
 
     async def _assume_with_web_identity(self, call: Call, parameters: Parameters) -> Fields:
         """Unsigned: the token is what is verified, between two views, since its keys may have to be fetched."""
-        facts = Facts(call.raw_headers, {}, call.request, call.now_s, None, self._region)
+        facts = Facts(call.raw_headers, {}, call.head, call.now_s, None, self._region)
         request = IamRequest(ANONYMOUS, facts, call.now_s, self._principals.maker)
         with self._store.view() as view:
             claim = sts_web_identity.find_claim(view, parameters)
@@ -194,7 +189,7 @@ class IamDoor:
         if principal is None:
             raise InvalidClientTokenId
         verified = verify(
-            *(claim, principal.access_key.secret, call.request.method, call.target.raw_path),
+            *(claim, principal.access_key.secret, call.head.method, call.target.raw_path),
             *(call.query, headers, call.now_s),
             session_token=claim.session_token,
             payload_hash=sha256(body).hexdigest(),

@@ -137,7 +137,7 @@ async def complete_one(call: Call) -> web.StreamResponse:
         ),
     )
     record = written.record
-    scheme = "https" if call.request.secure else "http"
+    scheme = "https" if call.head.secure else "http"
     location = f"{scheme}://{call.headers.get('host', '')}{call.target.raw_path}"
     body = render_complete_upload(location, call.bucket, call.key, record.etag, record.checksums, record.checksum_type)
     headers = {"x-amz-version-id": written.version_id} if written.version_id else {}

@@ -164,13 +164,11 @@ def _add_checksums(headers: dict[str, str], located: Located, selection: Selecti
         headers["x-amz-checksum-type"] = record.checksum_type
 
 
-async def _select(call: Call, located: Located, parameters: GetParameters) -> Selection | None:
-    """The bytes asked for; None for all of them."""
-    record = located.version.record
-    if parameters.part_number is not None:
-        return await select_part(call.context.store, record, parameters.part_number)
+def _select_range(located: Located, parameters: GetParameters) -> Selection | None:
+    """The bytes a Range header asks for; None for all of them."""
     if parameters.range is None:
         return None
+    record = located.version.record
     if parameters.if_range is not None and not holds_if_range(
         parameters.if_range, record.etag, record.modified_ms // 1000
     ):
@@ -179,52 +177,98 @@ async def _select(call: Call, located: Located, parameters: GetParameters) -> Se
     return None if found is None else Selection(found[0], found[1] - found[0] + 1)
 
 
-async def _describe(
-    call: Call, located: Located, parameters: GetParameters
-) -> tuple[int, dict[str, str], int, Selection | None]:
-    """(status, headers, length, the bytes selected) of a GET or HEAD that has an answer."""
+async def _select(call: Call, located: Located, parameters: GetParameters) -> Selection | None:
+    """The bytes asked for; None for all of them."""
+    if parameters.part_number is not None:
+        return await select_part(call.context.store, located.version.record, parameters.part_number)
+    return _select_range(located, parameters)
+
+
+def _describe(
+    call: Call, located: Located, parameters: GetParameters, selection: Selection | None
+) -> tuple[int, dict[str, str], int]:
+    """(status, headers, length) of a GET or HEAD that has an answer."""
     record = located.version.record
     headers = object_headers(call, located, parameters)
-    if parameters.part_number is None and parameters.range is None:
-        selection = None
-    else:
-        selection = await _select(call, located, parameters)
     if parameters.checksum_mode:
         _add_checksums(headers, located, selection)
     if selection is None:
-        return call.ok_status, headers, record.size, None
+        return call.ok_status, headers, record.size
     if parameters.part_number is not None and record.part_count:
         headers["x-amz-mp-parts-count"] = str(record.part_count)
     if not record.size:
-        return 200, headers, 0, selection
+        return 200, headers, 0
     last = selection.start + selection.length - 1
     headers["Content-Range"] = f"bytes {selection.start}-{last}/{record.size}"
-    return 206, headers, selection.length, selection
+    return 206, headers, selection.length
 
 
-def _not_modified(call: Call, located: Located, parameters: GetParameters) -> web.StreamResponse:
+def _not_modified(call: Call, located: Located, parameters: GetParameters) -> ReadyAnswer:
     """304 with the headers RFC 9110 §15.4.5 asks for."""
     headers = object_headers(call, located, parameters)
     del headers["Content-Type"]
     return _ready(call, 304, headers)
 
 
+def head_at_once(call: Call) -> ReadyAnswer | None:
+    """HeadObject, unless a part's place must be looked up, which may wait."""
+    assert call.read is not None
+    parameters, located = call.read
+    if located.not_modified:
+        return _not_modified(call, located, parameters)
+    if parameters.part_number is not None:
+        return None
+    status, headers, length = _describe(call, located, parameters, _select_range(located, parameters))
+    return _ready(call, status, headers, length=length)
+
+
 async def head_object(call: Call) -> web.StreamResponse:
     """HeadObject."""
     assert call.read is not None
     parameters, located = call.read
-    if located.not_modified:
-        return _not_modified(call, located, parameters)
-    status, headers, length, _ = await _describe(call, located, parameters)
+    answer = head_at_once(call)
+    if answer is not None:
+        return answer
+    status, headers, length = _describe(call, located, parameters, await _select(call, located, parameters))
     return _ready(call, status, headers, length=length)
 
 
-async def get_object(call: Call) -> web.StreamResponse:
-    """GetObject."""
+def get_at_once(call: Call) -> ReadyAnswer | None:
+    """GetObject of what is small and at hand; None if a thread, the disk or the cloud must be waited for."""
     assert call.read is not None
     parameters, located = call.read
     if located.not_modified:
         return _not_modified(call, located, parameters)
+    if parameters.part_number is not None:
+        return None
+    selection = _select_range(located, parameters)
+    body = _read_at_once(call, located, selection)
+    if body is None:
+        return None
+    status, headers, _ = _describe(call, located, parameters, selection)
+    return _ready(call, status, headers, body)
+
+
+def _read_at_once(call: Call, located: Located, selection: Selection | None) -> bytes | None:
+    """The plaintext selected, if it can be had now."""
+    record = located.version.record
+    if len(record.content) > 1:
+        return None
+    small = call.context.store.read_small(record.content)
+    if small is not None and located.opening is not None:
+        small = open_small(record, located.opening, small)
+    if small is None or selection is None:
+        return small
+    return small[selection.start : selection.start + selection.length]
+
+
+async def get_object(call: Call) -> web.StreamResponse:
+    """GetObject."""
+    answer = get_at_once(call)
+    if answer is not None:
+        return answer
+    assert call.read is not None
+    parameters, located = call.read
     if parameters.part_number is None:
         return await _send(call, located, parameters)
     # A part's place must be looked up first, which may wait: an open read keeps the content from being collected.
@@ -236,18 +280,15 @@ async def get_object(call: Call) -> web.StreamResponse:
 
 
 async def _send(call: Call, located: Located, parameters: GetParameters) -> web.StreamResponse:
-    """The answer of a GET that found its version."""
-    record, store = located.version.record, call.context.store
-    status, headers, length, selection = await _describe(call, located, parameters)
+    """The answer of a GET that found its version, when its bytes have come."""
+    selection = await _select(call, located, parameters)
+    status, headers, length = _describe(call, located, parameters, selection)
     if not length:
         return _ready(call, status, headers)
-    start = 0 if selection is None else selection.start
-    small = store.read_small(record.content) if len(record.content) == 1 else None
-    if small is not None and located.opening is not None:
-        small = open_small(record, located.opening, small)
+    small = _read_at_once(call, located, selection) if parameters.part_number is not None else None
     if small is not None:
-        return _ready(call, status, headers, small if selection is None else small[start : start + length])
-    pieces = _read_within(call, located, start, length)
+        return _ready(call, status, headers, small)
+    pieces = _read_within(call, located, 0 if selection is None else selection.start, length)
     first = await anext(pieces)
     if len(first) == length and length <= _ONE_WRITE_MAX:
         answer = _ready(call, status, headers, first)
@@ -353,3 +394,9 @@ HANDLERS: Final[dict[Operation, CallHandler]] = {
     Operation.HeadObject: head_object,
 }
 """What this file answers."""
+
+AT_ONCE: Final[dict[CallHandler, Callable[[Call], ReadyAnswer | None]]] = {
+    get_object: get_at_once,
+    head_object: head_at_once,
+}
+"""Of a handler, what does the same if it need not wait, and gives None if it must."""

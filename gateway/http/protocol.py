@@ -13,18 +13,23 @@ import fcntl
 import logging
 import sys
 import termios
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 import aiohttp
 from aiohttp import http_parser, web, web_protocol
 from aiohttp.http_exceptions import InvalidURLError, LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
+from gateway.http.answers import ReadyAnswer
 from gateway.http.failures import answer_error
+from gateway.http.heads import ParsedHead
 from gateway.http.settings import HttpSettings
 from gateway.http.unsent import WRITE_HIGH_BYTES, UnsentAnswers
 from gateway.s3.errors import InternalError, InvalidRequest, InvalidURI, RequestHeaderSectionTooLarge, S3Error
+from gateway.s3.times import format_http_date
 
 log: Final = logging.getLogger("skerry.http")
 _AIOHTTP_MIN: Final = (3, 14, 3)
@@ -41,6 +46,7 @@ _LISTED_MAX: Final = 2  # requests of one connection that are parsed before they
 _DRAIN_STEP_S: Final = 0.02
 _CANCEL_TIMEOUT_S: Final = 1.0  # for handlers that were told to stop after the drain
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+AnswerAtOnce = Callable[[ParsedHead], ReadyAnswer | None]
 Result = TypeVar("Result")
 
 
@@ -149,22 +155,64 @@ class S3Connection(RequestHandler):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; remember since when the headers of a request have been incomplete."""
+        """Feed the parser; remember since when the headers of a request have been incomplete.
+
+        While the connection's task waits for a request, what comes is looked at before the task is woken: most small
+        reads are answered right here, and nothing else is ever made for them.
+        """
         if self._manager is None or self._is_refused:
             return
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            self._take(data)
+            return
+        self._waiter = None
+        try:
+            self._take(data)
+            answered = self._answer_at_once()
+        finally:
+            self._waiter = waiter
+            if self._force_close or self._close:
+                waiter.cancel()
+        if waiter.done():
+            return
+        if self._messages:
+            waiter.set_result(None)
+        elif data and not answered and not self._partial_since_s:
+            self._partial_since_s = self._loop.time()
+
+    def _take(self, data: bytes) -> None:
+        """Parse; of what is refused, nothing more."""
         super().data_received(data)
-        newest = self._messages[-1][0] if self._messages else None
+        if not self._messages:
+            return
+        self._partial_since_s = 0.0
+        newest = self._messages[-1][0]
         if isinstance(newest, _ErrInfo):
             # Nothing behind it can be a request. Parsed on, each piece of a megabyte of rubbish would make an error of
             # its own, whose traceback holds that piece in a cycle: hundreds of megabytes until Python looks for them.
             self._is_refused = True
             newest.exc.__traceback__ = None
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            if data and not self._partial_since_s:
-                self._partial_since_s = self._loop.time()
-        else:
-            self._partial_since_s = 0.0
+
+    def _answer_at_once(self) -> bool:
+        """Answer the one request that has come, if it has no body and its answer needs no waiting; whether it did."""
+        manager, transport = self._manager, self.transport
+        if len(self._messages) != 1 or self._paused or self._upgraded or transport is None or transport.is_closing():
+            return False
+        message, payload = self._messages[0]
+        if payload is not EMPTY_PAYLOAD or isinstance(message, _ErrInfo) or message.should_close:
+            return False
+        assert isinstance(manager, S3Server)
+        answer = manager.answer_at_once(ParsedHead(message, self))
+        if answer is None:
+            return False
+        self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        manager.requests_count += 1
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        answer.write_to(transport, message.method)
+        return True
 
     @property
     def is_busy(self) -> bool:
@@ -209,7 +257,8 @@ class S3Connection(RequestHandler):
             if not isinstance(exc, ConnectionError):  # else the client is gone, which is its own affair
                 log.error("a request failed outside of its handler: %s", type(exc).__name__)
             error = InternalError()
-        return answer_error(error, method="", resource="", request_id="", host_id="", close=True)
+        base_head = f"Server: Skerry\r\nDate: {format_http_date(int(time.time()))}\r\n"
+        return answer_error(error, base_head=base_head, close=True)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Say that something failed, without aiohttp's text: that may hold a URL with its signature."""
@@ -220,7 +269,7 @@ class S3Connection(RequestHandler):
 class S3Server(web.Server):
     """The factory of connections, with their cap and their sweep."""
 
-    def __init__(self, handler: Handler, settings: HttpSettings) -> None:
+    def __init__(self, handler: Handler, settings: HttpSettings, answer_at_once: AnswerAtOnce = lambda _: None) -> None:
         super().__init__(
             handler,
             access_log=None,
@@ -234,6 +283,7 @@ class S3Server(web.Server):
             auto_decompress=False,
             logger=log,
         )
+        self.answer_at_once = answer_at_once
         self.live: dict[S3Connection, asyncio.Transport] = {}
         """Transports that are not lost yet, also those that are being closed."""
         self.unsent = UnsentAnswers(settings.unsent_bytes_max)

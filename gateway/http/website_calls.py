@@ -86,8 +86,8 @@ async def serve_website(call: Call) -> web.StreamResponse:
     key = call.target.key or ""
     website = Website()
     try:
-        if call.request.method not in ("GET", "HEAD"):
-            raise MethodNotAllowed(None, Method=call.request.method, ResourceType="OBJECT")
+        if call.head.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(None, Method=call.head.method, ResourceType="OBJECT")
         with call.context.store.view() as view:
             website = _find_website(view, call.bucket)
             response = _find_page(call, view, website, key)
@@ -152,7 +152,7 @@ async def _send(call: Call) -> web.StreamResponse:
 
 
 def _redirect(call: Call, status: int, redirect: Redirect, key: str, query: str = "") -> web.StreamResponse:
-    host, protocol = call.raw_headers.get("host", ""), "https" if call.request.secure else "http"
+    host, protocol = call.raw_headers.get("host", ""), "https" if call.head.secure else "http"
     return call.answer(status, {"Location": render_location(redirect, key, host=host, protocol=protocol) + query})
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from tests.planted.fault import Fault
 
+_AT_ONCE = "tests/gateway/http/test_at_once.py"
 _UNSENT = "tests/gateway/http/test_unsent.py"
 _SECRETS = "tests/e2e/test_secrets.py"
 
@@ -27,6 +28,21 @@ CLIENT_FAULTS: Final = (
         *("leave closing connections to their clients", 0, "gateway/http/protocol.py"),
         *("            elif since_s <= now_s - self._answer_timeout_s:", "            elif False:"),
         (f"{_UNSENT}::test_a_closing_connection_whose_client_takes_nothing_is_ended",),
+    ),
+    Fault(
+        *("answer at once although its client takes nothing", 0, "gateway/http/protocol.py"),
+        *("if len(self._messages) != 1 or self._paused or", "if len(self._messages) != 1 or"),
+        (f"{_AT_ONCE}::test_at_once_means_not_while_the_client_takes_nothing",),
+    ),
+    Fault(
+        *("leave the task of a connection that was cut off", 0, "gateway/http/protocol.py"),
+        *("                waiter.cancel()\n", "                pass\n"),
+        (f"{_AT_ONCE}::test_a_connection_that_is_cut_off_by_its_own_answer_ends",),
+    ),
+    Fault(
+        *("tell of errors in a way of its own", 0, "gateway/http/app.py"),
+        *("            answer = self._fail(call, error)\n", "            return None\n"),
+        (f"{_AT_ONCE}::test_what_is_answered_at_once",),
     ),
     Fault(
         *("read on without any budget", 0, "gateway/http/object_reads.py"),
