@@ -251,15 +251,15 @@ def get_at_once(call: Call) -> ReadyAnswer | None:
 
 def _read_at_once(call: Call, located: Located, selection: Selection | None) -> bytes | None:
     """The plaintext selected, if it can be had now."""
-    record = located.version.record
-    if len(record.content) > 1:
-        return None
-    small = call.context.store.read_small(record.content)
+    record, store = located.version.record, call.context.store
+    small = store.read_small(record.content) if len(record.content) <= 1 else None
     if small is not None and located.opening is not None:
         small = open_small(record, located.opening, small)
-    if small is None or selection is None:
+    if selection is None:
         return small
-    return small[selection.start : selection.start + selection.length]
+    if small is not None:
+        return small[selection.start : selection.start + selection.length]
+    return None if located.opening is not None else store.read_now(record.content, selection.start, selection.length)
 
 
 async def get_object(call: Call) -> web.StreamResponse:

@@ -14,6 +14,7 @@ size of all below it, so that an offset is found by walking down, without readin
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -149,15 +150,24 @@ class LeafWalk:
             return ref
         return None
 
-    def descend(self, children: Sequence[Ref]) -> None:
-        """Go on in the children of the page asked for; ``ChangeInvalid`` if they are not what its ref says."""
+    def descend(self, children: Sequence[Ref], ends: Sequence[int] | None = None) -> None:
+        """Go on in the children of the page asked for; ``ChangeInvalid`` if they are not what its ref says.
+
+        ``ends``: where each child ends in the page's plaintext, if that is known: what lies before the range is passed
+        over at once then, however many they are.
+        """
         page = self._page
         assert page is not None, "no page was asked for"
-        if sum([child.size for child in children]) != page.size:
+        if (sum([child.size for child in children]) if ends is None else ends[-1] if ends else 0) != page.size:
             raise ChangeInvalid(f"page {page.id.hex()} does not hold the bytes its ref names")
         if len(self._stack) > DEPTH_MAX:
             raise ChangeInvalid("pages nest too deeply")
         self._page = None
+        if ends is not None and self._offset < self._start:
+            first = bisect_right(ends, self._start - self._offset)
+            if first:
+                self._offset += ends[first - 1]
+                children = children[first:]
         self._stack.append(iter(children))
 
 

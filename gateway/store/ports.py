@@ -245,6 +245,11 @@ class Store(Protocol):
     def read_small(self, refs: Sequence[Ref]) -> bytes | None:
         """The whole content if it is one local chunk, cheap to get (page cache); None: use ``read``."""
 
+    def read_now(self, refs: Sequence[Ref], start: int, length: int) -> bytes | None:
+        """Plaintext of a range that lies within the content, authenticated, if it is short and cheap to get (page
+        cache, and its chunks were read lately); None: use ``read``.
+        """
+
     def read(self, refs: Sequence[Ref], start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """Plaintext of a range, authenticated, in pieces of at most 4 MiB; fetches from the cloud what is not local.
 

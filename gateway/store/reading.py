@@ -14,7 +14,8 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Final
+from itertools import accumulate
+from typing import Final, NamedTuple
 
 from gateway.store.errors import Damaged
 from gateway.store.hydration import Hydrator
@@ -42,6 +43,13 @@ PAGES_KEPT: Final = 64
 _Piece = bytes | asyncio.Future[bytes]
 
 
+class Page(NamedTuple):
+    """What a page lists, and where each of it ends in the page's plaintext."""
+
+    children: tuple[Ref, ...]
+    ends: tuple[int, ...]
+
+
 class Reader:
     """Reads content for one process, on its event loop."""
 
@@ -58,7 +66,7 @@ class Reader:
         self._local, self._find_chunk, self._cache = local, find_chunk, cache
         self._touch = touches.touch
         self._shared, self._executor, self._hydrator = shared, executor, hydrator
-        self._pages: OrderedDict[bytes, tuple[Ref, ...]] = OrderedDict()
+        self._pages: OrderedDict[bytes, Page] = OrderedDict()
         self._whole = asyncio.Semaphore(WHOLE_AT_ONCE)
         self.ahead_bytes = 0
         """Bytes of chunks that readers have begun to read and not yielded yet."""
@@ -94,21 +102,55 @@ class Reader:
         end = size if length is None else min(size, start + length)
         return _Reading(self, self._shared, refs, start, end)
 
+    def read_now(self, refs: Sequence[Ref], start: int, length: int) -> bytes | None:
+        """See ``ports.Store.read_now``."""
+        if length > STRETCH_MAX:
+            return None
+        end = start + length
+        walk, pieces = LeafWalk(refs, start, end), []
+        while (found := walk.advance()) is not None:
+            if not isinstance(found, Leaf):
+                page = self._known_page(found)
+                if page is None:
+                    return None
+                walk.descend(*page)
+                continue
+            piece = self.read_part(found.ref, max(0, start - found.offset), min(found.ref.size, end - found.offset))
+            if piece is None:
+                return None
+            pieces.append(piece)
+        if refs:
+            self._touch(refs[0].id)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
     async def load_page(self, ref: Ref) -> tuple[Ref, ...]:
         """What a page lists; fetched if it is not here. ``Damaged``, ``ChunkUnavailable``."""
-        found = self._pages.get(ref.id)
+        return (await self.load_whole_page(ref)).children
+
+    async def load_whole_page(self, ref: Ref) -> Page:
+        """As ``load_page``, with where each of it ends."""
+        found = self._known_page(ref)
         if found is not None:
-            self._pages.move_to_end(ref.id)
             return found
         piece = self.begin(ref)
         try:
             children = decode_page(await finished(piece))
         except ChangeInvalid as error:
             raise Damaged(f"page {ref.id.hex()}: {error}") from error
-        self._pages[ref.id] = children
+        page = Page(children, tuple(accumulate([child.size for child in children])))
+        if page.ends[-1] == ref.size:  # else whoever walks it says so
+            self._pages[ref.id] = page
         if len(self._pages) > PAGES_KEPT:
             self._pages.popitem(last=False)
-        return children
+        return page
+
+    def _known_page(self, ref: Ref) -> Page | None:
+        """A page that was read lately, and holds the bytes its ref names."""
+        found = self._pages.get(ref.id)
+        if found is None or found.ends[-1] != ref.size:
+            return None
+        self._pages.move_to_end(ref.id)
+        return found
 
     def is_local(self, ref: Ref) -> bool:
         """Whether a frame of the chunk is on this site."""
@@ -265,9 +307,9 @@ class _Reading:
         while (found := self._walk.advance()) is not None:
             if isinstance(found, Leaf):
                 return found
-            children = await self._reader.load_page(found)
+            page = await self._reader.load_whole_page(found)
             try:
-                self._walk.descend(children)
+                self._walk.descend(*page)
             except ChangeInvalid as error:
                 raise Damaged(str(error)) from error
         self._ended = True

@@ -181,6 +181,10 @@ class SiteStore:
         """The whole content if it is cheap to get now; see ``ports.Store.read_small``."""
         return self.reader.read_small(refs)
 
+    def read_now(self, refs: Sequence[Ref], start: int, length: int) -> bytes | None:
+        """A short range if it is cheap to get now; see ``ports.Store.read_now``."""
+        return self.reader.read_now(refs, start, length)
+
     def read(self, refs: Sequence[Ref], start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """Plaintext of a range; see ``ports.Store.read``."""
         return self.reader.read(refs, start, length)

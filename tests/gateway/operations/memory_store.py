@@ -33,6 +33,7 @@ from replication.clock import tick
 from replication.crdt import Dot
 
 CHUNK = 1 << 20
+READ_NOW_MAX = 1000
 Result = TypeVar("Result")
 _refs = msgspec.msgpack.Decoder(tuple[Ref, ...])
 
@@ -426,6 +427,11 @@ class MemoryStore:
         if len(refs) == 1 and refs[0].kind == REF_DATA and not self.unavailable:
             return self.chunks[refs[0].id]
         return None
+
+    def read_now(self, refs: Sequence[Ref], start: int, length: int) -> bytes | None:
+        if self.unavailable or length > READ_NOW_MAX:
+            return None
+        return b"".join(self._flat(refs))[start : start + length]
 
     def _flat(self, refs: Sequence[Ref]) -> Iterator[bytes]:
         for ref in refs:

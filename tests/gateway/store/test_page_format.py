@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import accumulate
 from pathlib import Path
 
 import msgspec
@@ -114,6 +115,14 @@ def test_ranges_find_their_leaves_and_load_no_page_beside_them(count: int, data:
     assert list(leaves(root, pages.load, start, end)) == expected
     if end - start <= 1:
         assert pages.loads <= 2
+    walk, found = LeafWalk(root, start, end), []
+    while (next_one := walk.advance()) is not None:
+        if isinstance(next_one, Leaf):
+            found.append(next_one)
+        else:
+            children = pages.load(next_one)
+            walk.descend(children, tuple(accumulate([child.size for child in children])))
+    assert found == expected
 
 
 def test_a_change_in_front_leaves_most_pages_as_they_were() -> None:
@@ -131,6 +140,10 @@ def test_pages_that_lie_about_their_size_or_nest_without_end_are_refused() -> No
     page = pages.store(data_refs(20))
     with pytest.raises(ChangeInvalid, match="bytes its ref names"):
         list(leaves([Ref(REF_PAGE, page.id, page.size + 1)], pages.load))
+    walk = LeafWalk([Ref(REF_PAGE, page.id, page.size + 1)])
+    walk.advance()
+    with pytest.raises(ChangeInvalid, match="bytes its ref names"):
+        walk.descend(pages.load(page), tuple(accumulate([child.size for child in pages.load(page)])))
     loop = Ref(REF_PAGE, bytes(32), 7)
     with pytest.raises(ChangeInvalid, match="deeply"):
         list(leaves([loop], lambda ref: [loop]))

@@ -283,9 +283,20 @@ async def test_ranges_out_of_a_chunk_that_was_opened_once_open_stretches_only(tm
         for _ in range(200):
             start, length = source.randrange(len(data)), source.randrange(1, 100_000)
             assert await site.read(refs, start, length) == data[start : start + length]
+            inside = min(length, len(data) - start)
+            assert site.store.read_now(refs, start, inside) == data[start : start + inside]
         for start in (0, len(data) - 1, len(data) - 70_000, 32 << 10, (32 << 10) - 1):
             assert await site.read(refs, start, 65_536) == data[start : start + 65_536]
         assert sizes == []
+        assert site.store.read_now(refs, 0, MIB) is None  # not short
+        site.store.reader._pages.clear()
+        assert site.store.read_now(refs, 0, 10) in (None, data[:10])
+
+
+async def test_what_has_to_be_waited_for_is_not_read_now(tmp_path: Path) -> None:
+    async with StoreSite(tmp_path / "d") as site:
+        await site.put(b"k", noise(1, 3 * MIB))
+        assert site.store.read_now(site.content(b"k"), 1000, 10) is None
 
 
 async def test_compressed_chunks_and_patches_are_opened_whole(tmp_path: Path, monkeypatch) -> None:
@@ -316,6 +327,7 @@ async def test_a_stretch_that_is_damaged_is_not_returned_and_the_rest_is(tmp_pat
             file.write(bytes([byte[0] ^ 1]))
         sizes = opened(site, monkeypatch)
         assert await site.get(b"k", at + 200_000, 1000) == data[at + 200_000 : at + 201_000]
+        assert site.store.read_now(site.content(b"k"), at + 99_000, 2000) is None
         assert sizes == []
         with pytest.raises(Damaged, match="does not authenticate"):
             await site.get(b"k", at + 99_000, 2000)
@@ -345,4 +357,4 @@ def test_what_is_known_of_frames_is_bounded() -> None:
         known.learn(KEYRING, frame.header, plaintext)
         known.learn(KEYRING, frame.header, plaintext)
     assert 0 < known._bytes <= 20_000
-    assert known._bytes == sum(400 + len(entry.digests) for entry in known._known.values())
+    assert known._bytes == sum(400 + len(entry.tags) for entry in known._known.values())
