@@ -160,7 +160,7 @@ class Collector:
                 await self._choose(done)
             if not self._pass.after:
                 await self._compact(done, caught_up=caught_up)
-        return CollectedRound(*(getattr(done, name) for name in CollectedRound.__slots__))
+        return CollectedRound(*(getattr(done, name) for name in _Done.__slots__))
 
     async def _get_acquainted(self) -> None:
         """Trust who was silent long after this site's log had begun: when it comes back, it lists the heads first.
