@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from zlib import crc32
 
@@ -43,6 +43,9 @@ class HeadCursor(Protocol[HeadT_co]):
         """Go on with the first key >= ``key``."""
 
     def __next__(self) -> tuple[bytes, HeadT_co]: ...
+
+    def take(self, prefix: bytes, count: int, /) -> Sequence[tuple[bytes, HeadT_co]]:
+        """The next objects, at most ``count``, up to the first key that does not begin with ``prefix``."""
 
 
 class VersionCursor(Protocol[VersionT_co]):
@@ -129,13 +132,17 @@ def list_heads(cursor: HeadCursor[HeadT], page: Page) -> Listing[HeadT]:
         return Listing(contents, prefixes, False, last, last_is_prefix)
     prefix, delimiter = page.prefix, page.delimiter
     cursor.seek(bound(start))
+    if not delimiter:
+        found = cursor.take(prefix, left + 1)  # one more tells whether there is more
+        contents = list(found[:left])
+        return Listing(contents, prefixes, len(found) > left, contents[-1][0] if contents else b"", False)
     for key, head in _heads(cursor):
         if not key.startswith(prefix):
             break
         if left == 0:
             return Listing(contents, prefixes, True, last, last_is_prefix)
         left -= 1
-        group = _group(key, prefix, delimiter) if delimiter else b""
+        group = _group(key, prefix, delimiter)
         if group:
             prefixes.append(group)
             last, last_is_prefix = group, True

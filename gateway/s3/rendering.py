@@ -8,7 +8,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import quote_plus
@@ -24,6 +24,7 @@ _XMLNS: Final = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 # What needs no escaping, for bytes.translate: one C call tells whether anything else is in a key.
 _PLAIN: Final = bytes(set(range(32, 127)) - set(b'&<>"'))
 _PLAIN_URL: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/*"
+_PLAIN_OF_ALL: Final = _PLAIN_URL + b"\0"  # what neither way of writing keys changes
 
 
 class Owner(NamedTuple):
@@ -150,6 +151,14 @@ def _write_key_url(key: bytes) -> str:
     return quote_plus(key, safe="/*") if key.translate(None, _PLAIN_URL) else key.decode()
 
 
+def _write_keys(keys: Sequence[bytes], name: Callable[[bytes], str]) -> list[str]:
+    """``name`` of each key: in one go where none of them has anything to escape. (No key has a NUL: ``names``.)"""
+    joined = b"\0".join(keys)
+    if keys and not joined.translate(None, _PLAIN_OF_ALL):
+        return joined.decode().split("\0")
+    return [name(key) for key in keys]
+
+
 def _texter(encoding: bool) -> Callable[[str], str]:
     return encode_url if encoding else escape_text
 
@@ -192,7 +201,7 @@ def _flag(value: bool) -> str:
 
 
 def _write_contents(
-    contents: Iterable[tuple[bytes, HeadFields]],
+    contents: Sequence[tuple[bytes, HeadFields]],
     name: Callable[[bytes], str],
     write_owner: Callable[[str], str] | None,
     more: Extras,
@@ -201,7 +210,7 @@ def _write_contents(
     tails: dict[tuple[str, str], str] = {}
     kinds: dict[str, str] = {}
     out = []
-    for key, head in contents:
+    for (key, head), shown in zip(contents, _write_keys([key for key, _ in contents], name), strict=True):
         # Owner and storage class repeat: their text is made once.
         group = (head.owner, head.storage_class)
         tail = tails.get(group)
@@ -214,9 +223,8 @@ def _write_contents(
             kind = _write_checksum_kind(kinds, head.checksum)
         if more:
             kind += more.get((key, ""), "")
-        modified = format_iso_second(head.modified_ms // 1000)
         out.append(
-            f"<Contents><Key>{name(key)}</Key><LastModified>{modified}</LastModified>"
+            f"<Contents><Key>{shown}</Key><LastModified>{format_iso_second(head.modified_ms // 1000)}</LastModified>"
             f"<ETag>&quot;{head.etag}&quot;</ETag>{kind}<Size>{head.size}</Size>{tail}"
         )
     return "".join(out)

@@ -33,7 +33,12 @@ _BROKEN: Final = (
     *(lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError, lmdb.PageNotFoundError),
     *(lmdb.IncompatibleError, lmdb.BadChecksumError),
 )
-_crc = google_crc32c.value
+crc32c = google_crc32c.value
+CRC_SIZE: Final = 4
+CRC_OF_WHOLE: Final = 0x48674BC7
+"""The CRC32C of anything followed by its own CRC32C, little endian: so a key and what the engine holds under it are
+checked as one piece.
+"""
 _state_decoder = msgspec.msgpack.Decoder(State)
 _state_encoder = msgspec.msgpack.Encoder()
 
@@ -102,13 +107,12 @@ class Transaction:
 
     def check(self, key: bytes, data: bytes) -> bytes:
         """The value in what the engine holds under a key; ``Damaged`` if it is not what was written under that key."""
-        value = data[:-4]
-        if _crc(key + value) != int.from_bytes(data[-4:], "little"):
+        if crc32c(key + data) != CRC_OF_WHOLE:
             self._index.on_damage()
             raise Damaged(
                 f"an index value is damaged (key {key[:40].hex()}): restart the site to have the index rebuilt"
             )
-        return value
+        return data[:-CRC_SIZE]
 
     def get(self, table: Any, key: bytes) -> bytes | None:
         """The value of a key; None if there is none; ``Damaged`` if it is not what was written."""
@@ -119,7 +123,7 @@ class Transaction:
 
     def put(self, table: Any, key: bytes, value: bytes) -> None:
         """Set the value of a key."""
-        self.raw.put(key, value + _crc(key + value).to_bytes(4, "little"), True, True, False, table)
+        self.raw.put(key, value + crc32c(key + value).to_bytes(CRC_SIZE, "little"), True, True, False, table)
 
     def delete(self, table: Any, key: bytes) -> bool:
         """Remove a key; whether it was there."""

@@ -61,6 +61,11 @@ class HeadScan(Protocol):
 
     def __next__(self) -> tuple[bytes, Head]: ...
 
+    def take(self, prefix: bytes, count: int) -> list[tuple[bytes, Head]]:
+        """The next objects, at most ``count`` (at least 1), up to the first key that does not begin with ``prefix``,
+        which ends the walk.
+        """
+
 
 class VersionScan(Protocol):
     """All versions, delete markers and losers of one bucket: keys ascending, newest first within a key."""

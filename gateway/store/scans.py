@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.store.index import Transaction
+from gateway.store.index import CRC_OF_WHOLE, CRC_SIZE, Transaction, crc32c
 from gateway.store.index_format import (
     HEAD_CURRENT,
     HEAD_FIXED,
@@ -48,17 +48,30 @@ class HeadWalk:
         return self
 
     def __next__(self) -> tuple[bytes, Head]:
-        uid, check, unpack = self._uid, self._check, HEAD_FIXED.unpack_from
+        found = self.take(b"", 1)
+        if not found:
+            raise StopIteration
+        return found[0]
+
+    def take(self, prefix: bytes, count: int) -> list[tuple[bytes, Head]]:
+        """The next objects, at most ``count`` (at least 1), up to the first key that does not begin with ``prefix``,
+        which ends the walk.
+        """
+        of_bucket, unpack, texts_at = self._uid + prefix, HEAD_FIXED.unpack_from, HEAD_FIXED.size
+        found: list[tuple[bytes, Head]] = []
         for key, data in self._items:
-            if not key.startswith(uid):
+            if not key.startswith(of_bucket):
                 self._items = iter(())
                 break
-            body = check(key, data)
-            flags, nulls, _, _, size, modified, _ = unpack(body)
+            if crc32c(key + data) != CRC_OF_WHOLE:
+                self._check(key, data)  # says what is wrong
+            flags, nulls, _, _, size, modified, _ = unpack(data)
             if flags & _LISTED == HEAD_CURRENT:
-                texts = body[HEAD_FIXED.size + nulls * ORDER_SIZE :].decode().split("\0", 3)
-                return key[UID_SIZE:], _new_head(Head, (size, modified, *texts))
-        raise StopIteration
+                texts = data[texts_at + nulls * ORDER_SIZE : -CRC_SIZE].decode().split("\0", 3)
+                found.append((key[UID_SIZE:], _new_head(Head, (size, modified, *texts))))
+                if len(found) == count:
+                    break
+        return found
 
 
 class VersionWalk:

@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import islice, takewhile
 from typing import TypeVar
 
 import blake3
@@ -316,6 +317,9 @@ class HeadScan:
                     record.size, record.modified_ms, record.etag, record.owner, checksum, record.storage_class
                 )
         raise StopIteration
+
+    def take(self, prefix: bytes, count: int) -> list[tuple[bytes, Head]]:
+        return list(islice(takewhile(lambda found: found[0].startswith(prefix), self), count))
 
 
 class VersionScan:

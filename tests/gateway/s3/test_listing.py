@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from contextlib import suppress
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 import pytest
@@ -43,6 +44,12 @@ class HeadRows:
             raise StopIteration
         self.at += 1
         return self.keys[self.at - 1], "head"
+
+    def __iter__(self) -> HeadRows:
+        return self
+
+    def take(self, prefix: bytes, count: int) -> list[tuple[bytes, str]]:
+        return list(islice(takewhile(lambda found: found[0].startswith(prefix), self), count))
 
 
 class Row(NamedTuple):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gateway.store.errors import BadDataDirectory, Damaged, FormatTooNew, ReadOnlyStore
 from gateway.store.index import Index
 from gateway.store.index_format import (
+    HEAD_CURRENT,
     BatchRow,
     ChunkPlace,
     HeadRow,
@@ -27,6 +28,8 @@ from gateway.store.index_format import (
     upload_prefix,
     version_key,
 )
+from gateway.store.item_format import UID_SIZE
+from gateway.store.scans import HeadWalk
 from replication.frame_format import FrameName
 
 orders = st.binary(min_size=40, max_size=40)
@@ -56,6 +59,41 @@ def test_values_come_back_and_damage_is_seen(index):
         transaction.raw.put(b"bad", b"v" + b"\0\0\0\0", db=table)
         with pytest.raises(Damaged):
             list(transaction.scan(table))
+
+
+def test_every_bit_of_key_and_value_counts(index):
+    with index.begin_write() as transaction:
+        table = transaction.tables.heads
+        transaction.put(table, b"key", b"value")
+        held = transaction.raw.get(b"key", db=table)
+        for at in range(8 * len(held)):
+            broken = bytearray(held)
+            broken[at // 8] ^= 1 << at % 8
+            with pytest.raises(Damaged):
+                transaction.check(b"key", bytes(broken))
+        for other in (b"kez", b"ke", b"keyy"):
+            with pytest.raises(Damaged):
+                transaction.check(other, held)
+
+
+def test_a_damaged_head_is_not_listed(index):
+    uid = bytes(UID_SIZE)
+    with index.begin_write() as transaction:
+        table = transaction.tables.heads
+        for number, name in enumerate((b"a", b"b/1", b"b/2", b"c")):
+            row = HeadRow(HEAD_CURRENT, number, 0, 5, 1000, bytes(40), (bytes(40),), "etag\0owner\0\0STANDARD")
+            transaction.put(table, uid + name, encode_head(row))
+        walk = HeadWalk(transaction, uid, b"")
+        assert [key for key, _ in walk.take(b"", 2)] == [b"a", b"b/1"]
+        assert [(key, head.etag) for key, head in walk] == [(b"b/2", "etag"), (b"c", "etag")]
+        walk.seek(b"b")
+        assert [key for key, _ in walk.take(b"b/", 10)] == [b"b/1", b"b/2"]
+        assert walk.take(b"", 1) == []
+        held = transaction.raw.get(uid + b"b/2", db=table)
+        transaction.raw.put(uid + b"b/2", held.replace(b"owner", b"pwner"), db=table)
+        walk.seek(b"")
+        with pytest.raises(Damaged):
+            walk.take(b"", 10)
 
 
 def test_nested_parts_are_kept_or_taken_back_alone(index):
