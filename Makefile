@@ -15,7 +15,7 @@
 #   make damage    every flipped bit, and every file cut, gone, swapped, doubled or foreign: found, named, mended
 #   make kill      SIGKILL of any process at any moment under mixed load; ROUNDS=n
 #   make hostile   clients that are slow, greedy, broken or gone, beside a good one; CONNECTIONS=n
-#   make simulate  worlds of many sites, clocks, crashes and a lying cloud; SEEDS=n FROM=k, or SEED=n for one
+#   make simulate  worlds of many sites, clocks, crashes and a lying cloud; SEEDS=n FROM=k, SEED=n for one; KIND=k
 #   make audit     ask PyPI for known vulnerabilities of what is locked; STRICT=1: not to know is a failure, too
 #   make soak      two sites and a cloud under load, with kills, cut links and a full disk; MINUTES=n, SEED=n
 #   make planted   faults planted into copies of the tree: each must be noticed
@@ -107,7 +107,7 @@ hostile: $(VENV)/.developed
 	SKERRY_HOSTILE_CONNECTIONS=$(or $(CONNECTIONS),10000) $(PROVE) --timeout 0 tests/hostile
 
 simulate: $(VENV)/.developed
-	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --from $(or $(FROM),1) \
+	$(BIN)/python -m tests.simulation $(if $(KIND),--kind $(KIND)) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --from $(or $(FROM),1) \
 	  --processes $(PROCESSES))
 
 freeze: $(VENV)/.developed

@@ -66,6 +66,7 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, FoldedMemory):
         self.folded_marks: frozenset[Dot] = frozenset()
         self.frames: dict[FrameName, Frame] = {}
         self.places: dict[FrameName, dict[str, FrameLocation]] = {}
+        self.staged: dict[bytes, tuple[Ref, ...]] = {}
         self.doomed: dict[Dot, Doom] = {}
         self.trusted = {self._identity.site: True}
         self.released: dict[bytes, int] = {}
@@ -98,9 +99,12 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, FoldedMemory):
         replaces: Sequence[Dot] = (),
         *,
         dead: bool = False,
+        refs: tuple[Ref, ...] = (),
     ) -> Change:
-        """Any change of any family: its contents are one chunk each, deduplicated; it replaces exactly ``replaces``."""
-        refs = tuple([Ref(REF_DATA, self._keep_chunk(content), len(content)) for content in contents])
+        """Any change of any family: its contents are one chunk each, deduplicated, behind ``refs`` of a copy, which
+        need not be here; it replaces exactly ``replaces``.
+        """
+        refs = (*refs, *self._keep(contents))
         top = winner(self.entries.get((family, item), EMPTY))
         ticked = tick(self.clock, self.wall_ms(), top.hlc if top else 0)
         self.clock = ticked.own
@@ -114,6 +118,21 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, FoldedMemory):
     def next_dot(self) -> Dot:
         """Of the own change that will be made next."""
         return Dot(self._identity.site, self._identity.incarnation, len(self.own) + 1)
+
+    def stage(self, upload: bytes, contents: Sequence[bytes] = (), refs: tuple[Ref, ...] = ()) -> None:
+        """Parts of an upload that is open here: needed, and known to nobody else before it is completed."""
+        self.staged[upload] = (*self.staged.get(upload, ()), *refs, *self._keep(contents))
+
+    def unstage(self, upload: bytes) -> tuple[Ref, ...]:
+        """The upload is no more: it is completed with these refs at once, or given up."""
+        refs = self.staged.pop(upload)
+        for ref in refs:
+            self.released[ref.id] = max(self.wall_ms(), self.released.get(ref.id, 0))
+        return refs
+
+    def is_held(self, refs: Sequence[Ref]) -> bool:
+        """Whether a change may refer to these: all are here, or in the bucket to stay."""
+        return all(self.frame_of(ref.id) is not None or self.is_in_cloud(ref.id) for ref in refs)
 
     def live(self, family: int, item: bytes) -> tuple[Write, ...]:
         """The unreplaced writes of an item, greatest order first."""
@@ -140,7 +159,8 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, FoldedMemory):
         }
 
     def live_refs(self) -> list[Ref]:
-        return [ref for _, ref in self.live_dots()]
+        """Every chunk that something here needs."""
+        return [ref for _, ref in self.live_dots()] + [ref for refs in self.staged.values() for ref in refs]
 
     def live_dots(self) -> list[tuple[Dot, Ref]]:
         """Every chunk that an unreplaced write needs, with the dot of that write."""
@@ -378,6 +398,9 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, FoldedMemory):
                 self.released[ref.id] = max(self.wall_ms(), self.released.get(ref.id, 0))
         if change.family == FAMILY_DOOM:
             self._apply_doom(change)
+
+    def _keep(self, contents: Sequence[bytes]) -> list[Ref]:
+        return [Ref(REF_DATA, self._keep_chunk(content), len(content)) for content in contents]
 
     def _keep_chunk(self, content: bytes) -> bytes:
         chunk = chunk_id(self.keyring, content)

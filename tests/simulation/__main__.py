@@ -1,4 +1,4 @@
-"""``python -m tests.simulation [--seeds N] [--from K] [--processes P] | --seed S``: many worlds, or the story of one.
+"""``python -m tests.simulation [--kind K] [--seeds N] [--from K] | --seed S``: many worlds, or the story of one.
 
 Prints what was lived through. Stops at the first world in which a promise did not hold, with its seed and the shortest
 story that still shows it: exit code 1.
@@ -18,8 +18,11 @@ from typing import NamedTuple
 
 from tests.simulation.checks import Broken
 from tests.simulation.clocks import DAY_MS
-from tests.simulation.world import World, live, live_with
+from tests.simulation.departing_world import DepartingWorld
+from tests.simulation.leaning_world import LeaningWorld
+from tests.simulation.world import World, live_with
 
+KINDS = {"plain": World, "departing": DepartingWorld, "leaning": LeaningWorld}
 BLOCK = 100
 TOLD_S = 30.0
 
@@ -36,15 +39,16 @@ class Lived(NamedTuple):
     broken: tuple[int, str] | None = None
 
 
-def live_block(first: int, count: int) -> Lived:
+def live_block(first: int, count: int, kind: str = "plain") -> Lived:
     """Let the worlds of consecutive seeds live."""
     sites = changes = 0
     days = 0.0
     faults: Counter[str] = Counter()
     deeds: Counter[str] = Counter()
     for seed in range(first, first + count):
+        world = KINDS[kind](seed)
         try:
-            world = live(seed)
+            live_with(world)
         except Broken as broken:
             return Lived(seed - first, sites, days, changes, faults, deeds, (seed, str(broken)))
         sites += world.named
@@ -66,12 +70,12 @@ def _be_quiet() -> None:
     logging.disable(logging.WARNING)
 
 
-def live_all(first: int, count: int, processes: int) -> Lived:
+def live_all(first: int, count: int, processes: int, kind: str) -> Lived:
     """Blocks of seeds side by side, a bounded number of them waiting."""
     total = Lived(0, 0, 0.0, 0, Counter(), Counter())
     began = told = time.monotonic()
-    blocks: Iterator[tuple[int, int]] = (
-        (at, min(BLOCK, first + count - at)) for at in range(first, first + count, BLOCK)
+    blocks: Iterator[tuple[int, int, str]] = (
+        (at, min(BLOCK, first + count - at), kind) for at in range(first, first + count, BLOCK)
     )
     with ProcessPoolExecutor(processes, initializer=_be_quiet) as pool:
         waiting = [pool.submit(live_block, *block) for block in islice(blocks, 2 * processes)]
@@ -86,14 +90,14 @@ def live_all(first: int, count: int, processes: int) -> Lived:
     return total
 
 
-def shorten(seed: int) -> World | Broken:
+def shorten(seed: int, kind: str) -> World | Broken:
     """The story of a world that breaks, without every step that it breaks without."""
     skipped: set[int] = set()
-    steps = World(seed).shape.steps
+    steps = KINDS[kind](seed).shape.steps
     for step in range(steps):
-        if _breaks(seed, skipped | {step}):
+        if _breaks(seed, kind, skipped | {step}):
             skipped.add(step)
-    world = World(seed, skipped=skipped)
+    world = KINDS[kind](seed, skipped=skipped)
     try:
         live_with(world)
     except Broken as broken:
@@ -103,9 +107,9 @@ def shorten(seed: int) -> World | Broken:
     return world
 
 
-def _breaks(seed: int, skipped: set[int]) -> bool:
+def _breaks(seed: int, kind: str, skipped: set[int]) -> bool:
     try:
-        live(seed, skipped)
+        live_with(KINDS[kind](seed, skipped=skipped))
     except Broken:
         return True
     return False
@@ -128,20 +132,23 @@ def main() -> int:
     parser.add_argument("--from", dest="first", type=int, default=1, help="the first seed (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=2, help="how many side by side (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="only this world, with its story if it breaks")
+    parser.add_argument(
+        "--kind", choices=KINDS, default="plain", help="of worlds: see the README (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     began = time.monotonic()
     _be_quiet()
     if arguments.seed is None:
-        total = live_all(arguments.first, arguments.seeds, arguments.processes)
+        total = live_all(arguments.first, arguments.seeds, arguments.processes, arguments.kind)
     else:
-        total = live_block(arguments.seed, 1)
+        total = live_block(arguments.seed, 1, arguments.kind)
     tell(total, time.monotonic() - began)
     if total.broken is None:
         print("every promise held in every world")
         return 0
     seed, reason = total.broken
     print(f"BROKEN: {reason}\nthe shortest story of seed {seed} that shows it:")
-    print(f"  {shorten(seed)}\nagain: make simulate SEED={seed}")
+    print(f"  {shorten(seed, arguments.kind)}\nagain: make simulate SEED={seed} KIND={arguments.kind}")
     return 1
 
 

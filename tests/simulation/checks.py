@@ -128,6 +128,9 @@ def check_bytes(world: World, store: MemorySite, *, at_rest: bool, alone: bool =
             world.deeds["value whose bytes another log is to locate"] += 1
         else:
             world.witness.check_readable(store, ref)
+    for refs in store.staged.values():
+        for ref in refs:
+            world.witness.check_readable(store, ref)
 
 
 async def check_world(world: World) -> None:

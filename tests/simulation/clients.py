@@ -23,13 +23,16 @@ from gateway.store.item_format import (
     version_document_item,
     version_item,
 )
+from replication.change_format import Ref
 from replication.crdt import Write
-from tests.replication.memory_site import MemorySite
+from tests.replication.memory_site import Item, MemorySite
 from tests.simulation.ledger import Ledger, Written, token_of
 from tests.simulation.shape import SIZES, Shape
 
 CONTENTS = [random.Random(f"{size} {number}").randbytes(size) for size in SIZES for number in range(8)]
 DROP = b"drop"
+LEANING = 0.35
+"""How often a client of a leaning world uses bytes that are there already instead of bringing some."""
 DOCUMENTS = ["versioning", "policy", "public-access-block"]
 
 
@@ -46,7 +49,8 @@ class Client:
 
     def act(self) -> str:
         """One write of any kind; its name, or nothing if there was nothing to do."""
-        kind = self.rng.choices(_KINDS, _WEIGHTS)[0]
+        leans = self.shape.leaning and self.rng.random() < LEANING
+        kind = self.rng.choice(_LEANING) if leans else self.rng.choices(_KINDS, _WEIGHTS)[0]
         return kind if getattr(self, kind)() else ""
 
     # objects
@@ -107,6 +111,44 @@ class Client:
         item = version_document_item(version[:16], version[16:32], version[32:], name)
         return self._write(FAMILY_VERSION_DOCUMENT, item, (), self._live(FAMILY_VERSION_DOCUMENT, item))
 
+    # what leans on bytes that may lie in the bucket only
+
+    def copy(self) -> bool:
+        """An object anew under another name, by what it refers to."""
+        found, item = self._some_object(), self._slot()
+        return found is not None and self._write(FAMILY_NULL_SLOT, item, (), self._current(item), refs=found[1])
+
+    def stage(self) -> bool:
+        """A part of an upload, sent, or copied from what is deleted thereupon: nobody else hears of it."""
+        upload = self.rng.choice([b"one", b"two"])
+        found = self._some_object() if self.rng.random() < 0.8 else None
+        if found is None:
+            self.store.stage(upload, self._content(1))
+            return True
+        (family, item), refs = found
+        self.store.stage(upload, refs=refs)
+        return self.rng.random() < 0.7 and self._write(family, item, (), self._live(family, item), dead=True)
+
+    def complete(self) -> bool:
+        """An open upload becomes an object, or is given up; not while some of it must be waited for."""
+        found = [upload for upload, refs in self.store.staged.items() if self.store.is_held(refs)]
+        if not found:
+            return False
+        refs, item = self.store.unstage(self.rng.choice(found)), self._slot()
+        return self.rng.random() < 0.8 and self._write(FAMILY_NULL_SLOT, item, (), self._current(item), refs=refs)
+
+    def _some_object(self) -> tuple[Item, tuple[Ref, ...]] | None:
+        """Some object that can be copied, and what it refers to."""
+        store = self.store
+        found = [
+            (item, store.refs[write.dot])
+            for item, entry in store.entries.items()
+            if item[0] in _OBJECTS
+            for write in entry.live[:1]
+            if store.refs[write.dot] and store.is_held(store.refs[write.dot])
+        ]
+        return self.rng.choice(found) if found else None
+
     # configuration
 
     def make_bucket(self) -> bool:
@@ -141,10 +183,12 @@ class Client:
         *,
         dead: bool = False,
         value: bytes = b"",
+        refs: tuple[Ref, ...] = (),
     ) -> bool:
         token = self.ledger.next_token()
         saw = frozenset([token_of(write.body) for write in replaced])
-        self.store.write(family, item, token + value, contents, [write.dot for write in replaced], dead=dead)
+        dots = [write.dot for write in replaced]
+        self.store.write(family, item, token + value, contents, dots, dead=dead, refs=refs)
         self.ledger.acknowledge(token, Written(family, item, dead, saw))
         return True
 
@@ -180,3 +224,5 @@ _CHANCES = {
     "purge": 2, "tag_version": 2, "make_bucket": 1, "delete_bucket": 1, "put_document": 2, "configure": 1,
 }  # fmt: skip
 _KINDS, _WEIGHTS = list(_CHANCES), list(_CHANCES.values())
+_LEANING = ["copy", "stage", "stage", "stage", "complete"]
+_OBJECTS = (FAMILY_NULL_SLOT, FAMILY_VERSION)

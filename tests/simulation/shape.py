@@ -57,6 +57,7 @@ class Shape:
     """``sites`` at the beginning; ``keys`` S3 keys in each of ``buckets``; ``troubles`` is how often a machine has a
     bad day (a disk lost, copied, rolled back, a site replaced), and ``cloned`` whether disks may be copied at all;
     ``chances`` of each of ``DEEDS``: in every third world there is much collection, in the bucket and on the disks.
+    ``leaning``: clients copy, and keep uploads open.
     """
 
     sites: int
@@ -68,6 +69,7 @@ class Shape:
     rates: dict[str, float]
     silence: float
     chances: list[int]
+    leaning: bool = False
 
 
 def collecting_of(shape: Shape, seed: int) -> CollectSettings:

@@ -20,11 +20,12 @@ from replication.crdt import merge as real_merge
 from replication.frame_format import decode_header
 from replication.log_compaction import Compaction, LogCompactor
 from replication.membership import Census
-from replication.ports import CloudError, CloudMissing, LogPosition, PulledBatch
+from replication.ports import CloudError, CloudMissing, DoomState, LogPosition, PulledBatch
 from replication.puller import OriginStopped, Puller
 from replication.shipper import Shipper
 from tests.replication.memory_site import MemorySite
 from tests.simulation.checks import Broken
+from tests.simulation.leaning_world import LeaningWorld
 from tests.simulation.shape import shape_of
 from tests.simulation.world import World, live, live_with
 
@@ -415,11 +416,32 @@ def test_planted_bug_is_noticed(plant, monkeypatch):
         live_through(SEEDS)
 
 
+def settle_at_once(patch):
+    """The owner's last look makes up for it, but for what it cannot know of."""
+
+    async def settle(self, dooms, done):
+        for doom in dooms:
+            await self._holdings.record_doom(doom.dot, DoomState.SETTLED)
+
+    patch.setattr(Collector, "_settle", settle)
+
+
+def test_a_doom_acknowledged_without_moving_anything_is_noticed(monkeypatch):
+    settle_at_once(monkeypatch)
+    with pytest.raises(Broken):
+        live_leaning(SEEDS)
+
+
 @pytest.mark.parametrize("plant", PLANTED_IN_PARTINGS, ids=lambda plant: plant.__name__)
 def test_planted_bug_in_partings_is_noticed(plant, monkeypatch):
     plant(monkeypatch)
     with pytest.raises(Broken):
         live_in_copies(SEEDS)
+
+
+def live_leaning(seeds):
+    for seed in seeds:
+        live_with(LeaningWorld(seed))
 
 
 def live_in_copies(seeds):
