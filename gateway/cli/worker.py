@@ -65,6 +65,7 @@ async def _serve(orders: Orders) -> None:
             stop=stop,
             metrics=metrics,
             on_ready=report_ready,
+            charge=site.store.chunk_cache.charge,
         )
         giving.cancel()
 

@@ -85,6 +85,7 @@ class Gateway:
         self.host_id = b64encode(os.urandom(24)).decode()
         self.is_draining: Callable[[], bool] = lambda: False
         self.end_stalled: Callable[[], bool] = lambda: False
+        self.charge = self._shares.budget.charge
         self._in_flight = 0
         self._head_s = -1
         self._head = ""
@@ -119,7 +120,8 @@ class Gateway:
             self._count(call, 499, 0, started_ns)
             raise
         except Exception as error:
-            response = self._fail(call, error, close=not request.content.is_eof() and self._must_close(call))
+            close = (not request.content.is_eof() and self._must_close(call)) or self._is_flood(request, error)
+            response = self._fail(call, error, close=close)
         finally:
             self._in_flight -= 1
         if self.is_draining():
@@ -245,6 +247,11 @@ class Gateway:
         length = call.request.content_length
         return length is None or length - call.received_bytes > _LINGER_BYTES_MAX
 
+    @staticmethod
+    def _is_flood(request: web.BaseRequest, error: Exception) -> bool:
+        """Whether requests wait behind one that is told to slow down: refusing each would cost more than the first."""
+        return isinstance(error, SlowDown) and getattr(request.protocol, "has_followers", False)
+
     def _count(self, call: Call, status: int, sent: int, started_ns: int) -> None:
         """Metrics, and the access log if it is on."""
         elapsed_us = (time.perf_counter_ns() - started_ns) // 1000
@@ -279,14 +286,17 @@ async def serve_gateway(
     stop: asyncio.Event,
     metrics: RequestMetrics | None = None,
     on_ready: Callable[[], None] | None = None,
+    charge: Callable[[int], None] | None = None,
 ) -> None:
     """Serve S3 on ``sock`` (bound, perhaps shared by other workers) until ``stop``; then let requests in flight finish.
 
-    ``on_ready`` is called once connections are taken. Raises ``RuntimeError`` for an unfit aiohttp.
+    ``on_ready`` is called once connections are taken; ``charge`` when they cost so many bytes more or less than before,
+    for whoever else holds memory that can be spared. Raises ``RuntimeError`` for an unfit aiohttp.
     """
     check_aiohttp()
     gateway = Gateway(store, settings, metrics)
-    server = S3Server(gateway.handle, settings, gateway.answer_at_once)
+    charges = (gateway.charge, *([] if charge is None else [charge]))
+    server = S3Server(gateway.handle, settings, gateway.answer_at_once, charges)
     gateway.is_draining, gateway.end_stalled = lambda: server.draining, server.end_stalled
     sweep = asyncio.create_task(server.sweep())
     logs = asyncio.create_task(gateway.logs.run())

@@ -64,6 +64,10 @@ class WindowBudget:
         """Give them back."""
         self.left += count
 
+    def charge(self, count: int) -> None:
+        """Take them whether they are there or not: nobody gets any until enough came back."""
+        self.left -= count
+
 
 class RequestBody:
     """The body of one request; read once. ``headers``: folded. Implements ``gateway.operations.bodies.Body``."""

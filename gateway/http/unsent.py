@@ -38,8 +38,12 @@ class UnsentAnswers:
         self.let_go(connection)
         self._held[connection] = (count, now_s)
         self.bytes += count
-        while self.bytes > self._bytes_max:
-            self._abort(next(iter(self._held)))
+        self._keep_bound()
+
+    def charge(self, count: int) -> None:
+        """Hold so many bytes less from now on (more, if negative): something else has them."""
+        self._bytes_max -= count
+        self._keep_bound()
 
     def let_go(self, connection: Stalled) -> None:
         """It takes bytes again, or is gone."""
@@ -60,6 +64,10 @@ class UnsentAnswers:
             self._abort(connection)
             return True
         return False
+
+    def _keep_bound(self) -> None:
+        while self._held and self.bytes > self._bytes_max:
+            self._abort(next(iter(self._held)))
 
     def _abort(self, connection: Stalled) -> None:
         self.let_go(connection)

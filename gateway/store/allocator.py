@@ -12,7 +12,7 @@ from typing import Final
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
-KEPT_BYTES: Final = 48 << 20
+KEPT_BYTES: Final = 24 << 20
 """Freed bytes that are worth keeping for the next chunks."""
 
 

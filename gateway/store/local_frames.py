@@ -61,8 +61,17 @@ class ChunkCache:
                 return
             self._chunks[chunk_id] = plaintext
             self._bytes += len(plaintext)
-            while self._bytes > self._bytes_max:
-                self._bytes -= len(self._chunks.popitem(last=False)[1])
+            self._keep_bound()
+
+    def charge(self, count: int) -> None:
+        """Keep so many bytes less from now on (more, if negative): something else needs them."""
+        with self._lock:
+            self._bytes_max -= count
+            self._keep_bound()
+
+    def _keep_bound(self) -> None:
+        while self._chunks and self._bytes > self._bytes_max:
+            self._bytes -= len(self._chunks.popitem(last=False)[1])
 
 
 class LocalFrames:

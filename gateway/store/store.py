@@ -101,6 +101,7 @@ class SiteStore:
         self.rebuilt = rebuilt
         """What rebuilding the index found, if opening had to; ``torn`` means that a new incarnation is due."""
         self.segments, self.frames, self.appender = parts.segments, parts.frames, parts.appender
+        self.chunk_cache = parts.cache
         self.local = LocalFrames(parts.segments, parts.frames, self.find_chunk, parts.cache)
         self.staging = Staging()
         self._configuration = ConfigurationCache()

@@ -16,13 +16,12 @@ from gateway.s3.payload import PayloadMode
 from tests.gateway.http.raw import Answer, build, read_answer
 from tests.hostile.watching import Place
 
-ASKING_MAX: Final = 2000
-"""Connections with a request under way: twice what a worker answers at a time."""
 CONNECTIONS: Final = int(os.environ.get("SKERRY_HOSTILE_CONNECTIONS", "1000"))
 SLOW: Final = 100
 TRICKLE_S: Final = 0.01
 BUCKET: Final = "good"
 LARGE_KEY, LARGE_BYTES = "large", 16 << 20
+CACHED_KEY: Final = "large too"
 MEDIUM_KEY, MEDIUM_BYTES = "medium", 1 << 20
 MANY_BUCKET, MANY_KEYS = "many", 600
 PIPELINED: Final = 400
@@ -180,7 +179,7 @@ def unread_answers(place: Place, ended: threading.Event) -> str:
     requests = [
         build("GET", f"{path}?{query}" if query else path, signed("GET", path, query=query)) for path, query in targets
     ]
-    count = min(CONNECTIONS, ASKING_MAX)
+    count = CONNECTIONS
     with _connected(place, count, receive_bytes=4096) as connections:
         for number, connection in enumerate(connections):
             connection.sendall(requests[number % len(requests)] * 8)

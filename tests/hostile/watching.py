@@ -25,6 +25,8 @@ MEMORY_MAX_BYTES: Final = 200 << 20
 SERVED_MIN: Final = 20
 """Requests of the good client, each of a PUT and a GET, that must succeed while an attack is in full swing."""
 _SERVED_TIMEOUT_S: Final = 90.0
+_ATTEMPTS: Final = 3
+_LOOK_EVERY_S: Final = 0.1
 _BODY: Final = b"good" * 1024
 
 
@@ -66,15 +68,16 @@ class GoodClient(threading.Thread):
             self.failure = error
 
     def _ask(self, call: Callable[[], Any]) -> Any:
-        """The answer; who is told to slow down comes back when it was told to, and is served then."""
-        try:
-            return call()
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "SlowDown":
-                raise
-            self.refused += 1
-            self._ended.wait(int(error.response["ResponseMetadata"]["HTTPHeaders"]["retry-after"]))
-            return call()
+        """The answer; who is told to slow down comes back when it was told to, as often as SDKs do by default."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return call()
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "SlowDown":
+                    raise
+                self.refused += 1
+                self._ended.wait(int(error.response["ResponseMetadata"]["HTTPHeaders"]["retry-after"]))
+        return call()
 
     def wait_served(self, count: int, attacker: threading.Thread) -> None:
         """Until it was served so many more times; raises what it met, at once if the attack ended by itself."""
@@ -109,6 +112,10 @@ def endure(place: Place, attack: Attack) -> None:
     place.begun.clear()
     ended, told, failures, peak = threading.Event(), [], [], [read_memory(place.site)]
 
+    def watch() -> None:
+        while not ended.wait(_LOOK_EVERY_S):
+            peak.append(read_memory(place.site))
+
     def run() -> None:
         try:
             told.append(attack(place, ended))
@@ -117,16 +124,17 @@ def endure(place: Place, attack: Attack) -> None:
 
     before, workers = peak[0], list_children(place.site, WORKER)
     attacker, good = threading.Thread(target=run, daemon=True), GoodClient(place.site)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     attacker.start()
     good.start()
     try:
         wait_until(lambda: place.begun.is_set() or bool(failures), "the attack is in full swing", _SERVED_TIMEOUT_S)
-        for _ in range(SERVED_MIN):
-            good.wait_served(1, attacker)
-            peak.append(read_memory(place.site))
+        good.wait_served(SERVED_MIN, attacker)
     finally:
         ended.set()
         attacker.join(60)
+        watcher.join(10)
         good.end()
     if failures:
         raise failures[0]

@@ -11,12 +11,13 @@ from tests.planted.fault import Fault
 
 _AT_ONCE = "tests/gateway/http/test_at_once.py"
 _UNSENT = "tests/gateway/http/test_unsent.py"
+_CROWD = "tests/gateway/http/test_crowd.py"
 _SECRETS = "tests/e2e/test_secrets.py"
 
 CLIENT_FAULTS: Final = (
     Fault(
         *("hold any amount of answers nobody takes", 0, "gateway/http/unsent.py"),
-        *("while self.bytes > self._bytes_max:", "while False:"),
+        *("while self._held and self.bytes > self._bytes_max:", "while False:"),
         (_UNSENT,),
     ),
     Fault(
@@ -68,6 +69,21 @@ CLIENT_FAULTS: Final = (
         *("answer any number of requests at a time", 0, "gateway/http/app.py"),
         *("if self._in_flight > self._settings.requests_max and", "if False and"),
         (f"{_UNSENT}::test_too_many_requests_at_a_time_are_told_to_slow_down",),
+    ),
+    Fault(
+        *("refuse each request of a flood", 0, "gateway/http/app.py"),
+        *('return isinstance(error, SlowDown) and getattr(request.protocol, "has_followers", False)', "return False"),
+        (f"{_UNSENT}::test_too_many_requests_at_a_time_are_told_to_slow_down",),
+    ),
+    Fault(
+        *("let a crowd cost nothing", 0, "gateway/http/protocol.py"),
+        *("        manager.crowd.meet(len(manager.live))\n", ""),
+        (f"{_CROWD}::test_less_is_parsed_ahead_in_a_crowd",),
+    ),
+    Fault(
+        *("forget at once what a crowd cost", 0, "gateway/http/crowd.py"),
+        *("cost + int((self.bytes - cost) * (1 - _CALM_DOWN)) if self.bytes > cost else cost", "cost"),
+        (_CROWD,),
     ),
     Fault(
         *("parse all that is pipelined", 0, "gateway/http/protocol.py"),

@@ -13,7 +13,7 @@ _COMPACTION = "tests/contracts/test_log_compaction.py"
 COLLECTION_FAULTS: Final = (
     Fault(
         *("let a patch lose its base", 3, "gateway/store/cloud_needs.py"),
-        *("for chunk_id in patches_over(self._transaction, base.chunk_id):", "for chunk_id in ():"),
+        *("for chunk_id in patches_over(self._transaction, base.header.chunk_id):", "for chunk_id in ():"),
         (f"{_NEEDS}::test_a_patch_never_loses_its_base",),
     ),
     Fault(

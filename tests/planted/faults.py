@@ -282,7 +282,7 @@ FAULTS: Final = (
     ),
     Fault(
         *("evict what the cloud does not have", 5, "gateway/store/evict.py"),
-        *("if is_readable_in_cloud(decision.transaction, chunk_id):", "if True:"),
+        *("if is_in_cloud(decision.transaction, chunk_id):", "if True:"),
         (f"{_STORE}/test_evict.py",),
     ),
     # 6. Honest status.

@@ -168,6 +168,11 @@ def test_too_many_requests_at_a_time_are_told_to_slow_down(tmp_path: Path) -> No
             assert slow.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"  # it is being answered
             answer = raw.send(request)
             assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "SlowDown", "5")
+            with raw.connect() as greedy:  # with others behind it, the first ends them all
+                greedy.sendall(request * 3)
+                answer = read_answer(greedy)
+                assert (answer.status, answer.headers["connection"]) == (503, "close")
+                assert greedy.recv(1) == b""
             slow.sendall(bytes(200_000))
             assert read_answer(slow).status == 200
 
