@@ -100,7 +100,7 @@ damage: $(VENV)/.developed
 	SKERRY_DAMAGES=all $(PROVE) --timeout 0 tests/crash/test_damage.py
 
 kill: $(VENV)/.developed
-	SKERRY_KILL_ROUNDS=$(or $(ROUNDS),100) SKERRY_SIGKILL_ROUNDS=$(or $(ROUNDS),100) \
+	SKERRY_KILL_ROUNDS=$(or $(ROUNDS),100) SKERRY_SIGKILL_ROUNDS=$$(($(or $(ROUNDS),100) / 20 + 2)) \
 	  $(PROVE) --timeout 0 tests/kill tests/e2e/test_sigkill.py
 
 hostile: $(VENV)/.developed

@@ -18,14 +18,11 @@ END_TIMEOUT_S = 60.0
 
 
 def list_children(site: Site, module: str = "") -> list[int]:
-    """Process ids of the site's children that run ``module`` (all without)."""
+    """Process ids of the living of the site's group that run ``module`` (all but the first without)."""
     assert site.process is not None
-    pid = site.process.pid
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except FileNotFoundError:
-        return []
-    return [int(child) for child in children if module in _command(int(child))]
+    group = site.process.pid
+    found = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+    return [pid for pid in found if pid != group and _read_group(pid) == group and module in _read_name(pid)]
 
 
 def is_alive(pid: int) -> bool:
@@ -92,8 +89,19 @@ def list_index_readers(site: Site) -> list[int]:
         return [int(line.split()[0]) for line in lines if line.strip() and int(line.split()[0]) != os.getpid()]
 
 
-def _command(pid: int) -> str:
+def _read_group(pid: int) -> int | None:
+    """The process group of a living process."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+        state, _, group = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:3]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(group) if state not in ("Z", "X") else None
+
+
+def _read_name(pid: int) -> str:
+    """Its command line, and the name it has given itself (as those of ``tests.kill.zygote`` do) as a module."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+        return f"{command} gateway.{Path(f'/proc/{pid}/comm').read_text().strip()}"
     except (FileNotFoundError, ProcessLookupError):
         return ""

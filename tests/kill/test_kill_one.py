@@ -4,6 +4,9 @@ Victims: a worker, the background process, the supervisor (its orphans must end 
 start over them), or everything at once. Afterwards: every key, tag and document is compared with a model; no lock is
 stale (writes go on), no reader's slot of the index belongs to a dead process; ``verify`` is clean; an index rebuilt
 from the log shows the same. ``SKERRY_KILL_ROUNDS`` makes it longer, ``SKERRY_KILL_SEED`` repeats victims and moments.
+
+Most rounds are of processes that are forked ready to run (``zygote.py``); one in twenty more is of processes that start
+as they do in life, and may die while they do.
 """
 
 from __future__ import annotations
@@ -28,12 +31,14 @@ from tests.kill.processes import (
     list_children,
     list_index_readers,
 )
+from tests.kill.zygote import ForkedSite, Zygote
 from tests.support.net import wait_until
 from tests.support.site import Site
 
 ROUNDS = int(os.environ.get("SKERRY_KILL_ROUNDS", "6"))
 WRITERS, WORKERS = 4, 2
-VICTIMS = (WORKER, WORKER, BACKGROUND, SUPERVISOR, EVERYTHING)
+STARTED_ROUNDS = max(2, ROUNDS // 20)
+VICTIMS = (*(WORKER,) * 5, *(BACKGROUND,) * 3, SUPERVISOR, EVERYTHING)
 BACK_TIMEOUT_S = 60.0
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240 + 15 * ROUNDS)]
@@ -52,11 +57,22 @@ def wait_whole(site: Site) -> None:
 
 
 def test_any_process_may_die_at_any_moment(tmp_path: Path) -> None:
+    with Zygote(tmp_path) as zygote:
+        site = ForkedSite(tmp_path / "site", "victim", workers=WORKERS)
+        site.zygote = zygote
+        kill_and_compare(site, ROUNDS)
+
+
+def test_any_process_may_die_while_it_starts(tmp_path: Path) -> None:
+    kill_and_compare(Site(tmp_path / "site", "victim", workers=WORKERS), STARTED_ROUNDS)
+
+
+def kill_and_compare(site: Site, rounds: int) -> None:
     seed = int(os.environ.get("SKERRY_KILL_SEED") or secrets.randbits(32))
     print(f"seed: {seed}")
     chance = random.Random(seed)
     killed: Counter[str] = Counter()
-    site = Site(tmp_path / "site", "victim", workers=WORKERS).start()
+    site.start()
     try:
         client = site.client()
         writers = [Writer(site, number, seed + number) for number in range(WRITERS)]
@@ -64,7 +80,7 @@ def test_any_process_may_die_at_any_moment(tmp_path: Path) -> None:
             client.create_bucket(Bucket=name)
         for writer in writers:
             writer.start()
-        while killed.total() < ROUNDS:
+        while killed.total() < rounds:
             time.sleep(chance.uniform(0.05, 0.8))  # not synchronisation: the moment of death is this test's input
             victim = chance.choice(VICTIMS)
             killed[victim] += kill_somebody(site, victim, chance)
@@ -89,6 +105,6 @@ def test_any_process_may_die_at_any_moment(tmp_path: Path) -> None:
             f"{sum(writer.bytes for writer in writers)} bytes; {sum(writer.unanswered for writer in writers)} without "
             f"an answer; {looked_at} keys and documents compared, twice"
         )
-        assert done.total() > ROUNDS
+        assert done.total() > rounds
     finally:
         site.kill()

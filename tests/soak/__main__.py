@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,10 +32,12 @@ from tests.support.site import CloudSettings, Site
 
 VICTIMS: Final = (WORKER, WORKER, BACKGROUND, SUPERVISOR, EVERYTHING)
 FAULTS: Final = (REFUSE, BLACK_HOLE, slow(50_000), latency(0.3), reset_up(200_000), lossy(0.05))
-DISK_BYTES: Final = 4 << 30
+DISK_BYTES: Final = 16 << 30
+"""Of a sparse image; an hour's load, all dead bytes included, must not fill it for ever."""
 CONTENDED_BUCKET: Final = "contended"
 WRITERS: Final = 3
-_SETTLE_S: Final = 600.0
+_SETTLE_S: Final = 1200.0
+_TELL_EVERY_S: Final = 60.0
 
 
 class Soak:
@@ -109,6 +112,16 @@ class Soak:
         finally:
             self.disk.free()
 
+    def tell(self) -> str:
+        """What the writers have done so far."""
+        writers = self.writers
+        return (
+            f"{sum(writer.done.total() for writer in writers)} writes acknowledged, "
+            f"{sum(writer.bytes for writer in writers)} bytes, "
+            f"{sum(writer.unanswered for writer in writers)} without an answer, "
+            f"{sum(writer.reads for writer in writers)} read back meanwhile"
+        )
+
     def settle(self) -> str:
         """Mend everything, compare everything; what was compared."""
         for line in self.lines:
@@ -130,23 +143,26 @@ class Soak:
 
 
 def run(minutes: float, seed: int) -> str:
-    """One run; its figures."""
-    print(f"seed: {seed}", flush=True)
+    """One run; its figures. What a run leaves that failed is kept, and where is said."""
+    directory = Path(tempfile.mkdtemp(prefix="skerry-soak-"))
+    print(f"seed: {seed}; in {directory}", flush=True)
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skerry-soak-")))
         soak = Soak(directory, stack, seed)
-        soak.begin()
-        end_s = time.monotonic() + 60 * minutes
-        while time.monotonic() < end_s:
-            soak.misfortune()
-        compared = soak.settle()
-        writers = soak.writers
-        return (
-            f"{minutes:g} minutes: {dict(soak.counts)}; {sum(writer.done.total() for writer in writers)} writes "
-            f"acknowledged, {sum(writer.bytes for writer in writers)} bytes, "
-            f"{sum(writer.unanswered for writer in writers)} without an answer, "
-            f"{sum(writer.reads for writer in writers)} read back meanwhile; {compared}"
-        )
+        try:
+            soak.begin()
+            began_s = told_s = time.monotonic()
+            while (now_s := time.monotonic()) < began_s + 60 * minutes:
+                if now_s > told_s + _TELL_EVERY_S:
+                    told_s = now_s
+                    print(f"{(now_s - began_s) / 60:.0f} min: {dict(soak.counts)}; {soak.tell()}", flush=True)
+                soak.misfortune()
+            compared = soak.settle()
+        except BaseException:
+            traceback.print_exc()
+            print(f"{dict(soak.counts)}; {soak.tell()}", *(site.log for site in soak.sites), sep="\n", flush=True)
+            raise
+    shutil.rmtree(directory)
+    return f"{minutes:g} minutes: {dict(soak.counts)}; {soak.tell()}; {compared}"
 
 
 def main() -> int:

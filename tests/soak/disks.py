@@ -90,10 +90,11 @@ def mounted(directory: Path, size_bytes: int) -> Iterator[bool]:
         return
     try:
         yield True
-    finally:
-        _unmount(directory)
-        with contextlib.suppress(FileNotFoundError):
-            image.unlink()
+    except BaseException:
+        _unmount(directory)  # the image stays: somebody will want to look
+        raise
+    _unmount(directory)
+    image.unlink()
 
 
 def _unmount(directory: Path) -> None:

@@ -18,7 +18,7 @@ from tests.support.site import Site
 
 SIZES: Final = (10, 4096, 40_000, 300_000)
 CONTENDED: Final = 20
-PAUSE_S: Final = (0.02, 0.2)
+PAUSE_S: Final = (0.02, 0.6)
 
 
 class SoakWriter(Writer):

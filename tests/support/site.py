@@ -121,19 +121,23 @@ class Site:
         """Start ``skerry serve`` and, unless told not to, wait until it is ready."""
         assert self.process is None, "already running"
         with (self.directory / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *self.entry, "serve", "--config", str(self.config)],
-                cwd=ROOT,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=None if self.cpu is None else lambda: os.sched_setaffinity(0, {self.cpu}),
-            )
+            self.process = self.spawn(log.fileno())
         if wait:
             self.wait_ready()
         return self
+
+    def spawn(self, log: int) -> subprocess.Popen[bytes]:
+        """Start the server's first process, in a group of its own; what it says goes to the descriptor ``log``."""
+        return subprocess.Popen(
+            [sys.executable, *self.entry, "serve", "--config", str(self.config)],
+            cwd=ROOT,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=None if self.cpu is None else lambda: os.sched_setaffinity(0, {self.cpu}),
+        )
 
     def wait_ready(self) -> None:
         """Until ``/health/ready`` says so; ``SiteFailed`` if the process ends or time runs out."""
