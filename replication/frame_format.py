@@ -26,6 +26,7 @@ import struct
 from typing import Final, NamedTuple
 
 import google_crc32c
+import msgspec
 
 MAGIC: Final = b"SKF1"
 CODEC_STORED: Final = 0
@@ -45,6 +46,7 @@ HEADER_SIZE: Final = 128
 BASE_SIZE: Final = 60
 CRC_OFFSET: Final = 124
 SALT_OFFSET: Final = 92
+SALT_SIZE: Final = 32
 assert _HEADER.size == HEADER_SIZE
 assert _BASE.size == BASE_SIZE
 
@@ -61,7 +63,7 @@ class FrameName(NamedTuple):
     slot: int
 
 
-class FrameHeader(NamedTuple):
+class FrameHeader(msgspec.Struct, frozen=True, gc=False):
     """A frame's header; fields as in the table."""
 
     codec: int
@@ -85,6 +87,13 @@ class FrameHeader(NamedTuple):
     def header_size(self) -> int:
         """Bytes of the encoded header, base names included."""
         return HEADER_SIZE + BASE_SIZE * len(self.bases)
+
+
+def salt_header(encoded: bytes, salt: bytes) -> bytes:
+    """An encoded header with another salt."""
+    fixed, bases = encoded[:SALT_OFFSET] + salt, encoded[HEADER_SIZE:]
+    crc: int = google_crc32c.value(fixed + bases)
+    return fixed + crc.to_bytes(4, "little") + bases
 
 
 def encode_header(header: FrameHeader) -> bytes:

@@ -42,8 +42,17 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from msgspec.structs import replace
 
-from replication.frame_format import CODEC_STORED, SALT_OFFSET, TAG_SIZE, FrameHeader, encode_header
+from replication.frame_format import (
+    CODEC_STORED,
+    HEADER_SIZE,
+    SALT_OFFSET,
+    TAG_SIZE,
+    FrameHeader,
+    encode_header,
+    salt_header,
+)
 
 KEY_SIZE: Final = 32
 EPOCH_ID_SIZE: Final = 16
@@ -121,8 +130,10 @@ def seal_frame(keyring: Keyring, header: FrameHeader, payload: bytes | memoryvie
     ``stored_size`` and ``salt`` of ``header`` are filled in here.
     """
     key = segment_key(keyring.epoch_key(header.epoch), PURPOSE_FRAME, header.segment)
-    header = header._replace(stored_size=len(payload) + TAG_SIZE, salt=bytes(32))
-    aad = _frame_aad(keyring.realm, header)
+    if header.stored_size != len(payload) + TAG_SIZE:
+        header = replace(header, stored_size=len(payload) + TAG_SIZE)
+    encoded = encode_header(header)
+    aad = _frame_aad(keyring.realm, encoded)
     hasher = blake3.blake3(aad, key=key)
     if header.codec != CODEC_STORED:
         # A stored payload is what the chunk id in the AAD was made of: hashing it once more would add nothing but a
@@ -130,13 +141,13 @@ def seal_frame(keyring: Keyring, header: FrameHeader, payload: bytes | memoryvie
         hasher.update(payload)
     salt = hasher.digest()
     sealed = AESGCM(_frame_key(key, salt)).encrypt(_NONCE, payload, aad)
-    return encode_header(header._replace(salt=salt)), sealed
+    return salt_header(encoded, salt), sealed
 
 
 def open_frame(keyring: Keyring, header: FrameHeader, ciphertext: bytes | memoryview) -> bytes:
     """The encoded payload of a frame; ``SealBroken`` if it does not authenticate."""
     key = segment_key(keyring.epoch_key(header.epoch), PURPOSE_FRAME, header.segment)
-    aad = _frame_aad(keyring.realm, header)
+    aad = _frame_aad(keyring.realm, encode_header(header))
     try:
         return AESGCM(_frame_key(key, header.salt)).decrypt(_NONCE, ciphertext, aad)
     except InvalidTag:
@@ -196,6 +207,6 @@ def _frame_key(segment: bytes, salt: bytes) -> bytes:
     return blake3.blake3(b"skerry frame key" + salt, key=segment).digest()
 
 
-def _frame_aad(realm: bytes, header: FrameHeader) -> bytes:
-    encoded = encode_header(header)
-    return b"skerry frame 1" + realm + encoded[:SALT_OFFSET] + encoded[128:]
+def _frame_aad(realm: bytes, encoded: bytes) -> bytes:
+    """What a frame's header says, but for its salt and checksum."""
+    return b"skerry frame 1" + realm + encoded[:SALT_OFFSET] + encoded[HEADER_SIZE:]

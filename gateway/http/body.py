@@ -22,7 +22,7 @@ from aiohttp import web
 
 from gateway.http.settings import HttpSettings
 from gateway.operations.bodies import Received
-from gateway.operations.digests import INLINE_MAX, Digester, Digests, run_hashing
+from gateway.operations.digests import INLINE_MAX, Digester, Digests, digest_small, run_hashing
 from gateway.s3.checksums import ALGORITHMS, decode_digest
 from gateway.s3.chunked import ChunkedDecoder
 from gateway.s3.errors import (
@@ -141,15 +141,15 @@ class RequestBody:
     async def pour(self, writer: ContentWriter) -> Received:
         """Write the whole body, verified. See ``Body.pour``."""
         length = parse_content_length(self._headers, bytes_max=self._bytes_max)
-        digester = Digester(self._compute, sha256=self._payload.mode is PayloadMode.SHA256)
+        sha256 = self._payload.mode is PayloadMode.SHA256
         if length <= INLINE_MAX and not self._payload.mode.is_chunked:
             data = await self._read_small(length)
-            digester.update_inline(data)
-            digests = digester.result()
+            digests = digest_small(data, self._compute, sha256=sha256)
             self._check(digests, {})
             if data:
                 await writer.write(data)
             return Received(length, digests.md5, digests.checksums)
+        digester = Digester(self._compute, sha256=sha256)
         trailers: dict[str, str] = {}
         total = 0
         async for piece in self._decoded(length, trailers):

@@ -8,12 +8,14 @@ the headers' names first). Pure: names of accounts are not resolved and defaults
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from gateway.s3.acl_headers import AclRequest, parse_acl_headers
-from gateway.s3.encryption import SseRequest, parse_sse
-from gateway.s3.object_lock import LockRequest, parse_lock_headers
-from gateway.s3.tagging import parse_tagging_header
+from gateway.s3.acl_headers import ACL_HEADERS, AclRequest, parse_acl_headers
+from gateway.s3.encryption import WRITE_HEADERS, SseRequest, parse_sse
+from gateway.s3.object_lock import HOLD_HEADER, MODE_HEADER, UNTIL_HEADER, LockRequest, parse_lock_headers
+from gateway.s3.tagging import TAGGING_HEADER, parse_tagging_header
+
+_HEADERS: Final = ACL_HEADERS | WRITE_HEADERS | {TAGGING_HEADER, HOLD_HEADER, MODE_HEADER, UNTIL_HEADER}
 
 
 class Attributes(NamedTuple):
@@ -30,6 +32,8 @@ NO_ATTRIBUTES = Attributes()
 
 def parse_attributes(headers: Mapping[str, str]) -> Attributes:
     """What ``headers`` (folded) ask for; each part's errors are those of its own parser."""
+    if _HEADERS.isdisjoint(headers):
+        return NO_ATTRIBUTES
     found = Attributes(
         tags=parse_tagging_header(headers),
         acl=parse_acl_headers(headers),

@@ -31,6 +31,7 @@ SYSTEM_HEADERS: Final = (
     "expires",
     "x-amz-website-redirect-location",
 )
+_SYSTEM_HEADERS: Final = frozenset(SYSTEM_HEADERS)
 STORAGE_CLASSES: Final = frozenset(
     {"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
 )
@@ -66,6 +67,8 @@ def decode_header_text(value: str) -> str:
 
 def parse_system_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The system headers to keep, as sent; ``aws-chunked`` is a transfer matter and leaves Content-Encoding."""
+    if _SYSTEM_HEADERS.isdisjoint(headers):
+        return {}
     kept = {name: decode_header_text(headers[name]) for name in SYSTEM_HEADERS if headers.get(name)}
     encoding = kept.get("content-encoding")
     if encoding is not None and "aws-chunked" in encoding.lower():

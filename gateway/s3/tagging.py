@@ -26,7 +26,7 @@ BUCKET_TAGS_MAX: Final = 50
 KEY_UNITS_MAX: Final = 128
 VALUE_UNITS_MAX: Final = 256
 _PUNCTUATION: Final = frozenset("+-=._:/@")
-_HEADER: Final = "x-amz-tagging"
+TAGGING_HEADER: Final = "x-amz-tagging"
 _RESERVED: Final = "aws:"
 
 
@@ -88,9 +88,9 @@ def read_tag_list(element: Element) -> list[tuple[str, str]]:
 
 def _bad_header(value: str) -> S3Error:
     return invalid_argument(
-        f"The header '{_HEADER}' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name "
-        "duplicates.",
-        _HEADER,
+        f"The header '{TAGGING_HEADER}' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag "
+        "name duplicates.",
+        TAGGING_HEADER,
         value[:1024],
     )
 
@@ -108,7 +108,7 @@ def parse_tagging_header(headers: Mapping[str, str]) -> dict[str, str] | None:
     """The tags of ``x-amz-tagging``, None without the header. ``InvalidArgument`` if it is no query string or names a
     tag twice, ``InvalidTag`` for what may not be a tag.
     """
-    value = headers.get(_HEADER)
+    value = headers.get(TAGGING_HEADER)
     if value is None:
         return None
     if not value:

@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from gateway.store.cloud_rows import CloudRows, is_in_cloud
 from gateway.store.errors import Damaged
 from gateway.store.index import Transaction
@@ -163,7 +165,7 @@ class ChunkRows:
     def move(self, chunk_id: bytes, row: ChunkPlace, number: int, kind: int, offset: int) -> None:
         """The chunk's local frame was copied verbatim to another place: point there."""
         self._add_live(row, -1)
-        moved = row._replace(number=number, kind=kind, offset=offset)
+        moved = replace(row, number=number, kind=kind, offset=offset)
         self._add_live(moved, 1)
         self.put(chunk_id, moved)
 
@@ -172,8 +174,8 @@ class ChunkRows:
         written.
         """
         self._add_live(row, -1)
-        bare = absent_chunk(row.frame_kind, row.raw_size)._replace(
-            refcount=row.refcount, flags=row.flags & ~CHUNK_LOCAL
+        bare = replace(
+            absent_chunk(row.frame_kind, row.raw_size), refcount=row.refcount, flags=row.flags & ~CHUNK_LOCAL
         )
         self.put(chunk_id, bare)
         for base in row.bases:
@@ -187,7 +189,7 @@ class ChunkRows:
         row = self.get(name.chunk_id) or absent_chunk(KIND_DATA, raw_size)
         if row.local:
             row = self.take_away(name.chunk_id, row)
-        row = row._replace(segment=name.segment, slot=name.slot, flags=row.flags | CHUNK_EVICTED)
+        row = replace(row, segment=name.segment, slot=name.slot, flags=row.flags | CHUNK_EVICTED)
         self.put(name.chunk_id, row)
         if not row.refcount:  # a rebuild knows who needs it only when it has opened all pages
             self._transaction.put(self._tables.release, RELEASE_CHUNK + name.chunk_id, b"")
@@ -201,7 +203,7 @@ class ChunkRows:
         """
         row = self.get(chunk_id) or absent_chunk(frame_kind, size)
         first = row.refcount == 0
-        row = row._replace(refcount=row.refcount + 1, flags=row.flags & ~CHUNK_CONDEMNED)
+        row = replace(row, refcount=row.refcount + 1, flags=row.flags & ~CHUNK_CONDEMNED)
         self.put(chunk_id, row)
         if first:
             if row.frame_kind == KIND_PAGE and not row.flags & CHUNK_HOLDS:
@@ -224,7 +226,7 @@ class ChunkRows:
         if row is None or not row.refcount:
             raise Damaged(f"a reference to chunk {chunk_id.hex()} is let go that nothing held: rebuild the index")
         flags = row.flags if row.refcount > 1 else row.flags & ~CHUNK_EVICTED
-        self.put(chunk_id, row._replace(refcount=row.refcount - 1, flags=flags))
+        self.put(chunk_id, replace(row, refcount=row.refcount - 1, flags=flags))
         if row.refcount == 1:
             self._transaction.put(self._tables.release, RELEASE_CHUNK + chunk_id, b"")
             if row.frame_kind == KIND_PAGE:
@@ -267,7 +269,7 @@ class ChunkRows:
             children = self._children(chunk_id, row)
         except FrameAbsent:  # a dead patch that a rebuild found, its base replaced since: what it listed is kept, which
             children = ()  # costs space and loses nothing
-        self.put(chunk_id, row._replace(flags=row.flags & ~CHUNK_HOLDS))
+        self.put(chunk_id, replace(row, flags=row.flags & ~CHUNK_HOLDS))
         self.dereference_all(children, read_released(self._transaction, chunk_id) or NEVER)
 
     def condemn(self, chunk_id: bytes) -> bool:
@@ -276,7 +278,7 @@ class ChunkRows:
         if row is None or row.refcount:
             self._transaction.delete(self._tables.release, RELEASE_CHUNK + chunk_id)
             return False
-        self.put(chunk_id, row._replace(flags=row.flags | CHUNK_CONDEMNED))
+        self.put(chunk_id, replace(row, flags=row.flags | CHUNK_CONDEMNED))
         return True
 
     def is_released(self, chunk_id: bytes) -> bool:
@@ -308,7 +310,7 @@ class ChunkRows:
             row = self.get(chunk_id)
             if row is None or row.flags & CHUNK_COUNTED:
                 continue
-            self.put(chunk_id, row._replace(flags=row.flags | CHUNK_COUNTED))
+            self.put(chunk_id, replace(row, flags=row.flags | CHUNK_COUNTED))
             if not row.flags & CHUNK_LOCAL or is_in_cloud(self._transaction, chunk_id):
                 continue
             total += row.stored_size
@@ -322,7 +324,7 @@ class ChunkRows:
         for chunk_id in chunk_ids:
             row = self.get(chunk_id)
             if row is not None and row.flags & CHUNK_COUNTED and not is_in_cloud(self._transaction, chunk_id):
-                self.put(chunk_id, row._replace(flags=row.flags & ~CHUNK_COUNTED))
+                self.put(chunk_id, replace(row, flags=row.flags & ~CHUNK_COUNTED))
 
     # segments
 
@@ -360,7 +362,7 @@ class ChunkRows:
             children = self._children(chunk_id, row)
         except FrameAbsent:
             return
-        self.put(chunk_id, row._replace(flags=row.flags | CHUNK_HOLDS))
+        self.put(chunk_id, replace(row, flags=row.flags | CHUNK_HOLDS))
         self._transaction.delete(self._tables.closed, chunk_id)
         self.reference_all(children)
 

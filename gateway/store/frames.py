@@ -12,16 +12,19 @@ import itertools
 import os
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 import blake3
+import msgspec
+from msgspec.structs import replace
 
 from gateway.store.codec import Buffer, PayloadInvalid, decode_payload, encode_payload
 from gateway.store.errors import ChunkUnavailable, Damaged
 from replication.frame_format import (
     CODEC_PATCH,
     SALT_OFFSET,
+    SALT_SIZE,
     SEGMENT_ID_SIZE,
+    TAG_SIZE,
     FrameHeader,
     FrameInvalid,
     FrameName,
@@ -29,10 +32,10 @@ from replication.frame_format import (
 )
 from replication.sealing import Keyring, KeyUnknown, SealBroken, chunk_id, open_frame, seal_frame
 
-_SALT_SIZE = 32
+_NO_SALT = bytes(SALT_SIZE)
 
 
-class SealedFrame(NamedTuple):
+class SealedFrame(msgspec.Struct, frozen=True, gc=False):
     """A frame as it is written: its header, decoded and encoded, and the ciphertext."""
 
     header: FrameHeader
@@ -68,17 +71,17 @@ class FrameMaker:
             kind,
             0,
             next(self._slots),
-            0,
+            len(payload) + TAG_SIZE,
             len(plaintext),
             keyring.current,
             self._segment,
             identity,
-            bytes(_SALT_SIZE),
+            _NO_SALT,
             tuple(bases) if codec == CODEC_PATCH else (),
         )
         encoded, ciphertext = seal_frame(keyring, header, payload)
-        salt = encoded[SALT_OFFSET : SALT_OFFSET + _SALT_SIZE]
-        return SealedFrame(header._replace(stored_size=len(ciphertext), salt=salt), encoded, ciphertext)
+        salt = encoded[SALT_OFFSET : SALT_OFFSET + SALT_SIZE]
+        return SealedFrame(replace(header, salt=salt), encoded, ciphertext)
 
     def open(self, header: FrameHeader, ciphertext: Buffer, base: bytes = b"") -> bytes:
         """The plaintext of a frame, authenticated; ``Damaged`` if the frame is not what was sealed,

@@ -91,7 +91,7 @@ HEAD_FIXED: Final = struct.Struct("<BHQQQQ40s")
 NO_ORDER: Final = bytes(ORDER_SIZE)
 
 
-class HeadRow(NamedTuple):
+class HeadRow(msgspec.Struct, frozen=True, gc=False):
     """A key's row in ``heads``: which version is current, its list fields, and the orders in the null slot."""
 
     flags: int
@@ -131,7 +131,7 @@ _KEY_ID: Final = struct.Struct(">Q")
 _ORDER_MAX: Final = (1 << (8 * ORDER_SIZE)) - 1
 
 
-class VersionRow(NamedTuple):
+class VersionRow(msgspec.Struct, frozen=True, gc=False):
     """One row of a key: a version, a null-slot sibling, or a tombstone (``ROW_DEAD``)."""
 
     order: bytes
@@ -188,7 +188,7 @@ _BASE: Final = struct.Struct("<32s24sI")
 assert _BASE.size == BASE_SIZE
 
 
-class ChunkPlace(NamedTuple):
+class ChunkPlace(msgspec.Struct, frozen=True, gc=False):
     """A chunk's row: how often it is referenced and, if ``local``, where its frame lies and which frame that is.
 
     ``kind`` is the segment's (data or log), ``frame_kind`` the frame's (data or page). ``number``/``offset`` point at

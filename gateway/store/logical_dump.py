@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from gateway.store.chunk_rows import ChunkRows, OpenPages
 from gateway.store.cloud_rows import read_object, scan_dooms
 from gateway.store.horizon_rows import read_horizon
@@ -59,6 +61,6 @@ def _raw(transaction: Transaction, name: str) -> Iterator[Row]:
 def _objects(transaction: Transaction) -> Iterator[Row]:
     for key, data in transaction.scan(transaction.tables.heads):
         head = decode_head(data)
-        yield "heads", key, head._replace(key_id=0)
+        yield "heads", key, replace(head, key_id=0)
         for row in rows_of_key(transaction, head.key_id):
             yield "versions", key + row.order, row

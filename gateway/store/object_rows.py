@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Set
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from gateway.store.chunk_rows import ChunkRows
 from gateway.store.index import Transaction
 from gateway.store.index_format import (
@@ -123,7 +125,7 @@ class ObjectRows:
             merged = self._merge_version(head, uid, vid, key, change, added, remote)
         is_newest = order_hlc > head.top_hlc
         if change.dot not in change.replaces:  # else nothing is left of it: its clock, neither
-            head = head._replace(top_hlc=max(head.top_hlc, change.hlc, order_hlc))
+            head = replace(head, top_hlc=max(head.top_hlc, change.hlc, order_hlc))
         self._settle(uid, key, head, merged, record if is_newest else None, remote)
 
     def weigh_purges(self, uid: bytes, vid: bytes, key: bytes) -> None:
@@ -165,7 +167,7 @@ class ObjectRows:
         row = VersionRow(added, ROLE_NULL | (ROW_DEAD if change.dead else 0), NULL_VID, change.body)
         if record is not None and not (remote or head.nulls or change.replaces):  # the first write: merging gives it
             self._add_row(head.key_id, row, record)
-            return head._replace(nulls=(added,)), _Merged(row, (), 1)
+            return replace(head, nulls=(added,)), _Merged(row, (), 1)
         entry = merge(self._entry(head.nulls, change, remote), change.entry())
         nulls = tuple([encode_order(write.hlc, write.dot) for write in entry.live])
         if change.dead and change.body == DROP_BODY:
@@ -173,9 +175,9 @@ class ObjectRows:
         gone = tuple([order for order in head.nulls if order not in nulls])
         visible = sum([self._remove_row(head.key_id, order) for order in gone])
         if added in nulls and added not in head.nulls:  # a checkpoint may have brought it before its log did
-            visible += self._add_row(head.key_id, row._replace(body=b"") if change.dead else row, record)
+            visible += self._add_row(head.key_id, replace(row, body=b"") if change.dead else row, record)
         self._settle_marks(change)
-        return head._replace(nulls=nulls), _Merged(row if added in nulls else None, gone, visible)
+        return replace(head, nulls=nulls), _Merged(row if added in nulls else None, gone, visible)
 
     def _merge_version(
         self, head: HeadRow, uid: bytes, vid: bytes, key: bytes, change: Change, added: bytes, remote: bool
@@ -270,7 +272,7 @@ class ObjectRows:
         for vid, rows in mine.items():
             state = _join_states(read_state(rows), told.get(vid, VersionState({}, {})), *seen)
             visible += self._show(head, uid, vid, key, rows, state).visible
-        head = self._derive_current(head._replace(top_hlc=max(head.top_hlc, row.top_hlc)))
+        head = self._derive_current(replace(head, top_hlc=max(head.top_hlc, row.top_hlc)))
         if visible:
             self._count(uid, visible)
         if not is_new or len(head.nulls) + len(told) > 1:
@@ -295,7 +297,7 @@ class ObjectRows:
             return False
         record = decode_object(body)
         self._add_row(head.key_id, VersionRow(order, role, vid, body), record)
-        head = head._replace(top_hlc=row.top_hlc, nulls=(order,) if role == ROLE_NULL else ())
+        head = replace(head, top_hlc=row.top_hlc, nulls=(order,) if role == ROLE_NULL else ())
         self._count(uid, 1)
         self._put_head(uid, key, _with_current(head, order, record))
         return True
@@ -312,7 +314,7 @@ class ObjectRows:
                 sibling = theirs[order]
                 role = ROLE_NULL | (ROW_DEAD if sibling.dead else 0)
                 visible += self._add_row(head.key_id, VersionRow(order, role, NULL_VID, sibling.body))
-        return head._replace(nulls=nulls), visible
+        return replace(head, nulls=nulls), visible
 
     # deriving
 
@@ -322,7 +324,7 @@ class ObjectRows:
             if not row.dead and (row.role & ROLE_VERSION or row.order == winner):
                 return _with_current(head, row.order, decode_object(row.body))
         flags = head.flags & ~(HEAD_CURRENT | HEAD_MARKER)
-        return head._replace(flags=flags, current=NO_ORDER, size=0, modified_ms=0, text="")
+        return replace(head, flags=flags, current=NO_ORDER, size=0, modified_ms=0, text="")
 
     def _derive_conflicts(self, uid: bytes, key: bytes, head: HeadRow, merged: _Merged) -> HeadRow:
         """Count losers and conditions that the rows show not to have held.
@@ -339,10 +341,10 @@ class ObjectRows:
         self._state.broken += len(broken) - len(broken_before)
         if losers or broken:
             self._transaction.put(self._tables.conflicts, uid + key, encode_conflict(losers, tuple(sorted(broken))))
-            return head._replace(flags=head.flags | HEAD_CONFLICT)
+            return replace(head, flags=head.flags | HEAD_CONFLICT)
         if stored is not None:
             self._transaction.delete(self._tables.conflicts, uid + key)
-        return head._replace(flags=head.flags & ~HEAD_CONFLICT)
+        return replace(head, flags=head.flags & ~HEAD_CONFLICT)
 
     def _find_broken(self, uid: bytes, key: bytes, head: HeadRow, known: set[bytes], merged: _Merged) -> set[bytes]:
         """Orders of the conditional writes of a key that did not hold and that nobody acknowledged."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable
-from typing import NamedTuple
+
+import msgspec
 
 from replication.change_format import Ref
 from replication.frame_format import FrameHeader
@@ -19,7 +20,7 @@ INLINE: int = -1
 """``StagedChunk.number`` of a chunk that rides in the commit's log batch."""
 
 
-class StagedChunk(NamedTuple):
+class StagedChunk(msgspec.Struct, frozen=True, gc=False):
     """A sealed chunk on its way into the index."""
 
     header: FrameHeader

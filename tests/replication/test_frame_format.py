@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from replication.frame_format import (
     BASE_SIZE,
@@ -28,7 +29,7 @@ PATCH = FrameHeader(
     *(CODEC_PATCH, 1, 0, 12, 516, 500, bytes(range(16)), bytes(range(16, 40))),
     *(bytes(range(40, 72)), bytes(range(72, 104)), BASES),
 )
-PLAIN = PATCH._replace(codec=1, kind=0, bases=())
+PLAIN = replace(PATCH, codec=1, kind=0, bases=())
 
 headers = st.builds(
     FrameHeader,
@@ -60,7 +61,7 @@ def test_golden_bytes() -> None:
 @given(headers, st.lists(names, max_size=2), st.binary(max_size=10))
 def test_round_trip(header: FrameHeader, bases: list[FrameName], behind: bytes) -> None:
     if bases:
-        header = header._replace(codec=CODEC_PATCH, bases=tuple(bases))
+        header = replace(header, codec=CODEC_PATCH, bases=tuple(bases))
     data = encode_header(header) + behind
     assert decode_header(data) == header
     assert decode_header(memoryview(data)) == header
@@ -89,13 +90,13 @@ def test_what_is_cut_short_or_none_at_all_is_refused() -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        PLAIN._replace(codec=3),
-        PLAIN._replace(kind=2),
-        PLAIN._replace(raw_size=FRAME_RAW_MAX + 1),
-        PLAIN._replace(stored_size=15),
-        PLAIN._replace(stored_size=FRAME_RAW_MAX + 17),
-        PLAIN._replace(codec=CODEC_PATCH),
-        PATCH._replace(codec=0),
+        replace(PLAIN, codec=3),
+        replace(PLAIN, kind=2),
+        replace(PLAIN, raw_size=FRAME_RAW_MAX + 1),
+        replace(PLAIN, stored_size=15),
+        replace(PLAIN, stored_size=FRAME_RAW_MAX + 17),
+        replace(PLAIN, codec=CODEC_PATCH),
+        replace(PATCH, codec=0),
     ],
 )
 def test_values_out_of_range_are_refused_even_with_a_good_checksum(header: FrameHeader) -> None:

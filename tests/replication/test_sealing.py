@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from replication.frame_format import FrameHeader, decode_header, encode_header
 from replication.sealing import (
@@ -60,7 +61,7 @@ def test_golden_chunk_id_and_seed() -> None:
 
 @given(st.binary(max_size=3000))
 def test_frames_round_trip(payload: bytes) -> None:
-    encoded, ciphertext = seal_frame(KEYRING, HEADER._replace(raw_size=len(payload)), payload)
+    encoded, ciphertext = seal_frame(KEYRING, replace(HEADER, raw_size=len(payload)), payload)
     header = decode_header(encoded)
     assert header.stored_size == len(ciphertext) == len(payload) + 16
     assert open_frame(KEYRING, header, ciphertext) == payload
@@ -69,18 +70,18 @@ def test_frames_round_trip(payload: bytes) -> None:
 
 def test_no_two_payloads_share_a_key() -> None:
     """A cloned machine reuses births: another payload, or another header, must then have another key."""
-    packed = HEADER._replace(codec=1)
+    packed = replace(HEADER, codec=1)
     first = seal_frame(KEYRING, packed, b"payload a")
     assert seal_frame(KEYRING, packed, b"payload a") == first
     other = seal_frame(KEYRING, packed, b"payload b")  # the same chunk, encoded otherwise
-    moved = seal_frame(KEYRING, packed._replace(slot=6), b"payload a")
+    moved = seal_frame(KEYRING, replace(packed, slot=6), b"payload a")
     assert len({decode_header(encoded).salt for encoded, _ in (first, other, moved)}) == 3
     assert xor(first[1], b"payload a") != xor(other[1], b"payload b")
 
 
 def test_stored_payloads_have_their_keys_by_their_chunk_ids() -> None:
     bodies = (b"payload a", b"payload b")
-    sealed = [seal_frame(KEYRING, HEADER._replace(chunk_id=chunk_id(KEYRING, body)), body) for body in bodies]
+    sealed = [seal_frame(KEYRING, replace(HEADER, chunk_id=chunk_id(KEYRING, body)), body) for body in bodies]
     assert len({decode_header(encoded).salt for encoded, _ in sealed}) == 2
     assert xor(sealed[0][1], bodies[0]) != xor(sealed[1][1], bodies[1])
 
@@ -106,7 +107,7 @@ def xor(left: bytes, right: bytes) -> bytes:
 )
 def test_a_frame_opens_only_under_the_header_it_was_sealed_with(change: dict[str, object]) -> None:
     encoded, ciphertext = seal_frame(KEYRING, HEADER, PLAINTEXT)
-    header = decode_header(encoded)._replace(**change)
+    header = replace(decode_header(encoded), **change)
     with pytest.raises(SealBroken):
         open_frame(KEYRING, decode_header(encode_header(header)), ciphertext)
 
@@ -185,7 +186,7 @@ def test_chunk_ids_depend_on_the_key() -> None:
 @pytest.mark.parametrize("size", [0, 1, 16, 1000, 100_003])
 def test_stretches_of_a_frame_decrypt_to_what_the_whole_does(size: int) -> None:
     payload = random.Random(size).randbytes(size)
-    encoded, ciphertext = seal_frame(KEYRING, HEADER._replace(raw_size=size), payload)
+    encoded, ciphertext = seal_frame(KEYRING, replace(HEADER, raw_size=size), payload)
     header = decode_header(encoded)
     key = frame_key(KEYRING, header)
     for start in range(0, size, 16 * 777):

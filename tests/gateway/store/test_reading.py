@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.store.errors import ChunkUnavailable, Damaged
 from gateway.store.frames import FrameMaker
@@ -342,9 +343,9 @@ async def test_stretches_of_a_frame_are_found_where_it_was_moved_and_not_in_anot
         chunk_id, at = await whole(site, b"k")
         before = site.store.find_chunk(chunk_id)
         sizes = opened(site, monkeypatch)
-        moved = before._replace(offset=before.offset + 1)
+        moved = replace(before, offset=before.offset + 1)
         assert site.store.local.read_stretch(chunk_id, moved, 5000, 6000) is None
-        assert site.store.local.read_stretch(chunk_id, before._replace(slot=before.slot + 1), 5000, 6000) is None
+        assert site.store.local.read_stretch(chunk_id, replace(before, slot=before.slot + 1), 5000, 6000) is None
         assert site.store.local.read_stretch(chunk_id, before, 5000, 6000) == data[at + 5000 : at + 6000]
         assert sizes == []
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from gateway.store.document_format import PartRecord, UploadRecord
 from gateway.store.index_format import decode_batch_row, encode_chunk
 from tests.gateway.store.held_frames import HeldFrames
@@ -101,7 +103,7 @@ async def test_wrong_counts_and_missing_chunks_are_found(tmp_path: Path) -> None
             applier = view.edit_index()
             row = applier.chunks.get(counted)
             tables = applier.transaction.tables
-            applier.transaction.put(tables.chunks, counted, encode_chunk(row._replace(refcount=row.refcount + 1)))
+            applier.transaction.put(tables.chunks, counted, encode_chunk(replace(row, refcount=row.refcount + 1)))
             applier.chunks.take_away(missing, applier.chunks.get(missing))
 
         await site.store.commit(spoil)
