@@ -8,9 +8,12 @@ counts. Nothing is stored if any of it fails: an uncommitted writer's chunks are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from gateway.operations.bodies import Body, Received
+from gateway.operations.bucket_documents import LIFECYCLE, NOTIFICATION, OBJECT_LOCK
 from gateway.operations.conditions import check_comparison, check_write
 from gateway.operations.context import Context, find_bucket, shown_version_id
 from gateway.operations.lifecycle_facts import find_expiry_of
@@ -28,6 +31,9 @@ from gateway.store.item_format import is_local_uid
 from gateway.store.object_format import ObjectRecord
 from gateway.store.ports import Bucket, Content, ReadView, Version, WriteView
 from replication.change_format import Ref
+
+_ADD_TO_WRITES: Final = frozenset({LIFECYCLE, NOTIFICATION, OBJECT_LOCK})
+"""The documents of a bucket that put something into every object's record, or into the answer."""
 
 
 class PutRequest(NamedTuple):
@@ -81,27 +87,16 @@ def place_record(
     condition = None
     if request.conditions is not NO_CONDITIONS:  # spares the lookup where there is nothing to evaluate
         condition = check_write(request.conditions, view.current(bucket.uid, request.key))
-    extra = settle_attributes(context, view, now, request.key, request.attributes, record.extra)
-    event = request.event or (operation if operation == "CompleteMultipartUpload" else "")
-    extra.update(note_event(context, view, now, event))
-    final = ObjectRecord(
-        size=record.size,
-        etag=record.etag,
-        modified_ms=view.now_ms,
-        content=record.content,
-        headers=record.headers,
-        metadata=record.metadata,
-        checksums=record.checksums,
-        checksum_type=record.checksum_type,
-        owner=written_owner(view, now, record.owner, extra),
-        part_count=record.part_count,
-        parts=record.parts,
-        storage_class=record.storage_class,
-        condition=condition,
-        extra=extra,
-    )
+    is_simple = request.attributes is NO_ATTRIBUTES and _ADD_TO_WRITES.isdisjoint(now.documents)
+    extra = record.extra
+    if not is_simple:
+        extra = settle_attributes(context, view, now, request.key, request.attributes, extra)
+        event = request.event or (operation if operation == "CompleteMultipartUpload" else "")
+        extra.update(note_event(context, view, now, event))
+    owner = written_owner(view, now, record.owner, extra)
+    final = replace(record, modified_ms=view.now_ms, owner=owner, condition=condition, extra=extra)
     version: Version = view.put_object(bucket.uid, request.key, final, versioned=now.versioning == "Enabled")
-    expiry = find_expiry_of(view, now, request.key, final)
+    expiry = None if is_simple else find_expiry_of(view, now, request.key, final)
     return Written(final, shown_version_id(now, version.id), _shown(context, request, final), expiry)
 
 

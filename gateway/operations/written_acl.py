@@ -59,7 +59,7 @@ def settle_acl(
 
 def written_owner(view: ReadView, bucket: Bucket, writer: str, extra: Mapping[str, bytes]) -> str:
     """The owner of a version about to be written by ``writer`` (empty: nobody who signed) with ``extra`` settled."""
-    if not has_acls(view, bucket):
+    if bucket.is_plain or not has_acls(view, bucket):
         return bucket.record.owner
     body = extra.get(ACL)
     return decode_acl(body).owner if body else writer or ANONYMOUS_ID

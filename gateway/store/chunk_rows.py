@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from gateway.store.cloud_rows import CloudRows, is_in_cloud
 from gateway.store.errors import Damaged
@@ -44,7 +44,7 @@ from gateway.store.index_format import (
     unpack_u64,
 )
 from gateway.store.local_frames import FrameAbsent
-from gateway.store.segment_format import SEGMENT_HEADER_SIZE
+from gateway.store.segment_format import KIND_LOG, SEGMENT_HEADER_SIZE
 from replication.change_format import Ref
 from replication.frame_format import KIND_DATA, KIND_PAGE, FrameHeader, FrameName
 
@@ -135,13 +135,26 @@ class ChunkRows:
     def place(
         self, header: FrameHeader, kind: int, number: int, offset: int, *, queue: bool = False, replace: bool = False
     ) -> None:
-        """A frame of a chunk lies here now, and is its local frame from now on.
+        """As ``place_over``, where the chunk's row is not at hand."""
+        self.place_over(self.get(header.chunk_id), header, kind, number, offset, queue=queue, replace=replace)
+
+    def place_over(
+        self,
+        row: ChunkPlace | None,
+        header: FrameHeader,
+        kind: int,
+        number: int,
+        offset: int,
+        *,
+        queue: bool = False,
+        replace: bool = False,
+    ) -> None:
+        """A frame of a chunk, whose row was ``row``, lies here now, and is its local frame from now on.
 
         Unless there is a local frame already that is not condemned: then that one stays, except with ``replace`` (the
         log says so). Counts do not change; a patch's bases are referenced. ``queue``: hand a chunk that nothing
         references to the collector (not needed where the same batch is about to reference it).
         """
-        row = self.get(header.chunk_id)
         if row is not None and row.local and not row.condemned and not replace:
             return
         refcount = flags = 0
@@ -165,16 +178,28 @@ class ChunkRows:
     def move(self, chunk_id: bytes, row: ChunkPlace, number: int, kind: int, offset: int) -> None:
         """The chunk's local frame was copied verbatim to another place: point there."""
         self._add_live(row, -1)
-        moved = replace(row, number=number, kind=kind, offset=offset)
+        moved = structs.replace(row, number=number, kind=kind, offset=offset)
         self._add_live(moved, 1)
         self.put(chunk_id, moved)
+
+    def settle_inline(self, provisional: int, frames: Iterable[tuple[FrameHeader, int]], number: int) -> None:
+        """Frames placed in the ``provisional`` log segment lie in segment ``number``, at their offsets. Once a batch,
+        when nothing of it is taken back any more.
+        """
+        assert self._held is not None
+        for header, offset in frames:
+            row = self._held.get(header.chunk_id)
+            if row is not None and row.slot == header.slot and row.segment == header.segment:
+                self._held[header.chunk_id] = structs.replace(row, number=number, kind=KIND_LOG, offset=offset)
+        live = self.live_delta.pop((provisional, KIND_LOG), 0)
+        self.live_delta[number, KIND_LOG] = self.live_delta.get((number, KIND_LOG), 0) + live
 
     def take_away(self, chunk_id: bytes, row: ChunkPlace) -> ChunkPlace:
         """The chunk's local frame is no more (evicted, condemned, damaged): the row without it, which is also
         written.
         """
         self._add_live(row, -1)
-        bare = replace(
+        bare = structs.replace(
             absent_chunk(row.frame_kind, row.raw_size), refcount=row.refcount, flags=row.flags & ~CHUNK_LOCAL
         )
         self.put(chunk_id, bare)
@@ -189,7 +214,7 @@ class ChunkRows:
         row = self.get(name.chunk_id) or absent_chunk(KIND_DATA, raw_size)
         if row.local:
             row = self.take_away(name.chunk_id, row)
-        row = replace(row, segment=name.segment, slot=name.slot, flags=row.flags | CHUNK_EVICTED)
+        row = structs.replace(row, segment=name.segment, slot=name.slot, flags=row.flags | CHUNK_EVICTED)
         self.put(name.chunk_id, row)
         if not row.refcount:  # a rebuild knows who needs it only when it has opened all pages
             self._transaction.put(self._tables.release, RELEASE_CHUNK + name.chunk_id, b"")
@@ -203,7 +228,7 @@ class ChunkRows:
         """
         row = self.get(chunk_id) or absent_chunk(frame_kind, size)
         first = row.refcount == 0
-        row = replace(row, refcount=row.refcount + 1, flags=row.flags & ~CHUNK_CONDEMNED)
+        row = structs.replace(row, refcount=row.refcount + 1, flags=row.flags & ~CHUNK_CONDEMNED)
         self.put(chunk_id, row)
         if first:
             if row.frame_kind == KIND_PAGE and not row.flags & CHUNK_HOLDS:
@@ -226,7 +251,7 @@ class ChunkRows:
         if row is None or not row.refcount:
             raise Damaged(f"a reference to chunk {chunk_id.hex()} is let go that nothing held: rebuild the index")
         flags = row.flags if row.refcount > 1 else row.flags & ~CHUNK_EVICTED
-        self.put(chunk_id, replace(row, refcount=row.refcount - 1, flags=flags))
+        self.put(chunk_id, structs.replace(row, refcount=row.refcount - 1, flags=flags))
         if row.refcount == 1:
             self._transaction.put(self._tables.release, RELEASE_CHUNK + chunk_id, b"")
             if row.frame_kind == KIND_PAGE:
@@ -269,7 +294,7 @@ class ChunkRows:
             children = self._children(chunk_id, row)
         except FrameAbsent:  # a dead patch that a rebuild found, its base replaced since: what it listed is kept, which
             children = ()  # costs space and loses nothing
-        self.put(chunk_id, replace(row, flags=row.flags & ~CHUNK_HOLDS))
+        self.put(chunk_id, structs.replace(row, flags=row.flags & ~CHUNK_HOLDS))
         self.dereference_all(children, read_released(self._transaction, chunk_id) or NEVER)
 
     def condemn(self, chunk_id: bytes) -> bool:
@@ -278,7 +303,7 @@ class ChunkRows:
         if row is None or row.refcount:
             self._transaction.delete(self._tables.release, RELEASE_CHUNK + chunk_id)
             return False
-        self.put(chunk_id, replace(row, flags=row.flags | CHUNK_CONDEMNED))
+        self.put(chunk_id, structs.replace(row, flags=row.flags | CHUNK_CONDEMNED))
         return True
 
     def is_released(self, chunk_id: bytes) -> bool:
@@ -310,7 +335,7 @@ class ChunkRows:
             row = self.get(chunk_id)
             if row is None or row.flags & CHUNK_COUNTED:
                 continue
-            self.put(chunk_id, replace(row, flags=row.flags | CHUNK_COUNTED))
+            self.put(chunk_id, structs.replace(row, flags=row.flags | CHUNK_COUNTED))
             if not row.flags & CHUNK_LOCAL or is_in_cloud(self._transaction, chunk_id):
                 continue
             total += row.stored_size
@@ -324,7 +349,7 @@ class ChunkRows:
         for chunk_id in chunk_ids:
             row = self.get(chunk_id)
             if row is not None and row.flags & CHUNK_COUNTED and not is_in_cloud(self._transaction, chunk_id):
-                self.put(chunk_id, replace(row, flags=row.flags & ~CHUNK_COUNTED))
+                self.put(chunk_id, structs.replace(row, flags=row.flags & ~CHUNK_COUNTED))
 
     # segments
 
@@ -362,7 +387,7 @@ class ChunkRows:
             children = self._children(chunk_id, row)
         except FrameAbsent:
             return
-        self.put(chunk_id, replace(row, flags=row.flags | CHUNK_HOLDS))
+        self.put(chunk_id, structs.replace(row, flags=row.flags | CHUNK_HOLDS))
         self._transaction.delete(self._tables.closed, chunk_id)
         self.reference_all(children)
 

@@ -186,6 +186,8 @@ def patches_over(transaction: Transaction, chunk_id: bytes) -> Iterator[bytes]:
 
 def is_in_cloud(transaction: Transaction, chunk_id: bytes) -> bool:
     """Whether some frame of the chunk lies in the cloud to stay, with all it takes to open it."""
+    if not transaction.has_any(transaction.tables.cloud, chunk_id):  # as of nearly all that is written
+        return False
     places = places_of(transaction, chunk_id)
     return any(place.usable and _has_bases(transaction, place, untrusted_too=False) for place in places)
 

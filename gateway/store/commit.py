@@ -11,22 +11,22 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import copy
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from gateway.store.apply import Applier
 from gateway.store.chunk_rows import OpenPages
-from gateway.store.decision import Decision
+from gateway.store.decision import PROVISIONAL, Decision
 from gateway.store.errors import ClockWrong, DiskFull, Overloaded, ReadOnlyStore, StoreError
 from gateway.store.index import INDEX_ERRORS, KEY_ERRORS, Index, Transaction
 from gateway.store.log import Log
 from gateway.store.log_format import Own, Record
 from gateway.store.recover import restore_state, take_in_abandoned
 from gateway.store.reserve import Room
-from gateway.store.segment_format import KIND_LOG
 from gateway.store.shared import Shared
 from gateway.store.staging import StagedChunk, Staging
 from gateway.store.views import ConfigurationCache
@@ -37,7 +37,7 @@ BATCH_BYTES_MAX: Final = 1 << 20
 Result = TypeVar("Result")
 
 
-class _Request(NamedTuple):
+class _Request(msgspec.Struct, frozen=True):
     """A waiting decision and where its result goes: ``loop`` is None for a blocking caller. ``alone``: nothing else is
     decided in its batch.
     """
@@ -48,7 +48,7 @@ class _Request(NamedTuple):
     alone: bool = False
 
 
-class _Outcome(NamedTuple):
+class _Outcome(msgspec.Struct, frozen=True):
     """``final``: a refusal that relied on nothing which the batch had staged, so it stands whatever comes of that."""
 
     request: _Request
@@ -73,7 +73,7 @@ class _Batch:
         self.records += decision.log_records()
         self.inline += decision.inline
         self.edited = self.edited or decision.edited
-        self.bytes += decision.log_bytes() + sum([chunk.header.stored_size for chunk in decision.inline])
+        self.bytes += decision.log_bytes + sum([len(chunk.ciphertext) for chunk in decision.inline])
 
 
 class Committer:
@@ -199,7 +199,7 @@ class Committer:
     ) -> _Outcome:
         """Run one decision in a nested transaction: kept whole or taken back whole."""
         transaction, state = applier.transaction, applier.state
-        saved = copy.copy(state)
+        saved = msgspec.structs.replace(state)
         saw_committed = not batch.records and not batch.edited
         decision = Decision(applier, self._staging, now_ms, self._cache, base_generation)
         transaction.begin_nested()
@@ -247,12 +247,11 @@ class Committer:
 
     def _place_inline(self, applier: Applier, inline: list[StagedChunk], segment: int, offset: int) -> None:
         """Now that the batch has its place, so have its inline frames."""
+        frames = []
         for chunk in inline:
-            header = chunk.header
-            row = applier.chunks.get(header.chunk_id)
-            if row is not None and (row.segment, row.slot) == (header.segment, header.slot):
-                applier.chunks.move(header.chunk_id, row, segment, KIND_LOG, offset)
-            offset += header.header_size + header.stored_size
+            frames.append((chunk.header, offset))
+            offset += len(chunk.encoded_header) + len(chunk.ciphertext)
+        applier.chunks.settle_inline(PROVISIONAL, frames, segment)
 
     def _fail(self, taken: list[_Request], outcomes: list[_Outcome], error: BaseException) -> list[_Outcome]:
         """The batch came to nothing: everyone hears so, except who had been refused for what was committed before.

@@ -71,7 +71,7 @@ class Decision(View):
 
     __slots__ = (
         *("_applier", "_base_generation", "_chunks", "_now_ms", "_staging", "_state"),
-        *("edited", "inline", "placed", "records"),
+        *("edited", "inline", "log_bytes", "placed", "records"),
     )
 
     def __init__(
@@ -84,6 +84,8 @@ class Decision(View):
         self.placed: list[tuple[int, int, bytes]] = []
         self.inline: list[StagedChunk] = []
         self.edited = False
+        self.log_bytes = 0
+        """About how many bytes the records will take in the log."""
 
     @property
     def now_ms(self) -> int:
@@ -116,10 +118,6 @@ class Decision(View):
     def log_records(self) -> list[Record]:
         """What the request adds to the batch: places first, for whoever replays it."""
         return [Placed(tuple(self.placed)), *self.records] if self.placed else self.records
-
-    def log_bytes(self) -> int:
-        """About how many bytes the records will take in the log."""
-        return sum([len(record.change) for record in self.records if isinstance(record, Own | Anew)])
 
     # objects
 
@@ -325,6 +323,7 @@ class Decision(View):
         ship_bytes = self._applier.apply_own(change, record) + len(encoded)
         self._state.ship_total += ship_bytes
         self.records.append(Own(encoded, ship_bytes))
+        self.log_bytes += len(encoded)
 
     def stage_anew(self, change: Change, frame_bytes: int, former: Dot | None = None, *, stands: bool = True) -> None:
         """Stage a change made before, under a new dot; ``frame_bytes`` is what it still adds to the backlog besides
@@ -332,6 +331,7 @@ class Decision(View):
         """
         self._state.clock = tick(self._state.clock, self._now_ms).own  # as it will when the log is replayed
         encoded = encode_change(change)
+        self.log_bytes += len(encoded)
         ship_bytes = frame_bytes + len(encoded)
         if former is None:
             self._applier.apply_own(change)
@@ -351,11 +351,11 @@ class Decision(View):
         """Everything named must be here, known to stay in the cloud, or staged, in which case it is placed."""
         for ref in refs:
             row = self._chunks.get(ref.id)
-            if _is_usable(row) and row is not None and row.flags & CHUNK_LOCAL:
+            if row is not None and row.flags & CHUNK_LOCAL:  # perhaps condemned, which a reference pardons
                 continue
             staged = self._staging.get(ref.id)
             if staged is not None:
-                self._place(staged)
+                self._place(staged, row)
             elif not _is_usable(row):
                 raise ChunkGone(f"chunk {ref.id.hex()} is no longer held by anything: send the body again")
             elif not is_in_cloud(self.transaction, ref.id) or (ref.kind and untrusted_sites(self.transaction)):
@@ -369,9 +369,10 @@ class Decision(View):
         staged = self._staging.get(base.chunk_id)
         if staged is None or staged.header.name != base or (row is not None and row.local and not row.condemned):
             raise ChunkGone(f"the base of a patch, chunk {base.chunk_id.hex()}, is gone: send the body again")
-        self._place(staged)
+        self._place(staged, row)
 
-    def _place(self, staged: StagedChunk) -> None:
+    def _place(self, staged: StagedChunk, row: ChunkPlace | None) -> None:
+        """Place a staged chunk, whose row is ``row``."""
         header = staged.header
         if header.codec == CODEC_PATCH:
             for base in header.bases:
@@ -379,11 +380,13 @@ class Decision(View):
         if staged.children:
             self._need(staged.children)
             self._chunks.known_children[header.chunk_id] = staged.children
+        if header.bases or staged.children:  # what was placed for it may have changed its row
+            row = self._chunks.get(header.chunk_id)
         if staged.number == INLINE:
-            self._chunks.place(header, KIND_LOG, PROVISIONAL, 0, queue=False)
+            self._chunks.place_over(row, header, KIND_LOG, PROVISIONAL, 0)
             self.inline.append(staged)
         else:
-            self._chunks.place(header, KIND_DATA, staged.number, staged.offset, queue=False)
+            self._chunks.place_over(row, header, KIND_DATA, staged.number, staged.offset)
             self.placed.append((staged.number, staged.offset, staged.encoded_header))
 
 

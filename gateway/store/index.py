@@ -144,6 +144,11 @@ class Transaction:
                 return
             yield key, self.check(key, data)
 
+    def has_any(self, table: Any, prefix: bytes) -> bool:
+        """Whether some key begins with ``prefix``; its value is not looked at."""
+        cursor = self.raw.cursor(table)
+        return bool(cursor.set_range(prefix)) and cursor.key().startswith(prefix)
+
     def first(self, table: Any, start: bytes) -> tuple[bytes, bytes] | None:
         """The first key >= ``start`` and its value."""
         cursor = self.raw.cursor(table)

@@ -28,6 +28,7 @@ class Bucket(NamedTuple):
     record: BucketRecord
     versioning: str  # "", "Enabled" or "Suspended"
     is_plain: bool = False  # no policy, no ACLs (BucketOwnerEnforced): what its owner may is no question of documents
+    documents: frozenset[str] = frozenset()  # the names of those it has
 
 
 class Version(NamedTuple):

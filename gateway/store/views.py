@@ -266,7 +266,8 @@ class View:
         uid = bucket.uid
         setting = self.document(uid, item_rows.VERSIONING)
         is_plain = self.document(uid, "policy") is None and self.document(uid, "ownership") in _OWNERS_OWN
-        return Bucket(uid, bucket.name, bucket.record, setting.decode() if setting else "", is_plain)
+        versioning, documents = setting.decode() if setting else "", frozenset(self.document_names(uid))
+        return Bucket(uid, bucket.name, bucket.record, versioning, is_plain, documents)
 
 
 class ViewContext:

@@ -88,7 +88,8 @@ class MemoryView:
 
     def _bucket(self, uid: bytes) -> Bucket:
         record = self._state.buckets[uid]
-        return Bucket(uid, record.name, record, self._state.documents.get((uid, "versioning"), b"").decode())
+        versioning = self._state.documents.get((uid, "versioning"), b"").decode()
+        return Bucket(uid, record.name, record, versioning, documents=frozenset(self.document_names(uid)))
 
     def buckets(self, owner: str | None = None) -> list[Bucket]:
         found = [self._bucket(u) for u, r in self._state.buckets.items() if owner is None or r.owner == owner]
