@@ -131,6 +131,10 @@ class Files:
         """Ask the kernel to forget cached pages of the file, so that the next read comes from the disk."""
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
+    def forget(self, fd: int, offset: int, size: int) -> None:
+        """Advise the kernel that a stretch of the file need not stay cached; what is not on the disk yet does."""
+        os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)
+
     def open_write(self, path: Path) -> int:
         """Open an existing file for writing; a symbolic link is refused. Only for ``punch_hole``."""
         return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -10,6 +10,7 @@ Not here: what the bytes mean, when a file may go (``collect``), what to do abou
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -32,6 +33,9 @@ from gateway.store.segment_format import (
 DATA_SEGMENT_BYTES_MAX: Final = 256 << 20
 LOG_SEGMENT_BYTES_MAX: Final = 64 << 20
 SEGMENT_ID_SIZE: Final = 24
+FORGET_SIZE: Final = 8 << 20
+"""So many bytes made durable at once are a large upload's: they do not stay in the page cache, where they would take
+the place of the index and of what is asked for."""
 
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -45,12 +49,14 @@ class Place(NamedTuple):
 
 
 class _OpenSegment:
-    """A file this process appends to: ``end`` is where its last whole append ended."""
+    """A file this process appends to: ``end`` is where its last whole append ended, ``synced`` up to where it is known
+    to be durable.
+    """
 
     def __init__(self, fd: int, header: SegmentHeader) -> None:
         self.fd = fd
         self.header = header
-        self.end = SEGMENT_HEADER_SIZE
+        self.end = self.synced = SEGMENT_HEADER_SIZE
         self.retired = False
 
 
@@ -131,6 +137,7 @@ class Appender:
             with self._append_lock:
                 covers, dirty, directory_dirty = self._appended, self._dirty, self._directory_dirty
                 self._dirty, self._directory_dirty = {}, False
+                ends = [segment.end for segment in dirty.values()]
             try:
                 for segment in dirty.values():
                     self._files.fdatasync(segment.fd)
@@ -142,6 +149,8 @@ class Appender:
                 self._on_sync_failure()
                 raise ReadOnlyStore(f"a sync of the disk failed ({error}): no more writes") from error
             self._synced = covers
+            for segment, end in zip(dirty.values(), ends, strict=True):
+                self._settle(segment, end)
             self._close_retired(list(dirty.values()))
 
     def roll(self) -> None:
@@ -235,6 +244,13 @@ class Appender:
         else:
             self._dirty[segment.fd] = segment
             self._appended += 1
+
+    def _settle(self, segment: _OpenSegment, end: int) -> None:
+        """A segment is durable up to ``end``: whatever is much of that at once leaves the page cache."""
+        start, segment.synced = segment.synced, end
+        if end - start >= FORGET_SIZE:
+            with contextlib.suppress(OSError):  # it is only advice
+                self._files.forget(segment.fd, start, end - start)
 
     def _close_retired(self, segments: Sequence[_OpenSegment]) -> None:
         with self._append_lock:

@@ -12,7 +12,7 @@ import pytest
 from gateway.store.errors import Damaged, DiskFull, ReadOnlyStore, StoreError
 from gateway.store.layout import DataDirectory
 from gateway.store.segment_format import KIND_DATA, KIND_LOG, SEGMENT_HEADER_SIZE
-from gateway.store.segments import Appender, Place, SegmentReader, write_error
+from gateway.store.segments import FORGET_SIZE, Appender, Place, SegmentReader, write_error
 from tests.gateway.store.failing_files import FailingFiles
 
 REALM, SITE, EPOCH = b"r" * 16, b"s" * 16, b"e" * 16
@@ -217,3 +217,33 @@ def test_write_errors_become_what_a_request_can_say() -> None:
     assert isinstance(write_error(OSError(errno.ENOSPC, "full")), DiskFull)
     assert isinstance(write_error(OSError(errno.EDQUOT, "quota")), DiskFull)
     assert type(write_error(OSError(errno.EIO, "broken"))) is StoreError
+
+
+def test_what_is_much_at_once_leaves_the_page_cache_when_it_is_durable(directory: DataDirectory) -> None:
+    forgotten: list[tuple[int, int]] = []
+    directory.files.forget = lambda fd, offset, size: forgotten.append((offset, size))  # type: ignore[method-assign]
+    appender = make_appender(directory)
+    appender.append([b"x" * 1000])
+    appender.sync()
+    assert not forgotten
+    block = bytes(FORGET_SIZE // 2)
+    for _ in range(2):
+        appender.append([block])
+    assert not forgotten, "nothing is forgotten that is not durable"
+    appender.sync()
+    appender.append([block])
+    appender.sync()
+    assert forgotten == [(SEGMENT_HEADER_SIZE + 1000, FORGET_SIZE)]
+    appender.close()
+
+
+def test_a_kernel_that_takes_no_advice_is_no_error(directory: DataDirectory) -> None:
+    def refuse(fd: int, offset: int, size: int) -> None:
+        raise OSError(errno.EINVAL, "no")
+
+    directory.files.forget = refuse  # type: ignore[method-assign]
+    appender = make_appender(directory)
+    place = appender.append([b"x" * FORGET_SIZE])
+    appender.sync()
+    assert SegmentReader(directory, directory.files).read(place.number, KIND_DATA, place.offset, 3) == b"xxx"
+    appender.close()
