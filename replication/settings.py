@@ -94,9 +94,7 @@ class RetentionSettings:
     Requests of a collection: one LIST, for each pack emptied a PUT of what was alive, two more PUTs, and a DELETE.
     """
 
-    collect_cloud: bool = (
-        False  # until no simulated world finds a hole in it: replication/DESIGN.md, "Known to be wrong"
-    )
+    collect_cloud: bool = True
     collect_tombstones: bool = True
     point_in_time_days: float = 7.0
     grace_days: float = 7.0

@@ -32,7 +32,7 @@ def add_parser(subcommands: Subcommands) -> None:
         "collect-cloud",
         "Empty and delete this site's packs in the bucket that are mostly dead for longer than [retention] says, once\n"
         "every other site has let go of them, and the batches of its log that a checkpoint of its own stands in for\n"
-        "(`skerry checkpoint`); only where [retention] collect_cloud says so. --dry-run: only say what there is.",
+        "(`skerry checkpoint`); not where [retention] collect_cloud is off. --dry-run: only say what there is.",
         "skerry collect-cloud --dry-run --config site.toml",
     )
     parser.add_argument("--dry-run", action="store_true", help="change nothing, say how much is alive, dead and doomed")

@@ -19,7 +19,7 @@ SIZE = 400_000
 KEPT = 4
 SETTINGS = {
     "replication": {"ship_interval_s": 0.05, "poll_interval_s": 0.2, "ack_interval_s": 0.2},
-    "retention": {"collect_cloud": True, "point_in_time_days": 0, "grace_days": 0, "collect_interval_s": 1},
+    "retention": {"point_in_time_days": 0, "grace_days": 0, "collect_interval_s": 1},
 }
 
 
