@@ -30,7 +30,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
+from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -97,9 +97,9 @@ class S3Cloud:
         keys = read_credentials(self._settings)
         if self._client is not None and keys == self._keys:
             return
-        clients = []
+        clients, session = [], get_session()  # one reads botocore's model of S3 once for both
         for read_timeout_s in (self._settings.read_timeout_s, UPLOAD_READ_TIMEOUT_S):
-            client = await self._stack.enter_async_context(new_client(self._settings, keys, read_timeout_s))
+            client = await self._stack.enter_async_context(new_client(self._settings, keys, read_timeout_s, session))
             sign_by(client, lambda: self._ahead_s)
             measure_by(client, self._meter)
             clients.append(client)
@@ -217,7 +217,9 @@ async def open_s3(settings: CloudSettings, meter: SkewMeter | None = None) -> S3
     return cloud
 
 
-def new_client(settings: CloudSettings, keys: Mapping[str, str], read_timeout_s: float) -> Any:
+def new_client(
+    settings: CloudSettings, keys: Mapping[str, str], read_timeout_s: float, session: AioSession | None = None
+) -> Any:
     """An S3 client of aiobotocore for these settings, not entered yet; it sends nothing, and never tries again."""
     config = AioConfig(
         s3={"addressing_style": settings.addressing},
@@ -230,7 +232,7 @@ def new_client(settings: CloudSettings, keys: Mapping[str, str], read_timeout_s:
         response_checksum_validation="when_required",
         tcp_keepalive=True,
     )
-    return get_session().create_client(
+    return (session or get_session()).create_client(
         "s3",
         region_name=settings.region,
         endpoint_url=settings.endpoint_url or None,

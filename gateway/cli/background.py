@@ -18,7 +18,6 @@ from gateway.cli.child import Orders, read_orders, report_ready, watch_index, wa
 from gateway.cli.drill_runner import run_drills_forever
 from gateway.cli.lifecycle_runner import run_lifecycle_forever
 from gateway.cli.logs import configure_logs
-from gateway.cli.mirror_runner import run_mirrors_forever
 from gateway.cli.opening import OpenSite, opened_site
 from gateway.cli.replicator import replicate_forever
 from gateway.cli.reporting import run_reporting
@@ -41,7 +40,7 @@ def main() -> int:
 async def _work(orders: Orders) -> None:
     stop = asyncio.Event()
     watch_parent(stop)
-    async with opened_site(orders.config) as site:
+    async with opened_site(orders.config, connect=True) as site:
         watch_index(site.store, stop)
         report_ready()
         collecting = asyncio.create_task(site.store.collect(_tell_collection))
@@ -50,7 +49,7 @@ async def _work(orders: Orders) -> None:
         evicting = asyncio.create_task(run_tier_forever(site, stop))
         drilling = asyncio.create_task(run_drills_forever(site, stop))
         scrubbing = asyncio.create_task(run_scrub_forever(site, stop))
-        mirroring = asyncio.create_task(run_mirrors_forever(site, stop))
+        mirroring = asyncio.create_task(_mirror(site, stop))
         try:
             # Replication comes to its own end at a stop. A lifecycle pass may be cut short, and its failures are told.
             done, _ = await asyncio.wait({collecting, replicating}, return_when=asyncio.FIRST_COMPLETED)
@@ -67,6 +66,13 @@ async def _replicate(site: OpenSite, stop: asyncio.Event) -> None:
     if site.cloud is not None:
         await replicate_forever(site, stop, patient=True)
     await stop.wait()
+
+
+async def _mirror(site: OpenSite, stop: asyncio.Event) -> None:
+    if site.cloud is not None:
+        from gateway.cli.mirror_runner import run_mirrors_forever  # brings AWS' client, which takes long to import
+
+        await run_mirrors_forever(site, stop)
 
 
 def _tell_collection(error: StoreError) -> None:

@@ -1,4 +1,4 @@
-"""Listening sockets: bound once by the parent, inherited by every worker.
+"""Listening sockets: bound once by the parent, inherited by every worker; and the certificate they answer with.
 
 Bound before anything else of a start is done, so that a taken port is told while nothing was made yet; not listening
 until a worker is there to accept.
@@ -7,8 +7,10 @@ until a worker is there to accept.
 from __future__ import annotations
 
 import socket
+import ssl
 
-from gateway.config import Address
+from gateway.config import Address, ServerConfig
+from gateway.http.tls import make_tls_context
 
 
 class CannotBind(Exception):
@@ -39,3 +41,10 @@ def bound_address(listener: socket.socket) -> Address:
     """Where it is bound, with the real port."""
     host, port = listener.getsockname()[:2]
     return Address(host, port)
+
+
+def make_server_context(server: ServerConfig) -> ssl.SSLContext | None:
+    """The TLS context of a configuration, None for plain HTTP; ``BadCertificate``."""
+    if server.tls_certificate_file is None or server.tls_key_file is None:
+        return None
+    return make_tls_context(server.tls_certificate_file, server.tls_key_file)

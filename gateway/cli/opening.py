@@ -56,15 +56,19 @@ async def end_task(task: asyncio.Task[None]) -> None:
 
 
 @asynccontextmanager
-async def opened_site(config: Config) -> AsyncIterator[OpenSite]:
-    """Open the site of a configuration; recovers its store first if need be. Blocking at its start and end."""
+async def opened_site(config: Config, *, connect: bool = False) -> AsyncIterator[OpenSite]:
+    """Open the site of a configuration; recovers its store first if need be. Blocking at its start and end.
+
+    ``connect``: make the cloud's client now, for a process whose loop must not be held up by that later.
+    """
     keys = open_site(config)
     async with AsyncExitStack() as stack:
         cloud, fetcher, skew = None, None, SkewMeter()
         if config.cloud is not None:
             debts = open_debts(keys.directory)
             stack.callback(debts.close)
-            cloud = await open_cloud(config.cloud, site_link(config, keys.directory), debts, skew)
+            link = site_link(config, keys.directory)
+            cloud = await open_cloud(config.cloud, link, debts, skew, at_once=connect)
             stack.push_async_callback(cloud.close)
             fetcher = CloudFetcher(cloud)
             stack.push_async_callback(fetcher.close)

@@ -23,14 +23,13 @@ from collections.abc import Mapping
 from gateway.cli.admin_status import SiteStatus
 from gateway.cli.child import Orders, encode_orders
 from gateway.cli.credentials import ACCESS_KEY_VARIABLE, ensure_credentials
-from gateway.cli.listener import bind_listener, bound_address
+from gateway.cli.listener import bind_listener, bound_address, make_server_context
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import OpenSite, opened_site
 from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
 from gateway.cli.outcomes import EXIT_OK
 from gateway.cli.site import FirstStart, create_site, is_new_site
 from gateway.cli.welcome import describe_first_start, describe_ready
-from gateway.cli.worker import make_server_context
 from gateway.config import Config, parse_address
 from gateway.config_reader import ENVIRONMENT_PREFIX
 from gateway.http.admin import serve_admin

@@ -18,13 +18,14 @@ from typing import Final
 import uvloop
 
 from gateway.cli.child import Orders, read_orders, report_ready, watch_index, watch_parent
+from gateway.cli.listener import make_server_context
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import opened_site
 from gateway.cli.reporting import run_reporting
 from gateway.config import ServerConfig
 from gateway.http.app import serve_gateway
 from gateway.http.metrics import RequestMetrics
-from gateway.http.tls import BadCertificate, make_tls_context, reload_certificate
+from gateway.http.tls import BadCertificate, reload_certificate
 from gateway.store.allocator import give_back_memory
 
 GC_THRESHOLD: Final = 10_000
@@ -52,7 +53,7 @@ async def _serve(orders: Orders) -> None:
     context = make_server_context(config.server)
     if context is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, context, config.server)
-    async with opened_site(config) as site:
+    async with opened_site(config, connect=True) as site:
         watch_index(site.store, stop)
         tune_collector()
         giving = asyncio.create_task(_give_back())
@@ -85,13 +86,6 @@ def tune_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
-
-
-def make_server_context(server: ServerConfig) -> ssl.SSLContext | None:
-    """The TLS context of a configuration, None for plain HTTP; ``BadCertificate``."""
-    if server.tls_certificate_file is None or server.tls_key_file is None:
-        return None
-    return make_tls_context(server.tls_certificate_file, server.tls_key_file)
 
 
 def _reload(context: ssl.SSLContext, server: ServerConfig) -> None:
