@@ -12,6 +12,12 @@ import pytest
 from tests.e2e.story import CI, Story
 from tests.support.clouds import TestCloud, start_cloud
 from tests.support.fault_proxy import FaultProxy
+from tests.support.zygote import Zygote
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked(zygote: Zygote) -> None:
+    """Processes without an exec: most of what these tests would take is imports."""
 
 
 @pytest.fixture(scope="session")

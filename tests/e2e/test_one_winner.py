@@ -21,7 +21,7 @@ ROUNDS = 4
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with Site(tmp_path_factory.mktemp("winner"), "winner", workers=2) as site:
+    with Site(tmp_path_factory.mktemp("winner"), "winner", workers=2, forked=False) as site:
         site.client().create_bucket(Bucket="race")
         yield site
 

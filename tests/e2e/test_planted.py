@@ -17,18 +17,18 @@ from gateway.store.errors import StoreError
 from tests.crash.crash_states import crash_states
 from tests.crash.recording_files import RecordingFiles
 from tests.crash.test_store_crashes import check_promises, promised, read_store, record_workload
-from tests.e2e.planted import bugs
+from tests.e2e.planted import sitecustomize
 from tests.e2e.story import Scale, Story
 from tests.support.clouds import TestCloud
 from tests.support.fault_proxy import FaultProxy
-from tests.support.site import ROOT
+from tests.support.zygote import FIRST_VARIABLE
 
 TINY = Scale(files_max=6, big_bytes=1 << 20, big_count=1, round_objects=4, timeout_s=12)
 
 
 def tell(cloud: TestCloud, proxy: FaultProxy, directory: Path, bug: str) -> None:
     """The story up to the first cut of the link, with a bug in every process of both sites."""
-    environment = {"PYTHONPATH": f"{Path(bugs.__file__).parent}:{ROOT}", "PLANTED_BUG": bug}
+    environment = {"PLANTED_BUG": bug, FIRST_VARIABLE: sitecustomize.__name__}
     story = Story(cloud, directory, TINY, print, proxy, random.Random(1), environment=environment)
     try:
         story.reach("refused")

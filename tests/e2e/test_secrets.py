@@ -74,7 +74,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Play, Site]
     with play.far:
         play.far.client().create_bucket(Bucket="realm")
         cloud = CloudSettings(play.far.endpoint, "realm", play.far.access_key, CLOUD_SECRET)
-        site = Site(play.directory / "site", "north", cloud, settings=LOGGED)
+        site = Site(play.directory / "site", "north", cloud, settings=LOGGED, forked=False)
         site.process = None
         previous = os.umask(0o022)  # what an operator's shell has
         try:

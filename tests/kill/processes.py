@@ -99,7 +99,7 @@ def _read_group(pid: int) -> int | None:
 
 
 def _read_name(pid: int) -> str:
-    """Its command line, and the name it has given itself (as those of ``tests.kill.zygote`` do) as a module."""
+    """Its command line, and the name it has given itself (as those of ``tests.support.zygote`` do) as a module."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
         return f"{command} gateway.{Path(f'/proc/{pid}/comm').read_text().strip()}"

@@ -5,8 +5,8 @@ start over them), or everything at once. Afterwards: every key, tag and document
 stale (writes go on), no reader's slot of the index belongs to a dead process; ``verify`` is clean; an index rebuilt
 from the log shows the same. ``SKERRY_KILL_ROUNDS`` makes it longer, ``SKERRY_KILL_SEED`` repeats victims and moments.
 
-Most rounds are of processes that are forked ready to run (``zygote.py``); one in twenty more is of processes that start
-as they do in life, and may die while they do.
+Most rounds are of processes that are forked ready to run (``support/zygote.py``); one in twenty more is of processes
+that start as they do in life, and may die while they do.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from tests.kill.processes import (
     list_children,
     list_index_readers,
 )
-from tests.kill.zygote import ForkedSite, Zygote
 from tests.support.net import wait_until
 from tests.support.site import Site
+from tests.support.zygote import Zygote
 
 ROUNDS = int(os.environ.get("SKERRY_KILL_ROUNDS", "6"))
 WRITERS, WORKERS = 4, 2
@@ -56,15 +56,12 @@ def wait_whole(site: Site) -> None:
     site.wait_ready()
 
 
-def test_any_process_may_die_at_any_moment(tmp_path: Path) -> None:
-    with Zygote(tmp_path) as zygote:
-        site = ForkedSite(tmp_path / "site", "victim", workers=WORKERS)
-        site.zygote = zygote
-        kill_and_compare(site, ROUNDS)
+def test_any_process_may_die_at_any_moment(tmp_path: Path, zygote: Zygote) -> None:
+    kill_and_compare(Site(tmp_path / "site", "victim", workers=WORKERS), ROUNDS)
 
 
 def test_any_process_may_die_while_it_starts(tmp_path: Path) -> None:
-    kill_and_compare(Site(tmp_path / "site", "victim", workers=WORKERS), STARTED_ROUNDS)
+    kill_and_compare(Site(tmp_path / "site", "victim", workers=WORKERS, forked=False), STARTED_ROUNDS)
 
 
 def kill_and_compare(site: Site, rounds: int) -> None:

@@ -17,14 +17,15 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 from botocore.config import Config
 
 from tests.support.net import find_free_ports, wait_until
+from tests.support.zygote import ROOT, Zygote
 
-ROOT = Path(__file__).resolve().parents[2]
+ENTRY = ("-m", "gateway")
 READY_TIMEOUT_S = 60.0
 
 
@@ -45,8 +46,13 @@ class SiteFailed(AssertionError):
 
 @dataclass
 class Site:
-    """One site. ``settings`` are extra keys: {"section": {"key": value}}."""
+    """One site. ``settings`` are extra keys: {"section": {"key": value}}.
 
+    Its processes are forked from ``zygote`` where there is one, unless ``forked`` is False: for tests of what an
+    interpreter's own start or the kernel's tree of processes has to do with.
+    """
+
+    zygote: ClassVar[Zygote | None] = None
     directory: Path
     name: str
     cloud: CloudSettings | None = None
@@ -55,8 +61,9 @@ class Site:
     secret_key: str = "island-secret-for-the-tests-only-0001"
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
-    entry: tuple[str, ...] = ("-m", "gateway")
+    entry: tuple[str, ...] = ENTRY
     cpu: int | None = None
+    forked: bool = True
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -117,6 +124,9 @@ class Site:
         root = {"SKERRY_ROOT_ACCESS_KEY": self.access_key, "SKERRY_ROOT_SECRET_KEY": self.secret_key}
         return kept | root | {"PYTHONPATH": str(ROOT)} | self.environment
 
+    def _its_zygote(self) -> Zygote | None:
+        return self.zygote if self.forked and self.entry == ENTRY and self.cpu is None else None
+
     def start(self, *, wait: bool = True) -> Site:
         """Start ``skerry serve`` and, unless told not to, wait until it is ready."""
         assert self.process is None, "already running"
@@ -128,6 +138,8 @@ class Site:
 
     def spawn(self, log: int) -> subprocess.Popen[bytes]:
         """Start the server's first process, in a group of its own; what it says goes to the descriptor ``log``."""
+        if (zygote := self._its_zygote()) is not None:
+            return zygote.spawn(["serve", "--config", str(self.config)], self._environment(), log)
         return subprocess.Popen(
             [sys.executable, *self.entry, "serve", "--config", str(self.config)],
             cwd=ROOT,
@@ -204,15 +216,19 @@ class Site:
 
     def run(self, *arguments: str, timeout_s: float = 120.0, check: bool = True) -> subprocess.CompletedProcess[str]:
         """``skerry ARGUMENTS --config …`` beside the server; ``SiteFailed`` with its output unless it exits 0."""
-        done = subprocess.run(
-            [sys.executable, *self.entry, *arguments, "--config", str(self.config)],
-            cwd=ROOT,
-            env=self._environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-        )
+        words = [*arguments, "--config", str(self.config)]
+        if (zygote := self._its_zygote()) is not None:
+            done = zygote.run(words, self._environment(), timeout_s)
+        else:
+            done = subprocess.run(
+                [sys.executable, *self.entry, *words],
+                cwd=ROOT,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+            )
         if check and done.returncode:
             raise SiteFailed(f"skerry {' '.join(arguments)} exited {done.returncode}:\n{done.stdout}\n{done.stderr}")
         return done

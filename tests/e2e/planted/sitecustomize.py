@@ -1,6 +1,6 @@
 """Puts a planted bug into every Python process of a site whose environment names one. See ``bugs``.
 
-Python imports a module of this name at start; only sites that a test gives this directory in PYTHONPATH have it.
+The processes of a site that are forked import it where their environment says so (``FIRST_VARIABLE`` of the zygote).
 """
 
 import os

@@ -33,34 +33,67 @@ def test_the_table_names_every_implemented_operation():
     assert set(REQUESTS) == set(HANDLERS) - OWN_DOORS
 
 
+class Stage:
+    """A bucket with an object and an open upload with a part, and whatever rows ask for; set up anew when changed."""
+
+    def __init__(self, server):
+        self.server = server
+        self.s3 = server.client(request_checksum_calculation="when_required")
+        self.picture = None
+
+    def set(self):
+        """Have everything as it was meant."""
+        if self.picture is not None and self.look() == self.picture:
+            return  # who was refused or only read has left it so
+        self.clear()
+        for prepare in PREPARES:
+            prepare(self.s3)
+        self.s3.put_object(Bucket="raw", Key="kept", Body=b"kept")
+        self.upload = self.s3.create_multipart_upload(Bucket="raw", Key="up")["UploadId"]
+        part = self.s3.upload_part(Bucket="raw", Key="up", UploadId=self.upload, PartNumber=1, Body=b"one")
+        self.etag = part["ETag"]
+        self.picture = self.look()
+
+    def look(self):
+        """A picture of everything."""
+
+        async def take():
+            with self.server.store.view() as view:
+                uid = view.bucket("raw").uid
+                return (
+                    [
+                        (bucket.name, [view.document(bucket.uid, name) for name in DOCUMENTS])
+                        for bucket in view.buckets()
+                    ],
+                    [(row.key, row.order, view.version_documents(uid, row)) for row in view.scan_versions(uid)],
+                    [(one.id, [part.etag for part in view.parts(one.id)]) for one in view.uploads(uid)],
+                )
+
+        return self.server.call(take)
+
+    def clear(self):
+        s3 = self.s3
+        for open_upload in s3.list_multipart_uploads(Bucket="raw").get("Uploads", []):
+            s3.abort_multipart_upload(Bucket="raw", Key=open_upload["Key"], UploadId=open_upload["UploadId"])
+        for version in s3.list_object_versions(Bucket="raw").get("Versions", []):
+            s3.delete_object(Bucket="raw", Key=version["Key"], VersionId=version["VersionId"])
+        for bucket in s3.list_buckets()["Buckets"]:
+            if bucket["Name"] != "raw":
+                s3.delete_bucket(Bucket=bucket["Name"])
+
+
+@pytest.fixture(scope="module")
+def stage(server):
+    stage = Stage(server)
+    yield stage
+    stage.s3.close()
+
+
 @pytest.fixture
-def scene(server):
-    """A bucket with an object and an open upload with a part; returns the upload id and a picture of everything."""
-    s3 = server.client(request_checksum_calculation="when_required")
-    for prepare in PREPARES:
-        prepare(s3)
-    s3.put_object(Bucket="raw", Key="kept", Body=b"kept")
-    upload = s3.create_multipart_upload(Bucket="raw", Key="up")["UploadId"]
-    etag = s3.upload_part(Bucket="raw", Key="up", UploadId=upload, PartNumber=1, Body=b"one")["ETag"]
-
-    async def look():
-        with server.store.view() as view:
-            uid = view.bucket("raw").uid
-            return (
-                [(bucket.name, [view.document(bucket.uid, name) for name in DOCUMENTS]) for bucket in view.buckets()],
-                [(row.key, row.order, view.version_documents(uid, row)) for row in view.scan_versions(uid)],
-                [(one.id, [part.etag for part in view.parts(one.id)]) for one in view.uploads(uid)],
-            )
-
-    yield upload, etag, lambda: server.call(look)
-    for open_upload in s3.list_multipart_uploads(Bucket="raw").get("Uploads", []):
-        s3.abort_multipart_upload(Bucket="raw", Key=open_upload["Key"], UploadId=open_upload["UploadId"])
-    for version in s3.list_object_versions(Bucket="raw").get("Versions", []):
-        s3.delete_object(Bucket="raw", Key=version["Key"], VersionId=version["VersionId"])
-    for bucket in s3.list_buckets()["Buckets"]:
-        if bucket["Name"] != "raw":
-            s3.delete_bucket(Bucket=bucket["Name"])
-    s3.close()
+def scene(stage):
+    """The upload's id, its part's ETag, and a picture of everything whenever asked for."""
+    stage.set()
+    return stage.upload, stage.etag, stage.look
 
 
 def filled(operation, upload, etag):

@@ -1,11 +1,13 @@
-"""A process that has imported all of Skerry, and forks a site's processes when asked: a start costs a few hundredths of
-a second, where the interpreter and its imports cost over one. So a thousand kills are minutes' work.
+"""A process that has imported all of Skerry, and forks a site's processes and commands when asked: a start costs a few
+hundredths of a second, where the interpreter and its imports cost a half or more.
 
-    test ── zygote ── supervisor, workers, background: processes of their own, in the supervisor's group, run as
-                      `python -m` would run them: own memory, descriptors, locks, signals, group; only `exec` is missing
+    test ── zygote ── supervisor, workers, background, commands: processes of their own, a server's in the supervisor's
+                      group, run as `python -m` would run them: own memory, descriptors, locks, signals, environment;
+                      only `exec` is missing
 
-``ForkedSite`` is a ``Site`` whose processes come from there. What differs from life: nobody dies while the interpreter
-starts (``test_kill_one.py`` has rounds with real starts for that), and the pause before a restart is short.
+``Site.zygote`` names the one that a site's processes come from. What differs from life: nobody dies while the
+interpreter starts (``test_kill_one.py`` has rounds with real starts for that), a server's processes are no children of
+its supervisor to the kernel, and the pause before a restart is short.
 A request is one connection: JSON and the descriptors to hand on; the answer is a process id and a pidfd.
 """
 
@@ -13,25 +15,32 @@ from __future__ import annotations
 
 import array
 import asyncio
+import contextlib
+import gc
 import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
-from tests.support.site import ROOT, Site
-
-PRELOADED: Final = ("gateway.cli.command", "gateway.cli.worker", "gateway.cli.background", "gateway.cli.replicator")
+ROOT = Path(__file__).resolve().parents[2]
+PRELOADED: Final = ("worker", "background", "events", "replicator", "mirror_runner")
 SUPERVISOR_MODULE: Final = "gateway.__main__"
 RESTART_PAUSE_MAX_S: Final = 0.2
 SOCKET_VARIABLE: Final = "TEST_ZYGOTE_SOCKET"
+FIRST_VARIABLE: Final = "TEST_ZYGOTE_FIRST"
+"""In a process' environment: a module to import before anything runs; ``sitecustomize`` for those without an exec."""
+CODE_FILE: Final = 3
+"""The descriptor on which a command leaves its exit code."""
 _MESSAGE_MAX: Final = 1 << 18
 _FILES_MAX: Final = 8
 
@@ -79,12 +88,11 @@ class ForkedProcess:
 class Zygote:
     """The zygote's life, from the test's side: a context manager."""
 
-    def __init__(self, directory: Path) -> None:
-        self.socket = directory / "zygote"
-
     def __enter__(self) -> Zygote:
+        self._directory = Path(tempfile.mkdtemp(prefix="skerry-zygote-"))  # a socket's path must be short
+        self.socket = self._directory / "socket"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.kill.zygote", str(self.socket)],
+            [sys.executable, "-m", "tests.support.zygote", str(self.socket)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -99,33 +107,50 @@ class Zygote:
         self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait(20)
+        shutil.rmtree(self._directory)
 
-
-class ForkedSite(Site):
-    """A site whose processes are forked from ``zygote``."""
-
-    zygote: Zygote
-
-    def spawn(self, log: int) -> subprocess.Popen[bytes]:
-        """The supervisor; its children come from the zygote, too."""
-        environment = self._environment() | {SOCKET_VARIABLE: str(self.zygote.socket)}
-        arguments = ["serve", "--config", str(self.config)]
+    def spawn(self, arguments: Sequence[str], environment: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
+        """Begin ``skerry ARGUMENTS``, a server; its children come from the zygote, too. ``log``: for all it says."""
         with open(os.devnull, "rb") as nothing:
-            files = {0: nothing.fileno(), 1: log, 2: log}
-            process = ForkedProcess(*_ask_for(self.zygote.socket, SUPERVISOR_MODULE, arguments, environment, 0, files))
+            process = self._fork(arguments, environment, {0: nothing.fileno(), 1: log, 2: log})
         return cast("subprocess.Popen[bytes]", process)
+
+    def run(
+        self, arguments: Sequence[str], environment: Mapping[str, str], timeout_s: float
+    ) -> subprocess.CompletedProcess[str]:
+        """``skerry ARGUMENTS`` to its end; ``subprocess.TimeoutExpired``."""
+        with contextlib.ExitStack() as stack:
+            nothing = stack.enter_context(open(os.devnull, "rb"))
+            out, err, code = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+            files = {0: nothing.fileno(), 1: out.fileno(), 2: err.fileno(), CODE_FILE: code.fileno()}
+            process = self._fork(arguments, environment, files)
+            try:
+                process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+            for file in (out, err, code):
+                file.seek(0)
+            returncode = int(code.read() or -signal.SIGKILL)  # none was left: it was killed
+            return subprocess.CompletedProcess(list(arguments), returncode, out.read().decode(), err.read().decode())
+
+    def _fork(
+        self, arguments: Sequence[str], environment: Mapping[str, str], files: Mapping[int, int]
+    ) -> ForkedProcess:
+        named = {**environment, SOCKET_VARIABLE: str(self.socket)}
+        return ForkedProcess(*_ask_for(self.socket, SUPERVISOR_MODULE, arguments, named, 0, files))
 
 
 def _ask_for(
     place: Path,
     module: str,
-    arguments: list[str],
+    arguments: Sequence[str],
     environment: Mapping[str, str],
     group: int,
     files: Mapping[int, int],
 ) -> tuple[int, int]:
     """A new process: its id, and a pidfd of it. ``files``: its descriptor → ours; ``group`` 0: one of its own."""
-    wanted = {"module": module, "arguments": arguments, "environment": dict(environment), "group": group}
+    wanted = {"module": module, "arguments": list(arguments), "environment": dict(environment), "group": group}
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         connection.connect(str(place))
         message = json.dumps(wanted | {"files": list(files)}).encode()
@@ -182,9 +207,14 @@ class _ForkedChild:
 
 def main() -> None:
     """Fork whatever is asked for, until standard input ends."""
-    for module in PRELOADED:
-        __import__(module)
+    from gateway.cli.command import COMMANDS
+
+    for module in (*PRELOADED, *(command.module for command in COMMANDS.values())):
+        __import__(f"gateway.cli.{module}")
+    __import__("replication.cloud_s3")
     assert len(os.listdir("/proc/self/task")) == 1, "an import starts a thread: what is forked here would lack it"
+    gc.collect()
+    gc.freeze()  # no child's collector touches, and so copies, what all of them share
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(sys.argv[1])
         listener.listen(64)
@@ -241,6 +271,8 @@ def _become(wanted: dict[str, Any], files: dict[int, int]) -> None:
         sys.argv = [wanted["module"], *wanted["arguments"]]
         if wanted["module"] == SUPERVISOR_MODULE:
             _let_children_fork()
+        if first := os.environ.get(FIRST_VARIABLE):
+            __import__(first)
         sys.modules.pop(wanted["module"], None)
         runpy.run_module(wanted["module"], run_name="__main__", alter_sys=False)
     except SystemExit as ended:
@@ -250,6 +282,8 @@ def _become(wanted: dict[str, Any], files: dict[int, int]) -> None:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        if CODE_FILE in files and wanted["module"] == SUPERVISOR_MODULE:
+            os.write(CODE_FILE, b"%d" % code)
         os._exit(code)
 
 
