@@ -10,11 +10,13 @@ from botocore.exceptions import ClientError
 from gateway.http.settings import HttpSettings
 from gateway.operations.context import OperationSettings
 from tests.compat.access_clients import Account, anonymous_client, make_account
+from tests.compat.aws_clients import connecting
 from tests.gateway.http.server import OTHER_KEY, OTHER_SECRET, Server
 from tests.gateway.http.stores import KINDS, opener
 
 PART_MIN = 64 << 10  # instead of 5 MiB, so that multipart tests need not move much
 _names = (f"bucket-{number}" for number in itertools.count())
+_identities = (f"name-{number}" for number in itertools.count())
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -87,3 +89,28 @@ def nobody(server: Server) -> Iterator[Any]:
     client = anonymous_client(server)
     yield client
     client.close()
+
+
+@pytest.fixture
+def connect(server: Server) -> Iterator[Any]:
+    """``connect("iam", key)``: a client of a service with a key (root's if none is given)."""
+    with connecting(server) as connect:
+        yield connect
+
+
+@pytest.fixture
+def iam(connect: Any) -> Any:
+    """IAM, with the root's key."""
+    return connect("iam")
+
+
+@pytest.fixture
+def account(connect: Any) -> str:
+    """The id of the root's account."""
+    return str(connect("sts").get_caller_identity()["Account"])
+
+
+@pytest.fixture
+def name() -> str:
+    """A name for a user or a role, like no other."""
+    return next(_identities)

@@ -9,19 +9,8 @@ from gateway.http.access_logs import _without_signature
 from gateway.http.issuer_keys import is_public_address
 from gateway.operations.kms_keys import list_keys
 from tests.compat.access_clients import allow, make_bucket, policy_of
-from tests.compat.aws_clients import connecting, trust
+from tests.compat.aws_clients import trust
 from tests.compat.oidc_issuer import Issuer
-
-
-@pytest.fixture
-def connect(server):
-    with connecting(server) as connect:
-        yield connect
-
-
-@pytest.fixture
-def account(connect):
-    return connect("sts").get_caller_identity()["Account"]
 
 
 @pytest.fixture

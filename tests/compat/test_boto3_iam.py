@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from typing import Any
 
 import pytest
 
-from tests.compat.aws_clients import allow, connecting, document, trust
+from tests.compat.aws_clients import allow, document, trust
 
-_names = (f"name-{number}" for number in itertools.count())
 READ_ONLY = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
 FULL_S3 = "arn:aws:iam::aws:policy/AmazonS3FullAccess"
-
-
-@pytest.fixture
-def connect(server):
-    with connecting(server) as connect:
-        yield connect
-
-
-@pytest.fixture
-def iam(connect):
-    return connect("iam")
-
-
-@pytest.fixture
-def account(connect):
-    return connect("sts").get_caller_identity()["Account"]
-
-
-@pytest.fixture
-def name():
-    return next(_names)
 
 
 @pytest.fixture

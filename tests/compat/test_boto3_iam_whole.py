@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-
-import pytest
-
 from gateway.identity import groups, managed_policies, roles
-from tests.compat.aws_clients import allow, connecting, document, trust
+from tests.compat.aws_clients import allow, document, trust
 
-_names = (f"whole-{number}" for number in itertools.count())
 READ_ONLY = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
 EVERYTHING = "arn:aws:s3:::b/*"
-
-
-@pytest.fixture
-def iam(server):
-    with connecting(server) as connect:
-        yield connect("iam")
-
-
-@pytest.fixture
-def name():
-    return next(_names)
 
 
 def test_everything_of_an_account(iam, name, refused):

@@ -23,7 +23,7 @@ from tests.support.clouds import TestCloud
 from tests.support.fault_proxy import FaultProxy
 from tests.support.zygote import FIRST_VARIABLE
 
-TINY = Scale(files_max=6, big_bytes=1 << 20, big_count=1, round_objects=4, timeout_s=12)
+TINY = Scale(files_max=6, big_bytes=1 << 20, big_count=1, round_objects=4, timeout_s=60)
 
 
 def tell(cloud: TestCloud, proxy: FaultProxy, directory: Path, bug: str) -> None:

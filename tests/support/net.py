@@ -37,7 +37,7 @@ def is_port_free(port: int) -> bool:
     return True
 
 
-def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 60.0, every_s: float = 0.05) -> None:
+def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 120.0, every_s: float = 0.05) -> None:
     """Poll ``true`` until it holds: for things outside this process. ``TimeoutError`` naming ``what`` in the end."""
     deadline = time.monotonic() + timeout_s
     while not true():

@@ -10,7 +10,7 @@ import pytest
 from tests.support.net import wait_until
 from tests.support.site import Site
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("zygote")]
 
 
 @pytest.fixture
