@@ -28,6 +28,8 @@ class MemoryGraveyard:
     write: Callable[..., Change]
     next_dot: Callable[[], Dot]
     known_horizon: Horizon | None = None
+    horizon_known_ms = 0
+    """Since when, by the true clock, as far as anybody looked."""
     endings: tuple[tuple[Change, tuple[Write, ...]], ...] = ()
     """Every ending this machine made, with what it ended: for the checks."""
 
@@ -39,10 +41,9 @@ class MemoryGraveyard:
         self.known_horizon = horizon
 
     def find_tombstones(self, is_mine: Callable[[bytes], bool], after: bytes, count_max: int) -> Tombstones:
-        names = sorted((msgspec.msgpack.encode(key), key) for key in self.entries)
         due: list[bytes] = []
         kept: Counter[str] = Counter()
-        left = [(name, key) for name, key in names if name > after]
+        left = [(name, key) for name, key in self.names() if name > after]
         for name, (family, item) in left[:count_max]:
             live = self.entries[family, item].live
             dead = sum(write.dead for write in live)
@@ -71,6 +72,10 @@ class MemoryGraveyard:
                 self.endings += ((self.write(family, item, b"", replaces=replaced, dead=True), live),)
                 count += 1
         return count
+
+    def names(self) -> list[tuple[bytes, tuple[int, bytes]]]:
+        """Every item with the name it has to those who walk over them, in their order."""
+        return sorted((msgspec.msgpack.encode(key), key) for key in self.entries)
 
     def _is_stable(self, live: Sequence[Write]) -> bool:
         cut = self.known_horizon.cut if self.known_horizon is not None else {}

@@ -36,8 +36,15 @@ from replication.restore import restore_site
 from replication.sealing import chunk_id, open_frame
 from tests.replication.faulty_cloud import STALE
 from tests.replication.fixed_realm import KEYRING
+from tests.replication.memory_graveyard import is_ending
 from tests.replication.memory_site import Item, MemorySite
 from tests.simulation.ledger import token_of
+from tests.simulation.tombstone_checks import (
+    check_graves_are_empty,
+    check_nothing_came_back,
+    decode_all,
+    find_ended,
+)
 
 if TYPE_CHECKING:
     from tests.simulation.bucket import RememberedBucket
@@ -142,13 +149,15 @@ async def check_world(world: World) -> None:
         if is_overtaken(machine.store, heads):
             raise Broken(f"{machine.name}: its log in the bucket is longer than it knows")
     _check_identities(world)
-    survivors, bare, doubled = await collect_survivors(world)
+    survivors, bare, doubled, ended = await collect_survivors(world)
     if doubled and world.sharings < 2:
         raise Broken(f"issued twice: {sorted(doubled)[0].hex()}")
     world.deeds["issued anew by two machines"] += len(doubled)
     for token in bare - {seen for written in world.ledger.written.values() for seen in written.saw}:
         raise Broken(f"nobody replaced it, and it went without its value: {token.hex()}")
-    standing = world.ledger.standing(survivors, bare)
+    standing = world.ledger.standing(set(survivors), bare)
+    check_nothing_came_back(world, standing, survivors)
+    standing = {item: tokens - ended for item, tokens in standing.items()}
     _check_acknowledged(world, survivors)
     states = [clients_state(machine.store) for machine in world.machines]
     for machine, state in zip(world.machines, states, strict=True):
@@ -190,7 +199,12 @@ def check_leaving(world: World, name: str) -> None:
         for machine in [*world.machines, *world.away]:
             store = machine.store
             mine = (store.identity().site, store.identity().incarnation)
-            if origin != mine and store.cursor.n and store.pulled().get(origin, LogPosition()).n < n:
+            if (
+                origin != mine
+                and not world.is_out(mine[0])
+                and store.cursor.n
+                and store.pulled().get(origin, LogPosition()).n < n
+            ):
                 raise Broken(f"it left, and {machine.name} still needs it: {name}")
 
 
@@ -215,6 +229,8 @@ def check_garbage(world: World) -> None:
                 if is_worth_it(held, world.collecting):
                     raise Broken(f"an object is mostly garbage: {held}")
         _check_log_is_short(world, machine)
+        if world.forgets:
+            check_graves_are_empty(machine)
     world.deeds["bucket without garbage"] += 1
 
 
@@ -252,10 +268,12 @@ def _check_identities(world: World) -> None:
             raise Broken(f"{machine.name} and another machine are one site after everything came to rest")
 
 
-async def collect_survivors(world: World) -> tuple[set[bytes], set[bytes], set[bytes]]:
-    """Tokens of every change in any log of the bucket, of those among them that went without their value, and of those
-    that stand in two logs: three machines were one site, and two of them had the same unsent change to issue anew.
+async def collect_survivors(world: World) -> tuple[dict[bytes, set[Origin]], set[bytes], set[bytes], set[bytes]]:
+    """Tokens of every change in any log of the bucket, with the logs; of those among them that went without their
+    value; of those that stand in two logs: three machines were one site, and two of them had the same unsent change to
+    issue anew; of tombstones that were ended.
     """
+    every: list[list[bytes]] = []
     found: dict[bytes, set[Origin]] = {}
     bare: set[bytes] = set()
     for origin, head_n in (await list_heads(world.bucket)).items():
@@ -263,11 +281,13 @@ async def collect_survivors(world: World) -> tuple[set[bytes], set[bytes], set[b
             batch = world.witness.batch(origin, n)
             if batch is None:
                 raise Broken(f"a head says batch {n} is there, and it is not")
+            every.append(batch)
             for change in clients_changes(batch):
                 found.setdefault(token_of(change.body), set()).add(origin)
                 if change.dot in change.replaces:
                     bare.add(token_of(change.body))
-    return set(found), bare, {token for token, origins in found.items() if len(origins) > 1}
+    doubled = {token for token, origins in found.items() if len(origins) > 1}
+    return found, bare, doubled, find_ended(world, decode_all(every))
 
 
 async def rebuild(world: World, *, by_checkpoint: bool = False) -> MemorySite:
@@ -318,7 +338,8 @@ def own_changes(store: MemorySite) -> list[Change]:
 
 def clients_changes(encoded: Iterable[bytes]) -> list[Change]:
     """What clients wrote: sites say something in their logs, too."""
-    return [change for change in map(decode_change, encoded) if change.family not in SITES_OWN]
+    changes = map(decode_change, encoded)
+    return [change for change in changes if change.family not in SITES_OWN and not is_ending(change)]
 
 
 def clients_state(store: MemorySite) -> dict[Item, tuple[tuple[Dot, bytes], ...]]:

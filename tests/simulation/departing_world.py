@@ -132,6 +132,9 @@ class DepartingWorld(World):
             check_cut(self, machine, heads)
             self._check_fleet(machine, heads)
 
+    def is_out(self, site: bytes) -> bool:
+        return any(_is_out(site, read_register(machine.store.statements())) for machine in self.machines)
+
     def counted(self, origin: Origin, head_n: int) -> int:
         removal = self.register.removed.get(origin[0])
         return head_n if removal is None else min(head_n, removal.counts(origin[1]))

@@ -8,6 +8,7 @@ and puller over it, as after a power cut.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from replication.checkpoint_writer import CheckpointWriter, Draft, NotShippedYet
@@ -22,11 +23,13 @@ from replication.settings import ReplicationSettings
 from replication.shipper import LogEnded, Shipper
 from replication.site_status_format import SiteStatus, encode_site_status
 from replication.status import DaemonReport, assess
+from replication.tombstones import TombstoneKeeper
 from tests.replication.faulty_cloud import Crash, FaultyCloud
 from tests.replication.fixed_realm import KEYRING
 from tests.replication.memory_site import FrameGone, MemorySite
 from tests.simulation.clocks import SiteClock
 from tests.simulation.shape import CHANCES, LIMITS
+from tests.simulation.tombstone_checks import check_endings
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -39,8 +42,8 @@ def keyring():
 class MortalStore:
     """The store as a process sees it: it may die around every durable step."""
 
-    def __init__(self, store: MemorySite, link: FaultyCloud) -> None:
-        self._store, self._link = store, link
+    def __init__(self, store: MemorySite, link: FaultyCloud, true_ms: Callable[[], int]) -> None:
+        self._store, self._link, self._true_ms = store, link, true_ms
 
     def __getattr__(self, name: str):
         return getattr(self._store, name)
@@ -81,6 +84,18 @@ class MortalStore:
         await self._store.doom(*given)
         self._link.may_crash("after a doom")
 
+    async def record_horizon(self, *given) -> None:
+        self._link.may_crash("before a horizon")
+        await self._store.record_horizon(*given)
+        self._store.horizon_known_ms = self._true_ms()
+        self._link.may_crash("after a horizon")
+
+    async def end_tombstones(self, *given) -> int:
+        self._link.may_crash("before tombstones end")
+        count = await self._store.end_tombstones(*given)
+        self._link.may_crash("after tombstones ended")
+        return count
+
     async def record_doom(self, *given) -> None:
         self._link.may_crash("before a doom went on")
         await self._store.record_doom(*given)
@@ -110,7 +125,7 @@ class Machine:
         self.link = self.link.restarted()
         self.store.fetcher = CloudFetcher(self.link)
         self._running: set[str] = set()
-        mortal = MortalStore(self.store, self.link)
+        mortal = MortalStore(self.store, self.link, lambda: self.world.time.now_ms)
         wall_ms = self.clock.wall_ms
         self.shipper = Shipper(
             *(mortal, mortal, self.link, keyring, self.settings),
@@ -136,6 +151,11 @@ class Machine:
             *(mortal, mortal, self.shipper, self.link, fetcher, self.store.bring, keyring, self.world.collecting),
             wall_ms=wall_ms,
             steady_ms=lambda: self.world.time.now_ms,
+            offload=run_at_once,
+        )
+        self.keeper = TombstoneKeeper(
+            *(mortal, mortal, self.link, self.world.tombstones_ms),
+            trusted_ms=lambda: self.world.time.now_ms,
             offload=run_at_once,
         )
 
@@ -192,9 +212,22 @@ class Machine:
         if self.store.joining() is not None:
             return CollectedRound()
         done = await self.collector.collect_round(caught_up=not pulled.stopped)
+        if self.world.forgets and not pulled.stopped:
+            done = done.plus(CollectedRound(ended=await self._end_tombstones()))
         while await self.shipper.ship_round(speak=self.shipper.owes_acks):
             pass
         return done
+
+    async def _end_tombstones(self) -> int:
+        """Look three times: a horizon that was just found must wait all the same."""
+        ended = 0
+        for _ in range(3):
+            known = len(self.store.endings)
+            try:
+                ended += await self.keeper.end_due()
+            finally:
+                check_endings(self.world, self, known)
+        return ended
 
     def _verbs(self):
         return {

@@ -35,6 +35,7 @@ from tests.simulation.clocks import YEAR_MS, TrueClock
 from tests.simulation.ledger import Ledger, token_of
 from tests.simulation.machine import Machine
 from tests.simulation.shape import DEEDS, Shape, collecting_of, shape_of
+from tests.simulation.tombstone_checks import Buried
 
 TURNS_MAX = 60
 CLEAN_TURNS_MAX = 200
@@ -51,6 +52,9 @@ class World:
         self.collecting = collecting_of(self.shape, seed)
         self.witness = Witness(self.bucket)
         self.ledger = Ledger()
+        self.forgets = seed % 2 == 1
+        """Whether tombstones are ended: every second world."""
+        self.buried: list[Buried] = []
         self.faults: Counter[str] = Counter()
         self.deeds: Counter[str] = Counter()
         self.story: list[tuple[int, int, str]] = []
@@ -90,6 +94,15 @@ class World:
         await self.clean_up()
         await check_world(self)
         check_garbage(self)
+
+    @property
+    def tombstones_ms(self) -> int:
+        """How long a tombstone stays that everybody has seen."""
+        return max(self.collecting.grace_ms, self.collecting.point_in_time_ms)
+
+    def is_out(self, site: bytes) -> bool:
+        """Whether the realm waits for this site no more."""
+        return False
 
     def counted(self, origin: Origin, head_n: int) -> int:
         """How many batches of a log count at the end; of a site that was forgotten those up to the cut."""
