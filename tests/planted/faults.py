@@ -378,6 +378,16 @@ FAULTS: Final = (
         ("tests/gateway/identity/test_authorize.py::test_denies_reach_everybody",),
     ),
     Fault(
+        *("write past what a bucket with Object Lock adds", 7, "gateway/operations/objects_put.py"),
+        *("frozenset({LIFECYCLE, NOTIFICATION, OBJECT_LOCK})", "frozenset({LIFECYCLE, NOTIFICATION})"),
+        ("tests/gateway/operations/test_operations.py",),
+    ),
+    Fault(
+        *("take the place of a batch's first frame for all", 1, "gateway/store/commit.py"),
+        *("offset += len(chunk.encoded_header) + len(chunk.ciphertext)", "pass"),
+        ("tests/gateway/store/test_chunk_rows.py",),
+    ),
+    Fault(
         *("delete in spite of a lock", 7, "gateway/operations/object_lock.py"),
         *("    if verdict is Verdict.ALLOWED:", "    if verdict:"),
         ("tests/compat/test_boto3_object_lock.py::test_compliance_cannot_be_bypassed",),

@@ -9,16 +9,18 @@ from gateway.identity.users import new_access_key, new_user
 from gateway.operations import buckets, objects_delete
 from gateway.operations.bodies import Received
 from gateway.operations.context import Context, OperationSettings
-from gateway.operations.digests import INLINE_MAX, Digester
+from gateway.operations.digests import INLINE_MAX, Digester, digest_small
 from gateway.operations.listings import UploadsWanted, list_uploads
 from gateway.operations.multipart import CreateRequest, UploadName, create_upload, upload_part
 from gateway.operations.multipart_complete import CompleteRequest, NamedPart, complete_upload
+from gateway.operations.object_lock_verbs import put_lock_configuration
 from gateway.operations.objects_copy import CopyRequest, CopySource, copy_object
 from gateway.operations.objects_delete import Deletion, delete_object, delete_objects
 from gateway.operations.objects_put import PutRequest, put_object
 from gateway.s3 import errors
-from gateway.s3.checksums import compute_checksum
+from gateway.s3.checksums import ALGORITHMS, compute_checksum
 from gateway.s3.conditions import Conditions, DeleteConditions
+from gateway.s3.object_lock import LockConfiguration
 from gateway.store.errors import ChunkGone
 from tests.gateway.operations.memory_store import MemoryStore
 
@@ -281,3 +283,27 @@ async def test_digests_do_not_depend_on_the_pieces(size):
         assert digests.md5 == hashlib.md5(data).hexdigest()
         assert digests.sha256 == hashlib.sha256(data).hexdigest()
         assert digests.checksums == {name: compute_checksum(name, data) for name in ("CRC32", "SHA1", "SHA256")}
+
+
+@pytest.mark.parametrize("sha256", [False, True])
+async def test_a_small_body_has_the_digests_of_any_other(sha256):
+    for size in (0, 1, 4096):
+        data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+        digester = Digester(tuple(ALGORITHMS), sha256=sha256)
+        await digester.update(data)
+        assert digest_small(data, tuple(ALGORITHMS), sha256=sha256) == await digester.finish()
+
+
+async def test_what_a_bucket_adds_to_writes_is_added_from_the_next_write_on(context):
+    await buckets.put_versioning(context, "bucket", "Enabled")
+    await put_object(context, PutRequest("bucket", b"k"), Bytes(b"x"))
+    assert current(context).record.extra == {}
+    await put_lock_configuration(context, "bucket", LockConfiguration("GOVERNANCE", days=1))
+    await put_object(context, PutRequest("bucket", b"k"), Bytes(b"x"))
+    assert set(current(context).record.extra) == {"retention"}
+    await put_lock_configuration(context, "bucket", LockConfiguration())
+    with context.store.view() as view:
+        uid = view.bucket("bucket").uid
+    await context.store.commit(lambda view: view.put_document(uid, "notification", b"<NotificationConfiguration/>"))
+    await put_object(context, PutRequest("bucket", b"k"), Bytes(b"x"))
+    assert set(current(context).record.extra) == {"event"}

@@ -12,7 +12,7 @@ from gateway.store.index_format import CHUNK_HOLDS
 from gateway.store.object_format import ObjectRecord
 from gateway.store.release_queue import drain_release
 from gateway.store.version_ids import NULL
-from replication.frame_format import FrameName
+from replication.frame_format import FrameName, decode_header
 from tests.gateway.store.index_site import IndexSite
 
 UID = b"u" * 16
@@ -157,3 +157,23 @@ def test_a_refused_request_leaves_live_bytes_as_they_were(site):
         rows = [view.chunk(site.frames.chunk_id(body)) for body in (b"first", b"third")]
         live = read_segment(view.transaction, rows[0].number).live_bytes
     assert live == sum(row.header_size + row.stored_size for row in rows)
+
+
+def test_frames_of_one_batch_lie_where_their_rows_say(site):
+    bodies = [BODY[: 100 * n] for n in (1, 7, 3, 7)]  # one of them twice
+    refs = [site.stage(body) for body in bodies]
+
+    def decide(view):
+        for number, ref in enumerate(refs):
+            view.put_object(UID, b"%d" % number, ObjectRecord(content=(ref,)), versioned=False)
+
+    site.commit(decide)
+    with site.view() as view:
+        rows = {ref.id: view.chunk(ref.id) for ref in refs}
+        numbers = {row.number for row in rows.values()}
+        live = sum(read_segment(view.transaction, number).live_bytes for number in numbers)
+    for chunk_id, row in rows.items():
+        found = decode_header(site.reader.read(row.number, row.kind, row.offset, row.header_size))
+        assert found.name == FrameName(chunk_id, row.segment, row.slot)
+    assert live == sum(row.header_size + row.stored_size for row in rows.values())
+    assert [rows[ref.id].refcount for ref in refs] == [1, 2, 1, 2]
