@@ -35,6 +35,11 @@ class Conditions(NamedTuple):
 
 
 NO_CONDITIONS: Final = Conditions()
+_FAMILY: Final = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
+_NAMES: Final = {
+    prefix: frozenset({prefix + name for name in _FAMILY})
+    for prefix in ("", "x-amz-copy-source-", "x-amz-rename-source-")
+}
 
 
 class DeleteConditions(NamedTuple):
@@ -50,12 +55,11 @@ NO_DELETE_CONDITIONS: Final = DeleteConditions()
 
 def parse_conditions(headers: Mapping[str, str], prefix: str = "") -> Conditions:
     """The preconditions in ``<prefix>if-*`` headers; a date that is none is ignored, as RFC 9110 demands."""
-    match = headers.get(prefix + "if-match")
-    none_match = headers.get(prefix + "if-none-match")
-    modified = headers.get(prefix + "if-modified-since")
-    unmodified = headers.get(prefix + "if-unmodified-since")
-    if match is None and none_match is None and modified is None and unmodified is None:
+    names = _NAMES[prefix]
+    if names.isdisjoint(headers):
         return NO_CONDITIONS
+    match, none_match = headers.get(prefix + "if-match"), headers.get(prefix + "if-none-match")
+    modified, unmodified = headers.get(prefix + "if-modified-since"), headers.get(prefix + "if-unmodified-since")
     return Conditions(
         match,
         none_match,

@@ -51,11 +51,12 @@ def _fold_name(raw: bytes) -> str:
 
 def fold_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Raw header pairs as one mapping: lower case names, trimmed values, duplicates joined with a comma in order."""
-    folded: dict[str, str] = {}
-    for raw_name, raw_value in raw:
-        name = _fold_name(raw_name)
-        value = raw_value.decode("utf-8", "surrogateescape").strip(" \t")
-        folded[name] = f"{folded[name]},{value}" if name in folded else value
+    pairs = [(_fold_name(name), value.decode("utf-8", "surrogateescape").strip(" \t")) for name, value in raw]
+    folded = dict(pairs)
+    if len(folded) < len(pairs):  # rarely does one come twice
+        folded = {}
+        for name, value in pairs:
+            folded[name] = f"{folded[name]},{value}" if name in folded else value
     return folded
 
 

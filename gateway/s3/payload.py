@@ -20,7 +20,7 @@ from gateway.s3.checksums import BY_HEADER
 from gateway.s3.errors import InvalidRequest, MissingContentLength, S3NotImplemented, invalid_argument
 from gateway.s3.requests import PUT_BYTES_MAX, parse_content_length
 from gateway.s3.routing import Operation
-from gateway.s3.sigv4 import UNSIGNED_PAYLOAD, Verified
+from gateway.s3.sigv4 import EMPTY_SHA256, UNSIGNED_PAYLOAD, Verified
 
 
 class Signer(Enum):
@@ -113,7 +113,7 @@ def plan_payload(verified: Verified | None, operation: Operation, headers: Mappi
     else:
         signer = Signer.QUERY if verified.claim.presigned else Signer.HEADER
         content = verified.payload_hash
-    mode = _MODES.get(content)
+    mode = PayloadMode.SHA256 if content == EMPTY_SHA256 else _MODES.get(content)
     if mode is None:
         if content.startswith("STREAMING-AWS4-ECDSA"):
             raise S3NotImplemented("Signature Version 4A is not implemented")

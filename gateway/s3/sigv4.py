@@ -114,25 +114,25 @@ def parse_claim(headers: Mapping[str, str], query: Query, service: str = "s3") -
 
 @lru_cache(maxsize=1024)
 def _parse_scope(fields: str, service: str) -> tuple[tuple[str, str, str, str], str] | None:
-    """The credential and signed headers in ``AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…``, which a client repeats
-    with every request of a day; None if it is anything but well-formed.
+    """The credential and signed headers in ``AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…,``, which a client repeats
+    with every request of a day; None if it is anything but well-formed. (Some write no spaces.)
     """
     algorithm, _, rest = fields.partition(" ")
-    first, _, second = rest.partition(", ")
-    if algorithm != ALGORITHM or not first.startswith("Credential=") or not second.startswith("SignedHeaders="):
+    pieces = [piece.strip() for piece in rest.split(",")]
+    if algorithm != ALGORITHM or len(pieces) != 3 or pieces[2]:
         return None
-    if "," in rest.replace(", ", "", 1) or " " in first or " " in second:
+    if not pieces[0].startswith("Credential=") or not pieces[1].startswith("SignedHeaders="):
         return None
     try:
-        credential = parse_credential(first.partition("=")[2], presigned=False, expected=service)
-        return credential, _check_signed_headers(second.partition("=")[2], presigned=False)
+        credential = parse_credential(pieces[0].partition("=")[2], presigned=False, expected=service)
+        return credential, _check_signed_headers(pieces[1].partition("=")[2], presigned=False)
     except S3Error:
         return None  # for the long way to say what is wrong
 
 
 def _parse_header_claim(authorization: str, headers: Mapping[str, str], service: str) -> Claim:
     """The claim in an Authorization header: what most clients write is known by its beginning."""
-    fields, _, signature = authorization.rpartition(", Signature=")
+    fields, _, signature = authorization.rpartition("Signature=")
     timestamp = headers.get("x-amz-date")
     usual = 0 < len(fields) <= _FIELDS_LENGTH_MAX and "," not in signature and " " not in signature
     if usual and timestamp is not None:
@@ -301,14 +301,12 @@ def canonicalise_request(
     payload_hash: str,
 ) -> str:
     """The canonical request. ``headers``: folded; a signed header that is missing counts as empty."""
-    lines = [method, canonicalise_path(raw_path), canonical_query]
-    for name in signed_headers.split(";"):
-        value = headers.get(name, "")
-        if "  " in value or "\t" in value:
-            value = _SPACES.sub(" ", value)
-        lines.append(f"{name}:{value}")
-    lines += ["", signed_headers, payload_hash]
-    return "\n".join(lines)
+    names = _split_signed(signed_headers)
+    block = "\n".join([f"{name}:{headers.get(name, '')}" for name in names])
+    if "  " in block or "\t" in block:
+        block = "\n".join([f"{name}:{_SPACES.sub(' ', headers.get(name, ''))}" for name in names])
+    path = canonicalise_path(raw_path)
+    return f"{method}\n{path}\n{canonical_query}\n{block}\n\n{signed_headers}\n{payload_hash}"
 
 
 def string_to_sign(timestamp: str, scope: str, canonical_request: str) -> str:
@@ -393,6 +391,8 @@ def verify(
 
 def _equal(one: str, other: str) -> bool:
     """Constant-time comparison of text that may hold anything."""
+    if one.isascii() and other.isascii():
+        return compare_digest(one, other)
     return compare_digest(one.encode("utf-8", "surrogateescape"), other.encode("utf-8", "surrogateescape"))
 
 
@@ -418,17 +418,22 @@ def _check_time(claim: Claim, now_s: int) -> None:
 
 
 @lru_cache(maxsize=1024)
-def _split_signed(signed_headers: str) -> frozenset[str]:
-    return frozenset(signed_headers.split(";"))
+def _split_signed(signed_headers: str) -> tuple[str, ...]:
+    return tuple(signed_headers.split(";"))
+
+
+@lru_cache(maxsize=1024)
+def _signed_set(signed_headers: str) -> frozenset[str]:
+    return frozenset(_split_signed(signed_headers))
 
 
 def _check_all_signed(signed_headers: str, headers: Mapping[str, str]) -> None:
     """Every ``x-amz-*`` header that arrived must be signed: an unsigned one could be anybody's."""
-    signed = _split_signed(signed_headers)
-    unsigned = [name for name in headers if name[:6] == "x-amz-" and name not in signed]
+    unsigned = [name for name in headers.keys() - _signed_set(signed_headers) if name[:6] == "x-amz-"]
     if unsigned:
         raise AccessDenied(
-            "There were headers present in the request which were not signed", HeadersNotSigned=", ".join(unsigned)
+            "There were headers present in the request which were not signed",
+            HeadersNotSigned=", ".join(sorted(unsigned)),
         )
 
 
