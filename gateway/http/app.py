@@ -30,6 +30,7 @@ from gateway.http.calls import SERVER, Call, CallHandler, Shares
 from gateway.http.cors_calls import find_cors_headers
 from gateway.http.dispatch import HANDLERS, OWN_DOORS
 from gateway.http.failures import answer_error, release_frames, to_s3_error
+from gateway.http.handshakes import TlsDoor
 from gateway.http.heads import Head
 from gateway.http.iam_calls import IamDoor, is_query_call
 from gateway.http.metrics import RequestMetrics
@@ -301,19 +302,27 @@ async def serve_gateway(
     sweep = asyncio.create_task(server.sweep())
     logs = asyncio.create_task(gateway.logs.run())
     try:
-        shaking_s = settings.header_timeout_s if ssl_context is not None else None
-        listener = await asyncio.get_running_loop().create_server(
-            server, sock=sock, ssl=ssl_context, ssl_handshake_timeout=shaking_s, backlog=1024
-        )
+        door = await _open_door(server, settings, sock, ssl_context)
         try:
             if on_ready is not None:
                 on_ready()
             await stop.wait()
         finally:
-            listener.close()
+            door.close()
             await server.drain(settings.drain_timeout_s)
     finally:
         sweep.cancel()
         logs.cancel()
         await asyncio.gather(logs, return_exceptions=True)
         await gateway.logs.finish()
+
+
+async def _open_door(
+    server: S3Server, settings: HttpSettings, listener: socket.socket, context: ssl.SSLContext | None
+) -> asyncio.Server | TlsDoor:
+    """Take connections from now on, until what is returned is closed."""
+    if context is None:
+        return await asyncio.get_running_loop().create_server(server, sock=listener, backlog=1024)
+    door = TlsDoor(server, listener, context, settings.header_timeout_s)
+    door.open()
+    return door

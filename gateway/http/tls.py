@@ -15,9 +15,10 @@ class BadCertificate(Exception):
 
 
 def make_tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """A server context, TLS 1.2 or newer, HTTP/1.1. Raises ``BadCertificate``."""
+    """A server context, TLS 1.2 or newer, HTTP/1.1, one handshake a connection. Raises ``BadCertificate``."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a client may ask for a thousand handshakes on one connection
     context.set_alpn_protocols(["http/1.1"])
     reload_certificate(context, certificate, key)
     return context

@@ -12,6 +12,7 @@ from tests.planted.fault import Fault
 _AT_ONCE = "tests/gateway/http/test_at_once.py"
 _UNSENT = "tests/gateway/http/test_unsent.py"
 _CROWD = "tests/gateway/http/test_crowd.py"
+_HANDSHAKES = "tests/gateway/http/test_handshakes.py"
 _SECRETS = "tests/e2e/test_secrets.py"
 
 CLIENT_FAULTS: Final = (
@@ -74,6 +75,21 @@ CLIENT_FAULTS: Final = (
         *("refuse each request of a flood", 0, "gateway/http/app.py"),
         *('return isinstance(error, SlowDown) and getattr(request.protocol, "has_followers", False)', "return False"),
         (f"{_UNSENT}::test_too_many_requests_at_a_time_are_told_to_slow_down",),
+    ),
+    Fault(
+        *("let any number of handshakes begin", 0, "gateway/http/handshakes.py"),
+        *("return len(self._shaking) < HANDSHAKES_MAX or self._end_oldest()", "return True"),
+        (_HANDSHAKES,),
+    ),
+    Fault(
+        *("wait for ever for a handshake", 0, "gateway/http/handshakes.py"),
+        *("ssl_handshake_timeout=self._timeout_s", "ssl_handshake_timeout=3600"),
+        (f"{_HANDSHAKES}::test_who_says_nothing_is_ended_in_time",),
+    ),
+    Fault(
+        *("shake hands as often as a client likes", 0, "gateway/http/tls.py"),
+        *("    context.options |= ssl.OP_NO_RENEGOTIATION", "    context.options &= ~ssl.OP_NO_RENEGOTIATION"),
+        (f"{_HANDSHAKES}::test_a_connection_has_one_handshake",),
     ),
     Fault(
         *("let a crowd cost nothing", 0, "gateway/http/protocol.py"),
