@@ -5,7 +5,9 @@ is not there: it was rolled back to a backup, copied, replaced, or the bucket lo
 
 1. the **common head** is the newest batch that this site shipped and whose hash is that of the bucket's;
 2. own changes behind it that the log in the bucket goes on with word for word are known there: the backup or the copy
-   was made after they were. All others have dots that mean other changes elsewhere, and are to be issued anew;
+   was made after they were. All others have dots that mean other changes elsewhere, and are to be issued anew. Those
+   that went without their values, for the copy had overwritten them, are known too; if they still stand here and that
+   log has nothing that replaced them, everybody would miss them: they are written again (``ChangeLog.restate``);
 3. unless the log has ended the machine stays the site it is, under a new random incarnation, and ends that log when
    it begins the new one (``claim_site``). Of two machines that do so at once the first to end it stays; the other one
    finds it ended and becomes a new site, as does whoever comes back after ``restore --replace``. Nobody ever takes a
@@ -18,6 +20,7 @@ must not arrive after that. Not here: the store's part (``ChangeLog.issue_anew``
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 import msgspec
@@ -25,6 +28,7 @@ import msgspec
 from replication.batch_format import Batch, decode_batch, hash_object
 from replication.change_format import decode_change
 from replication.cloud_names import log_name
+from replication.crdt import Dot
 from replication.log_end import end_log, goes_on, last_of, successor_of
 from replication.ports import ChangeLog, Cloud, CloudMissing, CloudUnreachable, LogPosition, Origin, Reissue
 from replication.sealing import Keyring, KeyUnknown
@@ -35,13 +39,14 @@ ALL_BYTES: Final = 1 << 62
 @dataclass(frozen=True, slots=True)
 class _Continuation:
     """What the bucket's log holds behind the common head: own changes up to ``known_seq`` word for word, in all up to
-    ``last_seq`` at least; ``free``: it ends there, and its next name is not taken.
+    ``last_seq`` at least; ``free``: it ends there, and its next name is not taken. ``bare``: see ``Reissue``.
     """
 
     known_seq: int
     last_seq: int
     closed: bool
     free: bool
+    bare: tuple[bytes, ...] = ()
 
 
 async def plan_reissue(
@@ -76,7 +81,7 @@ async def plan_reissue(
     if found.free and not found.closed:
         closing = await end_log(cloud, keyring, origin, now_ms, following if leave_site else kept)
         leave_site = leave_site or successor_of(closing) != kept
-    return Reissue(origin, common, found.known_seq, named_seq, *(following if leave_site else kept), reason)
+    return Reissue(origin, common, found.known_seq, named_seq, *(following if leave_site else kept), reason, found.bare)
 
 
 async def claim_site(log: ChangeLog, cloud: Cloud, keyring: Keyring, origin: Origin, now_ms: int) -> bool:
@@ -109,29 +114,34 @@ async def _find_common(log: ChangeLog, cloud: Cloud, origin: Origin) -> LogPosit
 
 
 async def _follow(log: ChangeLog, cloud: Cloud, keyring: Keyring, origin: Origin, common: LogPosition) -> _Continuation:
-    position, known_seq = common, common.seq
+    position, known_seq, bare = common, common.seq, dict[Dot, bytes]()
+
+    def end(last_seq: int, *, closed: bool, free: bool = False) -> _Continuation:
+        return _Continuation(known_seq, last_seq, closed, free, tuple(bare.values()))
+
     while True:
         try:
             data = await cloud.get(log_name(origin, position.n + 1))
         except CloudMissing:
-            if await goes_on(
-                cloud, origin, position.n + 1
-            ):  # what followed left the bucket: nobody can tell whose it was
-                return _Continuation(known_seq, known_seq + 1, await _is_closed(cloud, keyring, origin), free=False)
-            return _Continuation(known_seq, position.seq, closed=False, free=True)
+            if await goes_on(cloud, origin, position.n + 1):
+                # what followed left the bucket: nobody can tell whose it was
+                return end(known_seq + 1, closed=await _is_closed(cloud, keyring, origin))
+            return end(position.seq, closed=False, free=True)
         batch = _open(keyring, origin, position.n + 1, data)
         if batch is None or batch.chain != position.chain:
-            return _Continuation(known_seq, position.seq, closed=False, free=False)
+            return end(position.seq, closed=False)
         if batch.closed:
-            return _Continuation(known_seq, position.seq, closed=True, free=False)
+            return end(position.seq, closed=True)
         position = LogPosition(batch.n, batch.last_seq, hash_object(data))
         own = log.read_changes(known_seq, len(batch.changes), ALL_BYTES) if batch.changes else []
-        for ours, theirs in zip(own, batch.changes, strict=False):
-            if not is_same_change(ours, theirs):
-                break
-            known_seq += 1
+        same = list(takewhile(lambda pair: is_same_change(*pair), zip(own, batch.changes, strict=False)))
+        known_seq += len(same)
+        bare.update((decode_change(ours).dot, ours) for ours, theirs in same if ours != theirs)
+        for change in map(decode_change, batch.changes):
+            for dot in {*change.replaces} - {change.dot}:
+                bare.pop(dot, None)
         if known_seq != position.seq:
-            return _Continuation(known_seq, position.seq, await _is_closed(cloud, keyring, origin), free=False)
+            return end(position.seq, closed=await _is_closed(cloud, keyring, origin))
 
 
 async def _is_closed(cloud: Cloud, keyring: Keyring, origin: Origin) -> bool:

@@ -34,9 +34,7 @@ Origin = tuple[bytes, bytes]
 @dataclass(frozen=True, slots=True)
 class LogPosition:
     """How far a log was shipped or taken in: batches ``1..n``, their last sequence number, and the chain hash of batch
-    n.
-
-    ``n == 0`` is the empty log; its chain is 32 zero bytes.
+    n. ``n == 0`` is the empty log; its chain is 32 zero bytes.
     """
 
     n: int = 0
@@ -168,7 +166,8 @@ class Reissue:
     ``former`` is the log that is this machine's no longer; ``common`` its last batch that both hold; own changes up to
     ``known_seq`` stand in the bucket under their dots, whoever put them there; those above, up to ``named_seq``, were
     confirmed once and are gone: others may still have them, so their successors name them among what they replace.
-    ``site``, ``incarnation``: what this machine goes on as. ``reason``: for people.
+    ``site``, ``incarnation``: what this machine goes on as. ``bare``: known ones sent without values that nothing
+    in that log replaces. ``reason``: for people.
     """
 
     former: Origin
@@ -178,12 +177,12 @@ class Reissue:
     site: bytes
     incarnation: bytes
     reason: str = ""
+    bare: tuple[bytes, ...] = ()
 
 
 class OwnLogAhead(Exception):
-    """A batch acknowledges more of this site's log than this site knows to be in the bucket: a reply was lost, or some
-    other machine writes as this site. Until that is settled the batch must not be applied: it may name dots that mean
-    other changes here.
+    """A batch acknowledges more of this site's log than is known here to be in the bucket: a reply was lost, or another
+    machine writes as this site. Until that is settled it must not be applied: its dots may mean other changes here.
     """
 
     def __init__(self, seq: int) -> None:
@@ -255,6 +254,11 @@ class ChangeLog(Protocol):
     def former_logs(self) -> Sequence[Origin]:
         """Logs that were this machine's own before, oldest first."""
 
+    async def restate(self, changes: Sequence[bytes]) -> int:
+        """Write those of these own changes that still stand here again, as changes that replace them, with the same
+        clocks, items, values and version ids: how many. For what the bucket holds without its value.
+        """
+
     async def issue_anew(self, reissue: Reissue) -> int:
         """Go on under another incarnation (or site id), whole or not at all: how many changes were issued anew.
 
@@ -274,9 +278,7 @@ class StateNotReady(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ExportStart:
-    """The beginning of an export: the vector, slices that belong to exactly it, and which buckets the site takes in
-    (``subscription``; none: all of the realm).
-    """
+    """An export begins: vector, slices of exactly that, buckets the site takes in (``subscription``; none: all)."""
 
     vector: Vector
     slices: Sequence[bytes] = ()

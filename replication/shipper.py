@@ -236,6 +236,7 @@ class Shipper:
         except KeyUnknown as error:
             await self._fetch_keys()
             raise Doubtful(f"{reason}; {error}") from None
+        await self._log.restate(reissue.bare)
         changes = await self._log.issue_anew(reissue)
         logger.warning(
             "%s: %d changes are issued anew as site %s, incarnation %s",
@@ -459,6 +460,7 @@ class Shipper:
             same = False  # it acknowledges what this machine never took in
         if batch.chain != before.chain or batch.first_seq != before.seq + 1 or not same:
             raise self._fence(f"batch {n} in the bucket holds changes that another machine wrote as this site")
+        await self._log.restate([ours for ours, sent in zip(own, batch.changes, strict=True) if ours != sent])
         packed: tuple[FrameLocation, ...] = ()
         if batch.index:
             try:

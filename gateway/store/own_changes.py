@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+import msgspec
+
 from gateway.store.decision import Decision
 from gateway.store.errors import Damaged
 from gateway.store.index import Transaction
@@ -25,7 +27,7 @@ from gateway.store.log_rows import Former, batch_of_seq, read_batch_row, read_fo
 from gateway.store.object_rows import is_standing
 from gateway.store.renaming import Renaming
 from replication.change_format import Change, decode_change
-from replication.crdt import INCARNATION_SIZE
+from replication.crdt import INCARNATION_SIZE, Dot
 from replication.ports import LogPosition, Reissue
 
 
@@ -144,6 +146,20 @@ def issue_anew(decision: Decision, log: Log, reissue: Reissue) -> int:
         anew = renaming.rename(change, stands=stands, is_named=seq <= reissue.named_seq)
         decision.stage_anew(anew, record.ship_bytes - len(record.change), change.dot, stands=stands)
     return len(unsent)
+
+
+def restate(decision: Decision, log: Log, changes: Sequence[bytes]) -> int:
+    """Write those of these own changes of the newest incarnation again that still stand: see ``ChangeLog.restate``."""
+    standing = [one for one in map(decode_change, changes) if _is_standing(decision.transaction, one)]
+    for change in standing:
+        state = decision.state()
+        if change.dot[:2] != (decision.site, state.incarnation):
+            continue
+        _, record = next(read_own(decision.transaction, log, state, change.dot.seq))
+        dot = Dot(decision.site, state.incarnation, state.seq + 1)
+        again = msgspec.structs.replace(change, dot=dot, replaces=(change.dot, *change.replaces))
+        decision.stage_anew(again, record.ship_bytes - len(record.change))
+    return len(standing)
 
 
 def _is_standing(transaction: Transaction, change: Change) -> bool:

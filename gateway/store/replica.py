@@ -35,7 +35,7 @@ from gateway.store.log import Log
 from gateway.store.log_format import Imported, Located, Pulled, Shipped
 from gateway.store.log_rows import read_backlog, read_origin, scan_former, scan_origins
 from gateway.store.object_rows import DROP_BODY, is_standing
-from gateway.store.own_changes import Stretch, issue_anew, read_on, read_own, scan_trail, ship_total_at
+from gateway.store.own_changes import Stretch, issue_anew, read_on, read_own, restate, scan_trail, ship_total_at
 from gateway.store.pulled_frames import stage_pulled_frames
 from gateway.store.segments import SegmentReader
 from gateway.store.shared import Shared
@@ -268,6 +268,10 @@ class Replica:
             for incarnation, former in found
             if former.reason
         ]
+
+    async def restate(self, changes: Sequence[bytes]) -> int:
+        """Write own changes that still stand here again, whole or not at all: how many."""
+        return await self._committer.commit(lambda view: restate(view, self._log, changes)) if changes else 0
 
     async def issue_anew(self, reissue: Reissue) -> int:
         """Go on under another incarnation or site id, whole or not at all: how many changes were issued anew."""

@@ -10,6 +10,7 @@ from replication.cloud_memory import MemoryCloud
 from replication.crdt import Dot
 from replication.ports import CloudUnreachable, LogPosition, OwnLogAhead, PulledBatch, Reissue
 from replication.restore import close_log
+from replication.settings import ReplicationSettings, ShipLimits
 from replication.shipper import Shipper
 from tests.contracts.real_site import RealSite
 from tests.contracts.test_replica import (
@@ -178,3 +179,44 @@ async def test_what_is_issued_anew_and_only_in_the_bucket_is_fetched_first(tmp_p
     assert await third.read(b"copy") == noise(300_000)
     for site in (a, b, third):
         site.close()
+
+
+@pytest.mark.parametrize("parts", [False, True], ids=["the log is the same", "the logs part"])
+async def test_what_only_a_copy_had_overwritten_is_not_lost_to_it(make_site, parts):  # noqa: F811
+    """World 302202: the copy overwrote an unsent value, collected it, sent the change without, and was lost."""
+    cloud, site, third = MemoryCloud(), make_site(b"a"), make_site(b"third")
+    await site.put(b"k", noise(3000))
+    await ship(site, cloud)
+    await site.put(b"k", noise(5000, 1))
+    clock = site.own_changes()[-1].hlc
+    copy = make_site(b"copy", copy_of=site)
+    if parts:
+        await copy.put(b"of the copy", noise(5000, 2))
+        await site.put(b"of the original", noise(5000, 3))
+    await copy.put(b"k", noise(5000, 4))
+    copy.collect()
+    few = ReplicationSettings(limits=ShipLimits(changes_max=1 + parts))
+    assert await new_shipper(copy, cloud, few).ship_round()
+    former = origin_of(site)
+    await settle(cloud, site, third, settings=few)
+    assert (origin_of(site) != former) == parts
+    assert await site.read(b"k") == await third.read(b"k") == noise(5000, 1)
+    assert site.own_changes()[-1].hlc == clock, "written again, with the clock it had"
+    if parts:
+        assert await site.read(b"of the copy") == noise(5000, 2)
+        assert await third.read(b"of the original") == noise(5000, 3)
+    joined = make_site(b"joined")
+    await pull(joined, cloud)
+    assert joined.visible() == site.visible()
+
+
+async def test_a_value_that_was_overwritten_in_the_same_log_is_not_written_again(make_site):  # noqa: F811
+    cloud, site = MemoryCloud(), make_site(b"a")
+    await site.put(b"k", noise(5000, 1))
+    backup = make_site(b"backup", copy_of=site)
+    await site.put(b"k", noise(5000, 2))
+    site.collect()
+    await ship(site, cloud)
+    await settle(cloud, backup, settings=ReplicationSettings())
+    assert await backup.read(b"k") == noise(5000, 2)
+    assert len(backup.visible()) == 1, "no version beside it"

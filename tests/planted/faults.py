@@ -228,6 +228,11 @@ FAULTS: Final = (
         ("tests/replication/test_shipper.py::test_who_begins_a_new_incarnation_must_have_ended_the_former_log",),
     ),
     Fault(
+        *("take a change that a copy sent without its value for sent", 3, "replication/shipper.py"),
+        *("        await self._log.restate(reissue.bare)\n", ""),
+        ("tests/contracts/test_identity.py::test_what_only_a_copy_had_overwritten_is_not_lost_to_it",),
+    ),
+    Fault(
         *("look at the own log only when there is something to send", 3, "replication/puller.py"),
         *("        if waits:\n", "        if False:\n"),
         ("tests/replication/test_shipper.py::test_a_machine_with_nothing_to_send_notices_too",),

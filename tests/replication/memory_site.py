@@ -278,6 +278,19 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, FoldedMemory):
     def former_logs(self) -> Sequence[Origin]:
         return list(self.former)
 
+    async def restate(self, changes: Sequence[bytes]) -> int:
+        await asyncio.sleep(0)
+        count = 0
+        for former in map(decode_change, changes):
+            if any(write.dot == former.dot for write in self.live(former.family, former.item)):
+                replaces = (former.dot, *former.replaces)
+                again = msgspec.structs.replace(former, dot=self.next_dot(), replaces=replaces)
+                self.own.append(encode_change(again))
+                self.own_ms.append(self.wall_ms())
+                self._apply(again)
+                count += 1
+        return count
+
     async def issue_anew(self, reissue: Reissue) -> int:
         await asyncio.sleep(0)
         if reissue.former != (self._identity.site, self._identity.incarnation):

@@ -6,8 +6,8 @@ value a client could see has its bytes here or in the bucket. After rest: see ``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.store.item_format import FAMILY_DOOM, FAMILY_MEMBER
 from replication.batch_format import decode_batch
@@ -149,10 +149,14 @@ async def check_world(world: World) -> None:
         if is_overtaken(machine.store, heads):
             raise Broken(f"{machine.name}: its log in the bucket is longer than it knows")
     _check_identities(world)
-    survivors, bare, doubled, ended = await collect_survivors(world)
+    survivors, bare, doubled, restated, ended = await collect_survivors(world)
     if doubled and world.sharings < 2:
         raise Broken(f"issued twice: {sorted(doubled)[0].hex()}")
+    if restated and not world.sharings:
+        raise Broken(f"written again without need: {sorted(restated)[0].hex()}")
     world.deeds["issued anew by two machines"] += len(doubled)
+    world.deeds["written again, for a copy overwrote it"] += len(restated)
+    doubled |= restated
     for token in bare - {seen for written in world.ledger.written.values() for seen in written.saw}:
         raise Broken(f"nobody replaced it, and it went without its value: {token.hex()}")
     standing = world.ledger.standing(set(survivors), bare)
@@ -268,14 +272,23 @@ def _check_identities(world: World) -> None:
             raise Broken(f"{machine.name} and another machine are one site after everything came to rest")
 
 
-async def collect_survivors(world: World) -> tuple[dict[bytes, set[Origin]], set[bytes], set[bytes], set[bytes]]:
+class Survivors(NamedTuple):
     """Tokens of every change in any log of the bucket, with the logs; of those among them that went without their
     value; of those that stand in two logs: three machines were one site, and two of them had the same unsent change to
-    issue anew; of tombstones that were ended.
+    issue anew; of those that went without and were written again by a machine that still showed them; of tombstones
+    that were ended.
     """
+
+    logs: dict[bytes, set[Origin]]
+    bare: set[bytes]
+    doubled: set[bytes]
+    restated: set[bytes]
+    ended: set[bytes]
+
+
+async def collect_survivors(world: World) -> Survivors:
     every: list[list[bytes]] = []
     found: dict[bytes, set[Origin]] = {}
-    bare: set[bytes] = set()
     for origin, head_n in (await list_heads(world.bucket)).items():
         for n in range(1, world.counted(origin, head_n) + 1):
             batch = world.witness.batch(origin, n)
@@ -284,10 +297,18 @@ async def collect_survivors(world: World) -> tuple[dict[bytes, set[Origin]], set
             every.append(batch)
             for change in clients_changes(batch):
                 found.setdefault(token_of(change.body), set()).add(origin)
-                if change.dot in change.replaces:
-                    bare.add(token_of(change.body))
+    changes = [change for batch in every for change in clients_changes(batch)]
+    bare = {token_of(change.body) for change in changes if change.dot in change.replaces}
+    restated = bare & find_restated(changes)
     doubled = {token for token, origins in found.items() if len(origins) > 1}
-    return found, bare, doubled, find_ended(world, decode_all(every))
+    return Survivors(found, bare - restated, doubled - restated, restated, find_ended(world, decode_all(every)))
+
+
+def find_restated(changes: Sequence[Change]) -> set[bytes]:
+    """Tokens of changes that stand in for one of themselves that went without its value."""
+    bare = {change.dot: token_of(change.body) for change in changes if change.dot in change.replaces}
+    whole = [change for change in changes if change.dot not in change.replaces]
+    return {token_of(one.body) for one in whole for dot in one.replaces if bare.get(dot) == token_of(one.body)}
 
 
 async def rebuild(world: World, *, by_checkpoint: bool = False) -> MemorySite:

@@ -73,6 +73,12 @@ class MortalStore:
         await self._store.end_join()
         self._link.may_crash("after a join is done")
 
+    async def restate(self, *given) -> int:
+        self._link.may_crash("before it writes again")
+        count = await self._store.restate(*given)
+        self._link.may_crash("after it wrote again")
+        return count
+
     async def issue_anew(self, *given) -> int:
         self._link.may_crash("before it issues anew")
         count = await self._store.issue_anew(*given)
