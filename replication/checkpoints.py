@@ -10,7 +10,7 @@ the opposite order, so that whoever sees a mark finds the rest (or learns, part 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from replication.checkpoint_format import Manifest, decode_manifest
@@ -125,12 +125,13 @@ def covered_up_to(found: Iterable[FoundCheckpoint]) -> dict[Origin, LogPosition]
     return reached
 
 
-def replaces(newer: Manifest, older: Manifest) -> bool:
-    """Whether nobody needs the older checkpoint any more: the newer one reaches as far in every log, and holds all that
-    the older one held.
+def replaces(newer: Manifest, older: Manifest, counted: Mapping[Origin, int] | None = None) -> bool:
+    """Whether nobody needs the older checkpoint any more: the newer one reaches as far in every log (as far as that is
+    ``counted``, for logs of sites that are out), and holds all that the older one held.
     """
     reached = {origin: log.position.n for origin, log in newer.vector.items()}
-    as_far = all(reached.get(origin, 0) >= log.position.n for origin, log in older.vector.items())
+    wanted = {origin: log.position.n for origin, log in older.vector.items()}
+    as_far = all(reached.get(origin, 0) >= min(n, (counted or {}).get(origin, n)) for origin, n in wanted.items())
     return as_far and covers_all(newer.holds, older.holds)
 
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field, replace
 
 from replication.cloud_names import is_pack_name, site_prefix
 from replication.frame_format import decode_header
-from replication.log_compaction import LogCompactor
+from replication.log_compaction import LogCompactor, own_logs
 from replication.membership import take_census
 from replication.offload import Offload, run_in_thread
 from replication.ports import (
@@ -96,8 +96,9 @@ class _Done:
 
 @dataclass(slots=True)
 class _Pass:
-    """A walk over this site's objects: where it is, what it added up."""
+    """A walk over this site's objects, and those it inherited: whose are left, where it is, what it added up."""
 
+    sites: list[bytes] = field(default_factory=list)
     after: str = ""
     account: CloudAccount = field(default_factory=CloudAccount)
 
@@ -139,7 +140,7 @@ class Collector:
     @property
     def is_walking(self) -> bool:
         """Whether a walk over this site's objects, or its logs, is not at its end."""
-        return bool(self._pass.after) or self._is_compacting
+        return bool(self._pass.sites) or self._is_compacting
 
     async def collect_round(self, *, caught_up: bool = False, choose: bool = True) -> CollectedRound:
         """One bounded piece of everything; false if there was nothing to do. Raises ``CloudError``, ``Fenced``, the
@@ -158,7 +159,7 @@ class Collector:
         if choose and self._settings.enabled:
             if not self._is_compacting:
                 await self._choose(done)
-            if not self._pass.after:
+            if not self._pass.sites:
                 await self._compact(done, caught_up=caught_up)
         return CollectedRound(*(getattr(done, name) for name in _Done.__slots__))
 
@@ -213,15 +214,14 @@ class Collector:
         if not due:
             return
         before = take_census(self._log)
-        cut = replace(before, heads=await list_heads(self._cloud)).cut()
-        identity = self._log.identity()
-        former = [log for log in self._log.former_logs() if log[0] == identity.site]
-        own = {(identity.site, identity.incarnation), *former}  # under another site's prefix nothing is ours to delete
+        census = replace(before, heads=await list_heads(self._cloud))
+        cut = census.cut()
+        mine = own_logs(self._log).keys() | census.inherited().keys()  # of others' objects nothing is ours to delete
         for doom in due:
             origin = (doom.dot.site, doom.dot.incarnation)
             if doom.dot.seq > cut.get(origin, 0):
                 continue
-            if origin in own:
+            if origin in mine:
                 if not self._settings.enabled:
                     continue
                 if not await self._move_all(doom.names, done):
@@ -235,14 +235,22 @@ class Collector:
     # repacking
 
     async def _choose(self, done: _Done) -> None:
-        """Walk on over this site's objects, and doom those that are mostly dead, after moving what is not."""
-        settings = self._settings
-        prefix, since_ms = site_prefix(self._log.identity().site), self._since_ms()
+        """Walk on over this site's objects, and those of sites whose heir it is, and doom those that
+        are mostly dead, after moving what is not.
+        """
+        settings, since_ms = self._settings, self._since_ms()
+        if not self._pass.sites:
+            heirlooms = {site for site, _ in take_census(self._log).inherited()}
+            self._pass = _Pass([self._log.identity().site, *sorted(heirlooms)])
+        prefix = site_prefix(self._pass.sites[0])
         held = await self._offload(
             lambda: self._holdings.held_objects(prefix, self._pass.after, settings.objects_max, since_ms)
         )
         if not held:
-            self.account, self._pass = self._pass.account, _Pass()
+            self._pass.sites.pop(0)
+            self._pass.after = ""
+            if not self._pass.sites:
+                self.account, self._pass = self._pass.account, _Pass()
             return
         chosen: list[str] = []
         for one in held:
@@ -259,9 +267,10 @@ class Collector:
         self._is_compacting = False
         if not caught_up or self._shipper.fenced or self._shipper.ended:
             return
-        cut = take_census(self._log, await list_heads(self._cloud)).cut()
+        before = take_census(self._log)
+        census = replace(before, heads=await list_heads(self._cloud))
         sent_before_ms = min(self._since_ms(), self._wall_ms() - self._settings.grace_ms)
-        found = await self._compactor.compact(cut, sent_before_ms, self._since_ms())
+        found = await self._compactor.compact(census, sent_before_ms, self._since_ms())
         self._is_compacting = self._compactor.is_walking
         done.batches, done.indexes = done.batches + found.batches, done.indexes + found.indexes
         if found.worn and await self._move_all(found.worn, done):

@@ -1,7 +1,8 @@
 """Lets the beginning of this site's logs leave the bucket: batches that nobody will ever read again, and their indexes.
 
 Stands beside ``collector``, which says what every member has seen and dooms what is named here. A batch of an own log
-(the current one, or a former one of this site id) may go if all of these hold:
+(the current one, a former one of this site id, or one of a site that is out and whose heir this site is, as far as it
+counts) may go if all of these hold:
 
 * a checkpoint of this very site, of the whole realm, stands, with all its parts, and its vector reaches that far: it
   tells what the batch told, and (in its manifest) the chain hash behind which the log goes on. Nobody else's checkpoint
@@ -16,7 +17,8 @@ them all the same, because it is new, was restored, or rolled back, finds a gap 
 Indexes are read only by who takes in their batch: up to the same point all of them go, orphans included.
 
 Each call is one bounded piece and may be the last; what is done is seen in the bucket. In doubt a batch stays: what a
-list does not show is looked at another time. Not here: the stable cut (``membership``), when a checkpoint is written
+list does not show is looked at another time. At the end of a walk the heir deletes the checkpoints of sites that are
+out which its own replaces. Not here: the stable cut (``membership``), when a checkpoint is written
 for this (``checkpointing``), dooms (``collector``).
 """
 
@@ -28,8 +30,17 @@ from functools import partial
 from typing import Final
 
 from replication.batch_format import decode_batch
-from replication.checkpoints import list_checkpoint_names, list_missing_parts, read_manifest
+from replication.checkpoints import (
+    FoundCheckpoint,
+    covered_up_to,
+    delete_checkpoint,
+    list_checkpoint_names,
+    list_missing_parts,
+    read_manifest,
+    replaces,
+)
 from replication.cloud_names import index_prefix, log_name, log_prefix, split_index_name, split_log_name
+from replication.membership import Census
 from replication.offload import Offload, run_in_thread
 from replication.ports import ChangeLog, Cloud, CloudMissing, CloudUnreachable, HeldObject, Holdings, Origin
 from replication.sealing import Keyring, KeyUnknown
@@ -45,6 +56,14 @@ class Compaction:
     batches: int = 0
     indexes: int = 0
     worn: tuple[str, ...] = ()
+
+
+def own_logs(log: ChangeLog) -> dict[Origin, int]:
+    """How far each log of this site id is known to reach in the bucket."""
+    identity, pulled = log.identity(), log.pulled()
+    former = [origin for origin in log.former_logs() if origin[0] == identity.site and origin in pulled]
+    known = {origin: pulled[origin].n for origin in former}
+    return {**known, (identity.site, identity.incarnation): log.shipped().n}
 
 
 class LogCompactor:
@@ -70,12 +89,14 @@ class LogCompactor:
         """Whether a walk over this site's logs is not at its end."""
         return bool(self._done or self._after)
 
-    async def compact(self, cut: Mapping[Origin, int], sent_before_ms: int, since_ms: int) -> Compaction:
-        """Go on with the walk by one page of one log. ``cut``: the causally stable cut as of heads listed just now;
+    async def compact(self, census: Census, sent_before_ms: int, since_ms: int) -> Compaction:
+        """Go on with the walk by one page of one log. ``census``: as of heads listed just now;
         ``sent_before_ms``: younger batches stay; ``since_ms``: see ``Holdings``. Raises ``CloudError``.
         """
-        covered = await self._covered()
-        for origin, newest in sorted(self._newest().items()):
+        found = await self._own_checkpoints()
+        covered = self._covered(found)
+        cut, inherited = census.cut(), census.inherited()
+        for origin, newest in sorted({**inherited, **own_logs(self._log)}.items()):
             upto = min(covered.get(origin, 0), newest - 1)
             if origin in self._done or upto < 1:
                 continue
@@ -92,29 +113,34 @@ class LogCompactor:
                 self._after = following
                 return compaction
             self._after = following
+        await self._drop_inherited(found, inherited)
         self._done, self._after = set(), ""
         return Compaction()
 
-    def _newest(self) -> dict[Origin, int]:
-        """How far each log of this site id is known to reach, in the bucket."""
-        identity, pulled = self._log.identity(), self._log.pulled()
-        former = [origin for origin in self._log.former_logs() if origin[0] == identity.site and origin in pulled]
-        known = {origin: pulled[origin].n for origin in former}
-        return {**known, (identity.site, identity.incarnation): self._log.shipped().n}
-
-    async def _covered(self) -> dict[Origin, int]:
-        """How far this site's own whole checkpoints lead past the beginning of each log."""
-        site, reached = self._log.identity().site, dict[Origin, int]()
+    async def _own_checkpoints(self) -> list[FoundCheckpoint]:
+        """This site's checkpoints that are whole."""
+        site, whole = self._log.identity().site, list[FoundCheckpoint]()
         for name in await list_checkpoint_names(self._cloud):
             if name.origin[0] != site:
                 continue
             found = await read_manifest(self._cloud, self._keyring, name)
-            manifest = found.manifest
-            if manifest is None or manifest.holds or await list_missing_parts(self._cloud, found):
-                continue
-            for origin, log in manifest.vector.items():
-                reached[origin] = max(log.position.n, reached.get(origin, 0))
-        return reached
+            if found.manifest is not None and not await list_missing_parts(self._cloud, found):
+                whole.append(found)
+        return whole
+
+    def _covered(self, found: Sequence[FoundCheckpoint]) -> dict[Origin, int]:
+        """Up to where they stand in for each log."""
+        return {origin: position.n for origin, position in covered_up_to(found).items()}
+
+    async def _drop_inherited(self, own: Sequence[FoundCheckpoint], inherited: Mapping[Origin, int]) -> None:
+        """Delete checkpoints of sites that are out which one of this site's replaces."""
+        sites = {site for site, _ in inherited}
+        for name in await list_checkpoint_names(self._cloud) if sites else ():
+            if name.origin[0] in sites:
+                found = await read_manifest(self._cloud, self._keyring, name)
+                older = found.manifest
+                if older and any(one.manifest and replaces(one.manifest, older, inherited) for one in own):
+                    await delete_checkpoint(self._cloud, found)
 
     async def _count_settled(self, origin: Origin, names: Sequence[str], seq: int, sent_before_ms: int) -> int:
         """How many of these batches, from the first on, every member has taken in and nobody may look back to."""

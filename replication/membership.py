@@ -95,6 +95,20 @@ class Census:
                 staying[site] = live[site]
         return staying
 
+    def heir_of(self, site: bytes, members: Members) -> bytes:
+        """Who looks after what a site that is out has left: its heir, or else the first of those that stay."""
+        removal = self.removed.get(site)
+        return removal.heir if removal is not None and removal.heir in members else min(members)
+
+    def inherited(self) -> dict[Origin, int]:
+        """Logs of sites that are out whose heir this site is, and how far they were taken in here: as far as they
+        count. If two think so at once, both do what there is to do: each step is right whoever takes it.
+        """
+        members, me = self.members(), self.me[0]
+        out = {site for site, _ in self.logs} - members.keys()
+        mine = {site for site in out if self.heir_of(site, members) == me}
+        return {origin: log.position.n for origin, log in self.logs.items() if origin[0] in mine}
+
     def cut(self) -> dict[Origin, int]:
         """For each log the greatest sequence number that is causally stable."""
         return stable_cut(self.me, self.positions, self.acks, self.members())

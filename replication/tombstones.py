@@ -175,9 +175,6 @@ def _share_of(census: Census) -> Callable[[bytes], bool]:
     members, me = census.members(), census.me[0]
 
     def is_mine(site: bytes) -> bool:
-        if site in members:
-            return site == me
-        removal = census.removed.get(site)
-        return (removal.heir if removal is not None and removal.heir in members else min(members)) == me
+        return site == me if site in members else census.heir_of(site, members) == me
 
     return is_mine

@@ -11,6 +11,7 @@ from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import is_pack_name, log_prefix, split_index_name, split_log_name
 from replication.collector import CollectedRound
 from replication.joining import Joiner
+from replication.membership import Census
 from replication.puller import Puller, StopReason
 from replication.restore import RestoreIncomplete, restore_site
 from replication.shipper import DOUBTS_TO_FENCE, Doubtful
@@ -249,6 +250,11 @@ async def test_a_backup_from_before_the_cut_overwrites_nothing(make_site):  # no
     assert backup.visible() == a.visible()
 
 
+class _All(Census):
+    def cut(self):
+        return {self.me: 1 << 60}
+
+
 async def test_the_newest_batch_stays(make_site):  # noqa: F811
     """It tells whether the log is closed, and is what the next start compares."""
     cloud, a = MemoryCloud(), make_site(b"a")
@@ -256,7 +262,7 @@ async def test_the_newest_batch_stays(make_site):  # noqa: F811
     await write_checkpoint(a, cloud)
     await holdings_of(a).trust([origin_of(a)[0]])
     compactor = make_collector(a, cloud)[0]._compactor
-    done = await compactor.compact({origin_of(a): 1 << 60}, 1 << 62, 0)
+    done = await compactor.compact(_All(origin_of(a), 0, {}), 1 << 62, 0)
     assert done.batches == 1
     assert batches_of(a, cloud) == [2]
 

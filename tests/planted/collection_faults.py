@@ -79,7 +79,7 @@ COLLECTION_FAULTS: Final = (
     ),
     Fault(
         *("cut a log behind a checkpoint that lacks a part", 3, "replication/log_compaction.py"),
-        *(" or await list_missing_parts(self._cloud, found)", ""),
+        *(" and not await list_missing_parts(self._cloud, found)", ""),
         (f"{_COMPACTION}::test_without_a_whole_checkpoint_of_its_own_everything_stays",),
     ),
     Fault(

@@ -19,6 +19,7 @@ from replication.ports import (
     FrameLocation,
     JoinState,
     LogPosition,
+    Origin,
     RemoteLog,
     StateNotReady,
 )
@@ -32,6 +33,8 @@ class FoldedMemory:
     entries: dict[tuple[int, bytes], Entry]
     join: JoinState | None
     folded_marks: frozenset[Dot]
+    former: dict[Origin, int]
+    remotes: dict[Origin, RemoteLog]
     subscription: tuple[str, ...] = ()
 
     # FoldedState: items by key, a few at a time, then where frames lie
@@ -39,6 +42,9 @@ class FoldedMemory:
     def begin_export(self) -> ExportStart:
         if self.join is not None:
             raise StateNotReady("joining itself")
+        for origin, known_seq in self.former.items():
+            if known_seq > self.remotes[origin].position.seq:
+                raise StateNotReady("a former log of this site is to be taken in first")
         vector = dict(self.remotes)
         if self.cursor.n:
             vector[(self._identity.site, self._identity.incarnation)] = RemoteLog(self.cursor)

@@ -12,13 +12,13 @@ from gateway.store.doom_format import decode_doom
 from replication import status
 from replication.batch_format import Batch, hash_object
 from replication.checkpoint_writer import CheckpointWriter
-from replication.checkpoints import covered_up_to, list_checkpoints
+from replication.checkpoints import list_checkpoints
 from replication.cloud_names import log_name
 from replication.collector import Collector
 from replication.crdt import Entry
 from replication.crdt import merge as real_merge
 from replication.frame_format import decode_header
-from replication.log_compaction import Compaction, LogCompactor
+from replication.log_compaction import Compaction, LogCompactor, own_logs
 from replication.membership import Census
 from replication.ports import CloudError, CloudMissing, DoomState, LogPosition, PulledBatch
 from replication.puller import OriginStopped, Puller
@@ -304,29 +304,23 @@ def doom_and_never_delete(patch):
 
 
 def cut_a_log_without_a_checkpoint(patch):
-    async def covered(self):
-        return dict.fromkeys(self._newest(), 1 << 60)
-
-    patch.setattr(LogCompactor, "_covered", covered)
+    patch.setattr(LogCompactor, "_covered", lambda self, found: dict.fromkeys(own_logs(self._log), 1 << 60))
 
 
 def cut_a_log_on_somebody_elses_checkpoint(patch):
-    real = LogCompactor._covered
+    async def checkpoints(self):
+        return await list_checkpoints(self._cloud, self._keyring)
 
-    async def covered(self):
-        found = await list_checkpoints(self._cloud, self._keyring)
-        return {**{origin: position.n for origin, position in covered_up_to(found).items()}, **await real(self)}
-
-    patch.setattr(LogCompactor, "_covered", covered)
+    patch.setattr(LogCompactor, "_own_checkpoints", checkpoints)
 
 
 def cut_a_log_before_everybody_has_it(patch):
-    real = LogCompactor.compact
+    real = LogCompactor._is_settled
 
-    async def compact(self, cut, sent_before_ms, since_ms):
-        return await real(self, dict.fromkeys(self._newest(), 1 << 60), sent_before_ms, since_ms)
+    async def is_settled(self, origin, name, seq, sent_before_ms):
+        return await real(self, origin, name, 1 << 60, sent_before_ms)
 
-    patch.setattr(LogCompactor, "compact", compact)
+    patch.setattr(LogCompactor, "_is_settled", is_settled)
 
 
 def delete_batches_with_what_is_in_them(patch):
