@@ -8,6 +8,7 @@
              has passed, and its own state, looked at again, needs nothing of them
     compact  batches of its logs that a checkpoint of its own stands in for go, too (``log_compaction``); their inline
              frames are doomed like a pack's first
+    sweep    what a crash left, and no batch names, goes as well (``orphans``)
 
 Why nothing live is lost, whatever the interleaving: an object exists until its doom is acknowledged by every member. A
 member acknowledges after a look at its own state that found each chunk it needs in some object it knows to be undoomed;
@@ -33,6 +34,7 @@ from replication.frame_format import decode_header
 from replication.log_compaction import LogCompactor, own_logs
 from replication.membership import take_census
 from replication.offload import Offload, run_in_thread
+from replication.orphans import OrphanSweep
 from replication.ports import (
     ChangeLog,
     ChunkFetcher,
@@ -61,7 +63,7 @@ BringChunks = Callable[[Sequence[bytes]], Awaitable[object]]
 @dataclass(frozen=True, slots=True)
 class CollectedRound:
     """What one round did: objects doomed and deleted, dooms settled, ciphertext bytes shipped again, batches and
-    indexes of own logs deleted, tombstones ended.
+    indexes of own logs deleted, tombstones ended, objects deleted that no batch names.
     """
 
     doomed: int = 0
@@ -71,14 +73,11 @@ class CollectedRound:
     batches: int = 0
     indexes: int = 0
     ended: int = 0
+    orphans: int = 0
 
     def plus(self, other: CollectedRound) -> CollectedRound:
         """Both together."""
-        return CollectedRound(
-            *(self.doomed + other.doomed, self.settled + other.settled),
-            *(self.deleted + other.deleted, self.moved_bytes + other.moved_bytes),
-            *(self.batches + other.batches, self.indexes + other.indexes, self.ended + other.ended),
-        )
+        return CollectedRound(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
@@ -92,6 +91,7 @@ class _Done:
     moved_bytes: int = 0
     batches: int = 0
     indexes: int = 0
+    orphans: int = 0
 
 
 @dataclass(slots=True)
@@ -129,7 +129,8 @@ class Collector:
         self._compactor = LogCompactor(
             *(log, holdings, cloud, keyring), is_worn=lambda held: is_mostly_dead(held, settings), offload=offload
         )
-        self._is_compacting = False
+        self._orphans = OrphanSweep(log, holdings, cloud, keyring, offload=offload)
+        self._is_compacting = self._is_sweeping = False
         self._announced: tuple[Origin, int] | None = None
         self._missing: Counter[str] = Counter()
         self.account: CloudAccount | None = None
@@ -140,7 +141,7 @@ class Collector:
     @property
     def is_walking(self) -> bool:
         """Whether a walk over this site's objects, or its logs, is not at its end."""
-        return bool(self._pass.sites) or self._is_compacting
+        return bool(self._pass.sites) or self._is_compacting or self._is_sweeping
 
     async def collect_round(self, *, caught_up: bool = False, choose: bool = True) -> CollectedRound:
         """One bounded piece of everything; false if there was nothing to do. Raises ``CloudError``, ``Fenced``, the
@@ -157,11 +158,13 @@ class Collector:
         if caught_up:
             await self._delete([doom for doom in dooms if doom.state is not DoomState.DISCARDED], done)
         if choose and self._settings.enabled:
-            if not self._is_compacting:
+            if not self._is_compacting and not self._is_sweeping:
                 await self._choose(done)
-            if not self._pass.sites:
+            if not self._pass.sites and not self._is_sweeping:
                 await self._compact(done, caught_up=caught_up)
-        return CollectedRound(*(getattr(done, name) for name in _Done.__slots__))
+            if not self._pass.sites and not self._is_compacting:
+                await self._sweep(done, caught_up=caught_up)
+        return CollectedRound(**{name: getattr(done, name) for name in _Done.__slots__})
 
     async def _get_acquainted(self) -> None:
         """Trust who was silent long after this site's log had begun: when it comes back, it lists the heads first.
@@ -276,6 +279,20 @@ class Collector:
         if found.worn and await self._move_all(found.worn, done):
             await self._holdings.doom(found.worn)
             done.doomed += len(found.worn)
+
+    async def _sweep(self, done: _Done, *, caught_up: bool) -> None:
+        """Delete what no batch names, a page of it."""
+        self._is_sweeping = False
+        if not caught_up or self._shipper.fenced or self._shipper.ended:
+            return
+        dooms = await self._offload(self._holdings.dooms)
+        gone = {name for doom in dooms if doom.state is DoomState.DISCARDED for name in doom.names}
+        census = take_census(self._log)
+        # What such a site had doomed, and we let go of before it was out, was not looked at again since: should another
+        # one have been forgotten meanwhile, that may have told of it.
+        heirlooms = census.inherited() if len(census.removed) == 1 else {}
+        done.orphans += await self._orphans.sweep(gone, heirlooms)
+        self._is_sweeping = self._orphans.is_walking
 
     async def _move_all(self, names: Sequence[str], done: _Done) -> bool:
         """Put elsewhere what is needed of these objects: whether nothing is left to be moved, as of now."""

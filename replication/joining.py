@@ -190,7 +190,8 @@ class Joiner:
         positions = {log: known.position.n for log, known in manifest.vector.items()}
         if cut:
             return any(positions.get(log, 0) > position.n for log, position in cut.items())
-        return interrupted is not None or sum(positions.values()) >= self._batches_min
+        others = [n for log, n in positions.items() if log != self._own()]
+        return interrupted is not None or (bool(others) and sum(others) >= self._batches_min)
 
     async def _is_cut(self, log: Origin, head_n: int, manifest: Manifest) -> bool:
         """Whether the batch behind the checkpoint's position is gone."""

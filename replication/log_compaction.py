@@ -42,7 +42,16 @@ from replication.checkpoints import (
 from replication.cloud_names import index_prefix, log_name, log_prefix, split_index_name, split_log_name
 from replication.membership import Census
 from replication.offload import Offload, run_in_thread
-from replication.ports import ChangeLog, Cloud, CloudMissing, CloudUnreachable, HeldObject, Holdings, Origin
+from replication.ports import (
+    ChangeLog,
+    Cloud,
+    CloudMissing,
+    CloudUnreachable,
+    DoomState,
+    HeldObject,
+    Holdings,
+    Origin,
+)
 from replication.sealing import Keyring, KeyUnknown
 
 BATCHES_AT_ONCE: Final = 256
@@ -168,6 +177,11 @@ class LogCompactor:
 
     async def _compact_page(self, origin: Origin, names: Sequence[str], since_ms: int) -> Compaction:
         held = await self._offload(partial(self._held, origin, names, since_ms))
+        dooms = await self._offload(self._holdings.dooms)
+        for doom in dooms:
+            if doom.state is DoomState.DISCARDED:  # an old checkpoint may have told of their frames again
+                for name in held.keys() & set(doom.names):
+                    del held[name]
         batches = indexes = 0
         for name in names:
             if name not in held or not held[name].frames:

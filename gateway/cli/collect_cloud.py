@@ -73,6 +73,7 @@ async def _collect(config: Config, *, dry: bool) -> dict[str, Any]:
             "moved_bytes": done.moved_bytes,
             "batches_deleted": done.batches,
             "indexes_deleted": done.indexes,
+            "orphans_deleted": done.orphans,
         }
 
 
@@ -106,4 +107,6 @@ def _describe(document: dict[str, Any]) -> str:
             f"of this site's log {document['batches_deleted']} batches and {document['indexes_deleted']} indexes were "
             "deleted, which its checkpoint stands in for"
         )
+    if document["orphans_deleted"]:
+        lines.append(f"{document['orphans_deleted']} objects were deleted that interrupted rounds had left")
     return "\n".join(lines)

@@ -8,6 +8,8 @@ from tests.planted.fault import Fault
 
 _NEEDS = "tests/gateway/store/test_cloud_needs.py"
 _COLLECTION = "tests/contracts/test_collection.py"
+_HEIRS = "tests/contracts/test_heirs.py"
+_ORPHANS = "tests/contracts/test_orphans.py"
 _COMPACTION = "tests/contracts/test_log_compaction.py"
 
 COLLECTION_FAULTS: Final = (
@@ -116,5 +118,30 @@ COLLECTION_FAULTS: Final = (
         *("call any missing batch compacted", 2, "replication/cloud_audit.py"),
         *("for n in range(covered.n + 1, position.n + 1):", "for n in ():"),
         ("tests/replication/test_cloud_audit.py",),
+    ),
+    Fault(
+        *("take a pack of a round in flight for an orphan", 3, "replication/orphans.py"),
+        *("return shipped > self._found[name] or origin", "return True or origin"),
+        (f"{_ORPHANS}::test_what_a_crash_left_goes_when_its_round_is_over",),
+    ),
+    Fault(
+        *("delete at first sight", 3, "replication/orphans.py"),
+        *("        if name not in self._found:\n            return False\n", ""),
+        (f"{_ORPHANS}::test_what_is_found_first_is_never_deleted_at_once",),
+    ),
+    Fault(
+        *("keep what a late request brought back", 3, "replication/orphans.py"),
+        *("if name in known and name not in gone:", "if name in known:"),
+        (f"{_ORPHANS}::test_what_a_late_request_brought_back_goes_again",),
+    ),
+    Fault(
+        *("take over what somebody else inherited", 3, "replication/membership.py"),
+        *("if self.heir_of(site, members) == me}", "if True}"),
+        (f"{_HEIRS}::test_the_heir_deletes_what_is_dead_and_keeps_what_lives",),
+    ),
+    Fault(
+        *("leave what the lost site had doomed", 3, "replication/collector.py"),
+        *("heirlooms = census.inherited() if len(census.removed) == 1 else {}", "heirlooms = {}"),
+        (f"{_HEIRS}::test_what_it_had_doomed_itself_the_heir_deletes",),
     ),
 )

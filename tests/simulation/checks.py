@@ -16,9 +16,11 @@ from replication.checkpoint_format import decode_manifest
 from replication.cloud_names import (
     checkpoint_name,
     checkpoint_part_name,
+    index_name,
     is_pack_name,
     log_name,
     log_prefix,
+    packs_prefix,
     site_prefix,
     split_checkpoint_mark,
     split_index_name,
@@ -28,6 +30,7 @@ from replication.collector import is_worth_it
 from replication.crdt import Dot
 from replication.frame_format import decode_header
 from replication.hydrate import CloudFetcher
+from replication.member_format import read_register
 from replication.membership import take_census
 from replication.parting import is_same_change
 from replication.ports import LogPosition, Origin
@@ -196,6 +199,11 @@ def check_leaving(world: World, name: str) -> None:
     """
     n = split_log_name(name) or split_index_name(name) or 0
     origin = (bytes.fromhex(name[6:38]), bytes.fromhex(name[39:55]))
+    batch = world.bucket.objects.get(log_name(origin, n))
+    if split_index_name(name) and batch is not None:
+        named = decode_batch(KEYRING, origin, n, batch).index
+        if not named or name != index_name(origin, n, named):
+            return  # what an interrupted round left
     marks = [split_checkpoint_mark(name) for name in world.bucket.objects]
     if not any(mark is not None and _stands_in(world, mark.origin, mark.n, origin, n) for mark in marks):
         raise Broken(f"it left, and nothing stands in for it: {name}")
@@ -216,7 +224,14 @@ def _stands_in(world: World, writer: Origin, number: int, origin: Origin, n: int
     manifest = decode_manifest(KEYRING, writer, number, world.bucket.objects[checkpoint_name(writer, number)])
     parts = {checkpoint_part_name(writer, number, part.digest) for part in manifest.parts}
     whole = parts <= world.bucket.objects.keys()
-    return writer[0] == origin[0] and whole and origin in manifest.vector and manifest.vector[origin].position.n >= n
+    outs = [read_register(machine.store.statements()) for machine in world.machines]
+    is_out = any(origin[0] in out.removed or origin[0] in out.retired for out in outs)  # then its heir's counts, too
+    return (
+        (writer[0] == origin[0] or is_out)
+        and whole
+        and origin in manifest.vector
+        and manifest.vector[origin].position.n >= n
+    )
 
 
 def check_garbage(world: World) -> None:
@@ -235,7 +250,18 @@ def check_garbage(world: World) -> None:
         _check_log_is_short(world, machine)
         if world.forgets:
             check_graves_are_empty(machine)
+        _check_no_orphans(world, machine)
     world.deeds["bucket without garbage"] += 1
+
+
+def _check_no_orphans(world: World, machine: Machine) -> None:
+    """Every pack of its log is one that some batch named, and that has something to tell."""
+    store = machine.store
+    prefix = packs_prefix((store.identity().site, store.identity().incarnation))
+    known = {held.name for held in store.held_objects(prefix, "", 1 << 30, 0) if held.frames}
+    left = {name for name in world.bucket.objects if name.startswith(prefix)} - known
+    if left:
+        raise Broken(f"an object is still there that no batch names: {sorted(left)[0]}")
 
 
 def _check_log_is_short(world: World, machine: Machine) -> None:

@@ -17,6 +17,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from replication.change_format import Change, decode_change
+from replication.cloud_names import site_prefix
+from replication.collector import is_worth_it
 from replication.departures import DepartureRefused, forget_site, retire_site
 from replication.fleet import SiteState, list_fleet
 from replication.member_format import Register, read_register
@@ -131,6 +133,7 @@ class DepartingWorld(World):
         for machine in self.machines:
             check_cut(self, machine, heads)
             self._check_fleet(machine, heads)
+            self._check_heirlooms(machine)
 
     def is_out(self, site: bytes) -> bool:
         return any(_is_out(site, read_register(machine.store.statements())) for machine in self.machines)
@@ -160,6 +163,14 @@ class DepartingWorld(World):
             for n in range(self.counted(origin, head_n) + 1, head_n + 1):
                 batch = self.witness.batch(origin, n) or []
                 self.ledger.forfeit(token_of(decode_change(change).body) for change in batch)
+
+    def _check_heirlooms(self, machine: Machine) -> None:
+        """Nothing is left of a site that is out but what its heir needs, or was never told of."""
+        for site in {site for site, _ in take_census(machine.store).inherited()}:
+            for held in machine.store.held_objects(site_prefix(site), "", 1 << 30, machine.clock.wall_ms()):
+                if held.name in self.bucket.objects and is_worth_it(held, self.collecting):
+                    raise Broken(f"{machine.name} left what is dead of a site whose heir it is: {held}")
+                self.deeds["objects that an heir looked after"] += 1
 
     def _check_fleet(self, machine: Machine, heads: Mapping[Origin, int]) -> None:
         register, census = read_register(machine.store.statements()), take_census(machine.store, heads)

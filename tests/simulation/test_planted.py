@@ -20,6 +20,7 @@ from replication.crdt import merge as real_merge
 from replication.frame_format import decode_header
 from replication.log_compaction import Compaction, LogCompactor, own_logs
 from replication.membership import Census
+from replication.orphans import OrphanSweep
 from replication.ports import CloudError, CloudMissing, DoomState, LogPosition, PulledBatch
 from replication.puller import OriginStopped, Puller
 from replication.shipper import Shipper
@@ -334,6 +335,13 @@ def never_cut_a_log(patch):
     patch.setattr(LogCompactor, "compact", compact)
 
 
+def leave_what_a_crash_left(patch):
+    async def sweep(self, gone, inherited=()):
+        return 0
+
+    patch.setattr(OrphanSweep, "sweep", sweep)
+
+
 def acknowledge_half_a_checkpoint(patch):
     real = MemorySite.fold_slice
 
@@ -400,6 +408,7 @@ PLANTED = [
     cut_a_log_before_everybody_has_it,
     delete_batches_with_what_is_in_them,
     never_cut_a_log,
+    leave_what_a_crash_left,
 ]
 
 

@@ -237,16 +237,18 @@ class World:
         for machine in self.machines:
             machine.clock.skew_ms = 0
             await self._checkpoint(machine)
-        for _ in range(CLEAN_TURNS_MAX):
+        for turn in range(CLEAN_TURNS_MAX):
             self.time.now_ms += self.collecting.point_in_time_ms + self.collecting.grace_ms + 1
             collected = False
             for machine in self.machines:
                 try:
+                    if turn < 3:  # a batch more ends whatever round was in flight
+                        await machine.shipper.ship_round(speak=True)
                     collected = await self._collect_all(machine) or collected
                 except CloudError:  # its log parted from the bucket's, or it stumbled over what was late: once more
                     collected = True
                 check_machine(self, machine)
-            quiet = 0 if collected else quiet + 1
+            quiet = 0 if collected or turn < 3 else quiet + 1
             if quiet == 3:
                 return
         raise Broken("collection does not come to rest")
@@ -265,6 +267,7 @@ class World:
             self.deeds["objects deleted"] += done.deleted
             self.deeds["batches deleted"] += done.batches
             self.deeds["indexes deleted"] += done.indexes
+            self.deeds["orphans deleted"] += done.orphans
             collected, walking = collected or bool(done), machine.collector.is_walking
         return collected
 
