@@ -17,7 +17,7 @@ from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import CHECKPOINTS_PREFIX, checkpoint_name, head_name, log_name
 from replication.departures import forget_site
 from replication.joining import Joiner
-from replication.ports import CloudUnreachable, LogPosition, StateNotReady
+from replication.ports import CloudUnreachable, LogPosition, Reissue, StateNotReady
 from replication.puller import Puller, StopReason
 from replication.restore import restore_site
 from tests.contracts.test_replica import (
@@ -134,6 +134,21 @@ async def test_an_empty_realm_has_no_checkpoint(make_site):  # noqa: F811
     with pytest.raises(StateNotReady):
         await new_writer(make_site(b"a"), MemoryCloud()).write()
     assert await new_joiner(make_site(b"b"), MemoryCloud()).join_if_useful() is None
+
+
+async def test_nothing_is_told_of_a_former_log_before_it_was_taken_in(make_site):  # noqa: F811
+    """Who joins takes it in from the common head on: what was replaced beyond that would come back (world 319819)."""
+    cloud, a = MemoryCloud(), make_site(b"a")
+    await a.put(b"k", noise(300, 1))
+    await a.put(b"k", noise(300, 2))
+    await ship(a, cloud)
+    former, seq = origin_of(a), a.replica.last_seq()
+    await a.replica.issue_anew(Reissue(former, LogPosition(), seq, 0, former[0], bytes(8), "told"))
+    with pytest.raises(StateNotReady, match="former log"):
+        a.state.begin_export()
+    await pull(a, cloud)
+    assert a.replica.pulled()[former].seq == seq
+    assert former in a.state.begin_export().vector
 
 
 async def test_the_newest_stands_and_older_and_interrupted_ones_go(make_site):  # noqa: F811

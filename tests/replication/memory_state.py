@@ -20,6 +20,7 @@ from replication.ports import (
     JoinState,
     LogPosition,
     Origin,
+    Reissue,
     RemoteLog,
     StateNotReady,
 )
@@ -33,8 +34,8 @@ class FoldedMemory:
     entries: dict[tuple[int, bytes], Entry]
     join: JoinState | None
     folded_marks: frozenset[Dot]
-    former: dict[Origin, int]
     remotes: dict[Origin, RemoteLog]
+    reissues: list[Reissue]
     subscription: tuple[str, ...] = ()
 
     # FoldedState: items by key, a few at a time, then where frames lie
@@ -42,13 +43,14 @@ class FoldedMemory:
     def begin_export(self) -> ExportStart:
         if self.join is not None:
             raise StateNotReady("joining itself")
-        for origin, known_seq in self.former.items():
-            if known_seq > self.remotes[origin].position.seq:
-                raise StateNotReady("a former log of this site is to be taken in first")
         vector = dict(self.remotes)
         if self.cursor.n:
             vector[(self._identity.site, self._identity.incarnation)] = RemoteLog(self.cursor)
         marks = {dot for entry in self.entries.values() for dot in entry.marks if not self._is_applied(dot)}
+        for parted in self.reissues:  # who joins takes that log in from the common head on
+            if parted.known_seq > self.remotes[parted.former].position.seq:
+                raise StateNotReady("a former log of this site is to be taken in first")
+            marks |= {Dot(*parted.former, seq) for seq in range(parted.known_seq + 1, parted.named_seq + 1)}
         return ExportStart(vector, (msgspec.msgpack.encode(("marks", sorted(marks))),), self.subscription)
 
     def export_slice(self, cursor: bytes) -> tuple[bytes, bytes]:
