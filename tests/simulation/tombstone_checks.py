@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from replication.change_format import Change, decode_change
-from replication.cloud_names import split_log_name
+from replication.cloud_names import split_head_name
 from replication.crdt import Write
 from replication.ports import Origin
 from tests.replication.memory_graveyard import is_ending
@@ -36,7 +36,7 @@ class Buried(NamedTuple):
 
 def check_endings(world: World, machine: Machine, known: int) -> None:
     """What this machine has just ended (those behind the first ``known``)."""
-    logs = frozenset((bytes.fromhex(name[6:38]), bytes.fromhex(name[39:55])) for name in _batches(world))
+    logs = frozenset(head.origin for name in world.bucket.objects if (head := split_head_name(name)))
     for change, replaced in machine.store.endings[known:]:
         known_for_ms = world.time.now_ms - machine.store.horizon_known_ms
         if known_for_ms < world.tombstones_ms:
@@ -49,12 +49,8 @@ def check_endings(world: World, machine: Machine, known: int) -> None:
         world.deeds["tombstones ended"] += 1
 
 
-def _batches(world: World) -> list[str]:
-    return [name for name in (*world.bucket.objects, *world.bucket.left) if split_log_name(name)]
-
-
 def _check_seen(world: World, machine: Machine, write: Write, logs: frozenset[Origin]) -> None:
-    """Copies are nobody's to know of; who has not said that it is there may not know."""
+    """Copies are nobody's to know of; who has no head in the bucket yet has not read anything either."""
     for other in (*world.machines, *world.away):
         identity = other.store.identity()
         here = (identity.site, identity.incarnation) in logs and not world.is_out(identity.site)
