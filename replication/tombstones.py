@@ -124,7 +124,7 @@ class TombstoneKeeper:
             if not after:
                 break
         self._ended += ended
-        horizon = await self._offload(self._graveyard.horizon)
+        horizon = None if ends else await self._offload(self._graveyard.horizon)
         since_ms = horizon.since_ms if horizon is not None else 0
         self.account = TombstoneAccount(dict(kept), self._ended, since_ms, since_ms and since_ms + self._age_ms)
         return ended
@@ -145,6 +145,8 @@ class TombstoneKeeper:
         if now_ms is not None and _is_within(candidate.resting_on, census.cut()):
             await self._graveyard.record_horizon(Horizon(candidate.cut, candidate.resting_on, now_ms))
             self._candidate = None
+            if self.account is not None:
+                self.account = TombstoneAccount(self.account.kept, self._ended, now_ms, now_ms + self._age_ms)
 
     def _positions(self, me: Origin) -> dict[Origin, int]:
         own = {me: self._log.shipped().seq}

@@ -71,6 +71,8 @@ class SiteStatus:
             "fleet_full_in_days": min(full_days, default=math.inf),
             "sites_holding_back": len({wait.site for wait in waits}),
             "stable_cut_age_seconds": cut_age_s(waits),
+            "tombstones_kept": float(sum(report.tombstones.kept.values()) if report and report.tombstones else 0),
+            "tombstones_ended": float(report.tombstones.ended if report and report.tombstones else 0),
             "clock_skew_seconds": (report.skew_ms or 0) / 1000 if report else 0.0,
             "clock_wrong": float(self._site.store.shared.clock_wrong),
             "refused_logs": sum(bool(remote.refused) for remote in report.remotes) if report else 0,

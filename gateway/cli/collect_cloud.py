@@ -74,6 +74,7 @@ async def _collect(config: Config, *, dry: bool) -> dict[str, Any]:
             "batches_deleted": done.batches,
             "indexes_deleted": done.indexes,
             "orphans_deleted": done.orphans,
+            "tombstones_ended": done.ended,
         }
 
 
@@ -109,4 +110,6 @@ def _describe(document: dict[str, Any]) -> str:
         )
     if document["orphans_deleted"]:
         lines.append(f"{document['orphans_deleted']} objects were deleted that interrupted rounds had left")
+    if document["tombstones_ended"]:
+        lines.append(f"{document['tombstones_ended']} tombstones were ended: every site had seen them long enough")
     return "\n".join(lines)

@@ -24,7 +24,15 @@ from gateway.cli.tier_runner import describe_tier
 from gateway.store.conflicts import count_conflicts
 from gateway.store.item_format import is_local_uid
 from gateway.store.object_rows import count_visible
-from replication.status import DaemonReport, ReplicationStatus, ReportInvalid, assess, decode_report, encode_report
+from replication.status import (
+    DaemonReport,
+    ReplicationStatus,
+    ReportInvalid,
+    TombstoneAccount,
+    assess,
+    decode_report,
+    encode_report,
+)
 from replication.trusted_time import is_too_far
 
 REPORT_NAME: Final = "replication.json"
@@ -136,7 +144,15 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         "waiting_for": describe_waits(waits, fleet),
         "stable_cut_age_s": round(cut_age_s(waits), 3),
         "cloud_objects": None if report is None or report.held is None else msgspec.to_builtins(report.held),
+        "tombstones": None if report is None or report.tombstones is None else _describe_dead(report.tombstones),
     }
+
+
+def _describe_dead(account: TombstoneAccount) -> dict[str, Any]:
+    """Tombstones as last counted: how many, and why they are kept (``endings``; what is not yet stable waits for whom
+    ``waiting_for`` names).
+    """
+    return {"total": sum(account.kept.values()), **msgspec.to_builtins(account)}
 
 
 def _describe_report(report: DaemonReport) -> dict[str, Any]:

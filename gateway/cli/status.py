@@ -42,6 +42,15 @@ async def _read_status(arguments: argparse.Namespace) -> dict[str, Any]:
         return describe_site(site)
 
 
+def _describe_dead(dead: dict[str, Any]) -> str:
+    why = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(dead["kept"].items()))
+    text = f"{dead['total']} kept{f' ({why})' if why else ''}, {dead['ended']} ended since the daemon's start"
+    if not dead["due_ms"]:
+        return text
+    due = datetime.fromtimestamp(dead["due_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return f"{text}; what everybody has seen by now goes from {due} on"
+
+
 def _print_status(document: dict[str, Any]) -> None:
     print(f"site {document['site']} ({document['site_id']})")
     age = document["oldest_unsent_age_s"]
@@ -56,6 +65,8 @@ def _print_status(document: dict[str, Any]) -> None:
     if held := document["cloud_objects"]:
         sizes = [describe_bytes(held[name]) for name in ("live_bytes", "dead_bytes", "doomed_bytes")]
         print("its objects in the bucket: {} alive, {} dead, {} doomed".format(*sizes))
+    if dead := document["tombstones"]:
+        print(f"tombstones: {_describe_dead(dead)}")
     for parting in document["partings"][-3:]:
         at = datetime.fromtimestamp(parting["at_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
         issued = f"{parting['changes_issued_anew']} changes were issued anew"

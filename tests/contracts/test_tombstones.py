@@ -112,8 +112,12 @@ async def test_a_silent_site_keeps_every_tombstone(make_site):  # noqa: F811
     assert await end(graves) == 0
     assert graves.graveyard.horizon() is None
     await talk(cloud, a, b, c)
+    assert await graves.keeper.end_due() == 0
+    account = graves.keeper.account
+    assert account.kept == {"not_yet_stable": 2}
+    assert account.due_ms == account.horizon_ms + DAY_MS == graves.graveyard.horizon().since_ms + DAY_MS
     assert await end(graves) == 1
-    assert graves.keeper.account.kept == {"of_other_sites": 1}
+    assert (graves.keeper.account.kept, graves.keeper.account.ended) == ({"of_other_sites": 1}, 1)
     assert await end(Graves(a, cloud)) == 1
 
 
