@@ -6,6 +6,7 @@
 #   make bench     the figures of the README against bare aiohttp, in one run
 #   make bench-delta  what an edit costs on the wire and in the cloud, beside restic and borg where installed
 #   make bench-join  how long until a new site lists a realm of OBJECTS=n objects, by a checkpoint and by every log
+#   make bench-tombstones  what KEYS=n deleted keys cost the index, and what is left of that once they are forgotten
 #   make demo      two sites, a cloud, a cut link
 #   make fortnight  two weeks of three sites behind bad lines, then everything must come together; DAYS=n SEED=n
 #   make compat    real clients and SDKs of other languages against a server: the table client × feature
@@ -35,7 +36,7 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE = CUSTOM_COMPILE_COMMAND="make locks" $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes \
           --strip-extras --no-emit-index-url --no-emit-find-links
 
-.PHONY: run test install lint bench bench-delta bench-join demo fortnight soak fuzz crash faults damage kill \
+.PHONY: run test install lint bench bench-delta bench-join bench-tombstones demo fortnight soak fuzz crash faults damage kill \
         hostile simulate planted audit freeze locks clean
 
 run: install
@@ -69,6 +70,9 @@ bench-delta: $(VENV)/.developed
 
 bench-join: $(VENV)/.developed
 	$(BIN)/python -m benchmarks.join --replay $(if $(OBJECTS),--objects $(OBJECTS))
+
+bench-tombstones: $(VENV)/.developed
+	$(BIN)/python -m benchmarks.tombstones $(if $(KEYS),--keys $(KEYS))
 
 ifneq ($(wildcard tests/e2e/demo.py),)
 demo: $(VENV)/.developed

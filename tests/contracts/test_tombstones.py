@@ -1,16 +1,18 @@
 """The contract of ``Graveyard``, and the end of tombstones over it: the site in memory and the real store alike."""
 
+from contextlib import suppress
+
 import pytest
 
 from replication.cloud_memory import MemoryCloud
-from replication.departures import forget_site
+from replication.departures import forget_site, retire_site
 from replication.offload import run_at_once
 from replication.ports import Horizon
 from replication.restore import restore_site
 from replication.settings import ReplicationSettings
-from replication.shipper import Shipper
+from replication.shipper import LogEnded, Shipper
 from replication.tombstones import TombstoneKeeper
-from tests.contracts.test_replica import Memory, make_site, pull  # noqa: F401
+from tests.contracts.test_replica import Memory, make_site, new_shipper, pull  # noqa: F401
 from tests.replication.fixed_realm import KEYRING
 
 DAY_MS = 86_400_000
@@ -196,6 +198,26 @@ async def test_the_heir_ends_what_a_forgotten_site_left(make_site):  # noqa: F81
     assert await end(Graves(c, cloud)) == 1
     await talk(cloud, b, c)
     assert (rows(b), rows(c)) == (1, 1)
+
+
+async def test_the_first_that_stays_ends_what_a_retired_site_left(make_site):  # noqa: F811
+    cloud = MemoryCloud()
+    a, b = await deleted_on_both(make_site, cloud)
+    c = make_site(b"c")
+    await talk(cloud, a, b, c)
+    gone = a.replica.identity().site
+    await retire_site(b.replica, gone, b.wall_ms())
+    await talk(cloud, b, c)
+    await pull(a, cloud)
+    shipper = new_shipper(a, cloud)
+    with suppress(LogEnded):
+        while await shipper.ship_round(speak=shipper.is_to_end):
+            pass
+    assert shipper.ended
+    await talk(cloud, b, c)
+    first, second = sorted((b, c), key=lambda site: site.replica.identity().site)
+    assert await end(Graves(second, cloud)) == 0
+    assert await end(Graves(first, cloud)) == 1
 
 
 @pytest.mark.parametrize("count", [1, 2, 1000])

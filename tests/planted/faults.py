@@ -14,6 +14,7 @@ from tests.planted.client_faults import CLIENT_FAULTS
 from tests.planted.collection_faults import COLLECTION_FAULTS
 from tests.planted.disk_faults import DISK_FAULTS
 from tests.planted.fault import Fault
+from tests.planted.tombstone_faults import TOMBSTONE_FAULTS
 
 _STORE = "tests/gateway/store"
 _S3 = "tests/gateway/s3"
@@ -449,6 +450,7 @@ FAULTS: Final = (
     ),
     *CHECKPOINT_FAULTS,
     *COLLECTION_FAULTS,
+    *TOMBSTONE_FAULTS,
     *DISK_FAULTS,
     *CLIENT_FAULTS,
 )
