@@ -56,7 +56,7 @@ lint: $(VENV)/.developed
 # In an environment of its own: client libraries weigh most of a gigabyte. Drivers are built in $SKERRY_COMPAT_CACHE. The
 # table is written before the outcome is told, so that a cross shows in it too.
 compat: $(COMPAT)/.installed
-	SKERRY_COMPAT_TABLE="tests/compat/TABLE.md README.md" $(COMPAT)/bin/python -m pytest tests/compat/clients \
+	SKERRY_RACE_ROUNDS=10 SKERRY_COMPAT_TABLE="tests/compat/TABLE.md README.md" $(COMPAT)/bin/python -m pytest tests/compat/clients \
 	  -m "e2e or compat" --override-ini "addopts=--strict-markers --strict-config -ra --import-mode=importlib"
 
 # The targets below exist only where their programs do.

@@ -1,4 +1,4 @@
-"""boto3 against a gateway in this process, over every kind of store."""
+"""boto3 against a gateway in this process, over the real store, and where stores differ over every kind of them."""
 
 import itertools
 from collections.abc import Iterator
@@ -19,7 +19,29 @@ _names = (f"bucket-{number}" for number in itertools.count())
 _identities = (f"name-{number}" for number in itertools.count())
 
 
-@pytest.fixture(scope="module", params=KINDS)
+OVER_EVERY_STORE = {
+    "test_boto3_buckets",
+    "test_boto3_edges",
+    "test_boto3_lifecycle_pass",
+    "test_boto3_listings",
+    "test_boto3_multipart",
+    "test_boto3_object_lock",
+    "test_boto3_objects",
+    "test_boto3_rename_append",
+    "test_boto3_tagging",
+    "test_boto3_versions",
+}
+"""What a store decides: shown of the one in memory, too, on which the tests of operations stand."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """``server`` is over the real store, and over every kind where the module is about stores."""
+    if "server" in metafunc.fixturenames and not hasattr(metafunc.module, "server"):
+        kinds = KINDS if metafunc.module.__name__.rpartition(".")[2] in OVER_EVERY_STORE else ("real",)
+        metafunc.parametrize("server", kinds, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     settings = HttpSettings(operations=OperationSettings(part_bytes_min=PART_MIN))
     with Server(opener(request.param, tmp_path_factory.mktemp("data")), settings) as running:

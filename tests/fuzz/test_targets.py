@@ -59,7 +59,7 @@ def inputs(target: Target) -> st.SearchStrategy[bytes]:
 def test_any_bytes_are_a_value_or_a_typed_error(name):
     target = TARGETS[name]
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(inputs(target))
     def check(data):
         target.run(data)
