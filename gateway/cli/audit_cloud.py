@@ -8,7 +8,7 @@ import dataclasses
 import secrets
 
 from gateway.cli.opening import opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
+from gateway.cli.options import Subcommands, add_site_options, load_cloud_config, new_command
 from gateway.cli.outcomes import EXIT_NO, EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json
 from gateway.cli.progress import PhaseProgress
 from gateway.config import Config
@@ -38,10 +38,7 @@ def add_parser(subcommands: Subcommands) -> None:
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    config = load_site_config(arguments)
-    if config.cloud is None:
-        complain("no cloud is configured: [cloud] bucket is not set")
-        return EXIT_USAGE
+    config = load_cloud_config(arguments)
     if arguments.batches < 1 or arguments.frames < 0:
         complain("--batches must be at least 1, --frames at least 0")
         return EXIT_USAGE

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import OpenSite, opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
+from gateway.cli.options import Subcommands, add_site_options, load_cloud_config, new_command
 from gateway.cli.outcomes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json
 from gateway.cli.progress import Progress
 from gateway.cli.replication_turn import once_turn
@@ -44,11 +44,8 @@ def add_parser(subcommands: Subcommands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    config = load_site_config(arguments)
+    config = load_cloud_config(arguments)
     configure_logs(config.log.level, "checkpoint")
-    if config.cloud is None:
-        complain("no cloud is configured: [cloud] bucket is not set")
-        return EXIT_USAGE
     if not arguments.list and not config.replication.pull:
         complain("this site takes nothing in (replication.pull = false): it cannot tell the realm's state")
         return EXIT_USAGE

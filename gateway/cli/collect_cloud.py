@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import OpenSite, opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
+from gateway.cli.options import Subcommands, add_site_options, load_cloud_config, new_command
 from gateway.cli.outcomes import EXIT_FAILED, EXIT_OK, complain, describe_bytes, print_json
 from gateway.cli.replicator import collect_once
 from gateway.config import Config
@@ -41,11 +41,8 @@ def add_parser(subcommands: Subcommands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    config = load_site_config(arguments)
+    config = load_cloud_config(arguments)
     configure_logs(config.log.level, "collect-cloud")
-    if config.cloud is None:
-        complain("no cloud is configured")
-        return EXIT_FAILED
     if not arguments.dry_run and not config.retention.collect_cloud:
         complain("[retention] collect_cloud is off: set it to true to have anything deleted, or ask with --dry-run")
         return EXIT_FAILED

@@ -11,7 +11,7 @@ import msgspec
 from gateway.cli.drill_report import DrillReport
 from gateway.cli.drill_runner import run_drill
 from gateway.cli.opening import opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
+from gateway.cli.options import Subcommands, add_site_options, load_cloud_config, new_command
 from gateway.cli.outcomes import EXIT_NO, EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json
 from gateway.cli.progress import PhaseProgress
 from gateway.config import Config
@@ -38,10 +38,7 @@ def add_parser(subcommands: Subcommands) -> None:
 
 
 def _drill(arguments: argparse.Namespace) -> int:
-    config = load_site_config(arguments)
-    if config.cloud is None:
-        complain("no cloud is configured: [cloud] bucket is not set")
-        return EXIT_USAGE
+    config = load_cloud_config(arguments)
     if arguments.objects is not None and arguments.objects < 0:
         complain(f"--objects: must not be negative, and is {arguments.objects}")
         return EXIT_USAGE

@@ -8,8 +8,8 @@ import time
 from typing import Any, Final
 
 from gateway.cli.link_state import override_path, read_override, site_link, write_override
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command, new_parser
-from gateway.cli.outcomes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain, print_json
+from gateway.cli.options import Subcommands, add_site_options, load_cloud_config, new_command, new_parser
+from gateway.cli.outcomes import EXIT_OK, EXIT_USAGE, complain, print_json
 from gateway.config import Config
 from gateway.store.layout import DataDirectory
 from replication.link import Override
@@ -51,10 +51,7 @@ def add_parser(subcommands: Subcommands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    config = load_site_config(arguments)
-    if config.cloud is None:
-        complain("no cloud is configured: there is no link")
-        return EXIT_FAILED
+    config = load_cloud_config(arguments)
     directory = DataDirectory.open(config.data)
     path = override_path(directory)
     if arguments.verb == "clear":

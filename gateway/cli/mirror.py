@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.cli.mirror_reports import describe_mirrors
 from gateway.cli.opening import OpenSite, opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command, new_parser
+from gateway.cli.options import Subcommands, add_site_options, load_cloud_config, new_command, new_parser
 from gateway.cli.outcomes import EXIT_FAILED, EXIT_OK, complain, print_json, print_table
 from gateway.operations.mirror_document import MIRROR, Mirror, decode_mirror, encode_mirror
 from gateway.store.item_format import is_local_uid
@@ -60,10 +60,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 async def _act(arguments: argparse.Namespace) -> int:
-    config = load_site_config(arguments)
-    if config.cloud is None:
-        complain("no cloud is configured: there is nowhere to mirror to")
-        return EXIT_FAILED
+    config = load_cloud_config(arguments)
     async with opened_site(config) as site:
         if arguments.verb != "list":
             failure = await site.store.commit(lambda view: _set(view, site, arguments))

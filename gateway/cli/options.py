@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gateway.config import Config, Overrides, load_config
+from gateway.config import Config, ConfigError, Overrides, load_config
+from gateway.config_reader import Problem
 
 Subcommands = Any
 """argparse's subparsers action, which has no public generic type."""
@@ -59,3 +60,12 @@ def load_site_config(arguments: argparse.Namespace, *, try_files: bool = False) 
         data=arguments.data, listen=getattr(arguments, "listen", None), workers=getattr(arguments, "workers", None)
     )
     return load_config(config_path(arguments), arguments.environment, overrides, try_files=try_files)
+
+
+def load_cloud_config(arguments: argparse.Namespace) -> Config:
+    """The same of a site that has a cloud; without one ``ConfigError``: the command has nothing to work on."""
+    config = load_site_config(arguments)
+    if config.cloud is None:
+        source = str(config_path(arguments) or "configuration")
+        raise ConfigError([Problem(source, None, "[cloud] bucket", "not set: no cloud is configured")])
+    return config

@@ -13,8 +13,8 @@ import signal
 
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
-from gateway.cli.outcomes import EXIT_NO, EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json
+from gateway.cli.options import Subcommands, add_site_options, load_cloud_config, new_command
+from gateway.cli.outcomes import EXIT_NO, EXIT_OK, describe_bytes, print_json
 from gateway.cli.replicator import replicate_forever, replicate_once
 from gateway.config import Config
 from replication.service import OnceSummary
@@ -35,11 +35,8 @@ def add_parser(subcommands: Subcommands) -> None:
 
 
 def _replicate(arguments: argparse.Namespace) -> int:
-    config = load_site_config(arguments)
+    config = load_cloud_config(arguments)
     configure_logs(config.log.level, "replication")
-    if config.cloud is None:
-        complain("no cloud is configured: [cloud] bucket is not set")
-        return EXIT_USAGE
     if not arguments.once:
         os.nice(config.server.replication_nice)
         asyncio.run(_run_daemon(config))

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.cli.opening import OpenSite, opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
+from gateway.cli.options import Subcommands, add_site_options, load_cloud_config, new_command
 from gateway.cli.outcomes import EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json
 from gateway.cli.progress import PhaseProgress
 from gateway.cli.replication_turn import once_turn
@@ -62,10 +62,7 @@ def add_parser(subcommands: Subcommands) -> None:
 def _restore(arguments: argparse.Namespace) -> int:
     if arguments.at is not None:
         return restore_at(arguments)
-    config = load_site_config(arguments)
-    if config.cloud is None:
-        complain("no cloud is configured: [cloud] bucket is not set")
-        return EXIT_USAGE
+    config = load_cloud_config(arguments)
     if arguments.replace and not _SITE_ID.fullmatch(arguments.replace):
         complain(f"--replace: a site id is 32 hex digits, not {arguments.replace!r}")
         return EXIT_USAGE

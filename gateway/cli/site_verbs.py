@@ -14,8 +14,8 @@ from typing import Any
 
 from gateway.cli.fleet_view import see_fleet
 from gateway.cli.opening import OpenSite, opened_site
-from gateway.cli.options import load_site_config
-from gateway.cli.outcomes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain, print_json
+from gateway.cli.options import load_cloud_config, load_site_config
+from gateway.cli.outcomes import EXIT_FAILED, EXIT_OK, complain, print_json
 from gateway.cli.replicator import replicate_once
 from gateway.cli.site_status import read_report
 from replication.change_format import ChangeInvalid
@@ -61,10 +61,7 @@ def revoke(arguments: argparse.Namespace) -> int:
 
 def retire(arguments: argparse.Namespace) -> int:
     """End a site in good order."""
-    config = load_site_config(arguments)
-    if config.cloud is None:
-        complain("no cloud is configured: there is nobody to retire from")
-        return EXIT_USAGE
+    load_cloud_config(arguments)  # without a cloud there is nobody to retire from
 
     async def act(site: OpenSite, named: bytes) -> dict[str, Any]:
         await retire_site(site.replica, named, time.time_ns() // 1_000_000)

@@ -12,8 +12,15 @@ from typing import Any, Final
 
 from gateway.cli.fleet_view import describe_fleet, describe_waits, list_waits, see_fleet
 from gateway.cli.opening import opened_site
-from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command, new_parser
-from gateway.cli.outcomes import EXIT_OK, EXIT_USAGE, complain, describe_bytes, print_json, print_table
+from gateway.cli.options import (
+    Subcommands,
+    add_site_options,
+    load_cloud_config,
+    load_site_config,
+    new_command,
+    new_parser,
+)
+from gateway.cli.outcomes import EXIT_OK, describe_bytes, print_json, print_table
 from gateway.cli.site_status import read_report
 from gateway.cli.site_verbs import forget, name, retire, revoke
 from gateway.config import Config
@@ -161,10 +168,8 @@ def _row(site: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _policy(arguments: argparse.Namespace) -> int:
-    config = load_site_config(arguments)
-    if config.cloud is None:
-        complain("no cloud is configured: [cloud] bucket is not set")
-        return EXIT_USAGE
+    config = load_cloud_config(arguments)
+    assert config.cloud is not None
     print(site_policy(config.cloud.bucket, config.cloud.prefix, asyncio.run(_read_site_id(config))))
     return EXIT_OK
 

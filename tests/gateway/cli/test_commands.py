@@ -301,6 +301,19 @@ def test_a_command_imports_only_what_it_needs(command, data):
     assert sorted(set(WITHOUT[command].split()) & set(imported)) == []
 
 
+NEEDING_A_CLOUD = (
+    *("audit-cloud", "drill", "checkpoint", "collect-cloud --dry-run", "replicate --once", "restore"),
+    *("link show", "mirror list", "sites policy", "sites retire --yes"),
+)
+
+
+@pytest.mark.parametrize("command", NEEDING_A_CLOUD)
+def test_what_needs_a_cloud_says_that_there_is_none(capsys, data, command):
+    code, out, err = run(capsys, *command.split(), "--data", data)
+    assert (code, out) == (2, "")
+    assert "no cloud is configured" in err
+
+
 def test_an_unknown_command_is_a_usage_error(capsys):
     with pytest.raises(SystemExit) as caught:
         run(capsys, "rekey")
