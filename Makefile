@@ -13,7 +13,8 @@
 #   make fuzz      every parser against a coverage-guided fuzzer; SECONDS_EACH=n for longer
 #   make crash     every state a power cut may leave: opens, and has all it promised; STATES=n of each workload (0: all)
 #   make faults    every call that writes fails, at the seam and in the kernel, once and for ever, with every error
-#   make damage    every flipped bit, and every file cut, gone, swapped, doubled or foreign: found, named, mended
+#   make damage    every flipped bit, and every file cut, gone, swapped, doubled or foreign: found, named, mended; a real
+#                  file system cut off under load CUTS=n times (needs root)
 #   make kill      SIGKILL of any process at any moment under mixed load; ROUNDS=n
 #   make hostile   clients that are slow, greedy, broken or gone, beside a good one; CONNECTIONS=n
 #   make simulate  worlds of many sites, clocks, crashes and a lying cloud; SEEDS=n FROM=k, SEED=n for one; KIND=k
@@ -101,7 +102,7 @@ faults: $(VENV)/.developed
 	SKERRY_FAULTS=all $(PROVE) --timeout 0 tests/crash/test_failing_calls.py tests/crash/test_kernel_faults.py
 
 damage: $(VENV)/.developed
-	SKERRY_DAMAGES=all $(PROVE) --timeout 0 tests/crash/test_damage.py
+	SKERRY_DAMAGES=all SKERRY_DISK_CUTS=$(or $(CUTS),20) $(PROVE) --timeout 0 tests/crash/test_damage.py tests/crash/test_real_disks.py
 
 kill: $(VENV)/.developed
 	SKERRY_KILL_ROUNDS=$(or $(ROUNDS),100) SKERRY_SIGKILL_ROUNDS=$$(($(or $(ROUNDS),100) / 20 + 2)) \

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,8 @@ from typing import Final, Protocol
 from tests.support.net import wait_until
 from tests.support.site import Site
 
+_EXT4_IOC_SHUTDOWN: Final = 0x8004587D  # _IOR('X', 125, __u32), linux/fs/ext4/ext4.h
+_NO_LOG_FLUSH: Final = 2
 _LEFT_BYTES: Final = 1 << 20
 _ENDLESS_BYTES: Final = 1 << 60
 
@@ -34,15 +38,15 @@ class Disk(Protocol):
 class BallastDisk:
     """A file system that a file of ballast fills."""
 
-    def __init__(self, directory: Path) -> None:
-        self._ballast = directory / "ballast"
+    def __init__(self, directory: Path, left_bytes: int = _LEFT_BYTES) -> None:
+        self._ballast, self._left_bytes = directory / "ballast", left_bytes
 
     def fill(self) -> None:
-        """Write ballast until a megabyte is left; what the site frees meanwhile is its own."""
+        """Write ballast until little is left; what the site frees meanwhile is its own."""
         with self._ballast.open("wb") as file:
             try:
-                while (left := _free_bytes(self._ballast.parent)) > _LEFT_BYTES:
-                    os.posix_fallocate(file.fileno(), file.tell(), min(left - _LEFT_BYTES, 64 << 20))
+                while (left := _free_bytes(self._ballast.parent)) > self._left_bytes:
+                    os.posix_fallocate(file.fileno(), file.tell(), min(left - self._left_bytes, 64 << 20))
                     file.seek(0, os.SEEK_END)
             except OSError as error:
                 if error.errno != errno.ENOSPC:
@@ -95,6 +99,22 @@ def mounted(directory: Path, size_bytes: int) -> Iterator[bool]:
         raise
     _unmount(directory)
     image.unlink()
+
+
+def shut_down(directory: Path) -> None:
+    """Cut a mounted ext4 off, now, its journal not written out: what was not synced is lost, every call fails."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, _EXT4_IOC_SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
+    finally:
+        os.close(descriptor)
+
+
+def remount(directory: Path, *options: str) -> None:
+    """Take away what ``mounted`` mounted and mount it again: its journal is replayed, nothing of it is cached."""
+    wait_until(lambda: not subprocess.run(["umount", str(directory)], capture_output=True).returncode, "free", 60)
+    image = directory.with_suffix(".image")
+    subprocess.run(["mount", "-o", ",".join(("loop", *options)), str(image), str(directory)], check=True)
 
 
 def _unmount(directory: Path) -> None:
