@@ -78,14 +78,15 @@ class TombstoneKeeper:
         *,
         trusted_ms: Callable[[], int | None],
         offload: Offload = run_in_thread,
+        account: TombstoneAccount | None = None,
     ) -> None:
         self._log, self._graveyard, self._cloud, self._age_ms = log, graveyard, cloud, age_ms
         self._trusted_ms, self._offload = trusted_ms, offload
         self._candidate: _Candidate | None = None
         self._walked: Horizon | None = None
-        self._ended = 0
-        self.account: TombstoneAccount | None = None
-        """As of the last whole walk; None before the first."""
+        self._ended, self._has_counted = 0, False
+        self.account = account
+        """As of the last whole walk, of a former daemon at first; None before the first of all."""
 
     async def end_due(self) -> int:
         """Go on as far as that is possible now: how many tombstones were ended. ``CloudError``, the store's errors: the
@@ -98,7 +99,7 @@ class TombstoneKeeper:
             ended = await self._walk(census, ends=True)
             self._walked = horizon
             return ended
-        if self.account is None:
+        if not self._has_counted:
             await self._walk(census, ends=False)
         return 0
 
@@ -123,7 +124,7 @@ class TombstoneKeeper:
             after = found.after
             if not after:
                 break
-        self._ended += ended
+        self._ended, self._has_counted = self._ended + ended, True
         horizon = None if ends else await self._offload(self._graveyard.horizon)
         since_ms = horizon.since_ms if horizon is not None else 0
         self.account = TombstoneAccount(dict(kept), self._ended, since_ms, since_ms and since_ms + self._age_ms)

@@ -97,7 +97,9 @@ def _make_collecting(site: OpenSite, shipper: Shipper, hurry: Callable[[], None]
     keeper = None
     if settings.collect_tombstones and not site.config.replication.subscribe:  # else it does not see all that lives
         keeper = TombstoneKeeper(
-            *(site.replica, store.graveyard, site.cloud, settings.tombstones_ms), trusted_ms=partial(_trusted_ms, site)
+            *(site.replica, store.graveyard, site.cloud, settings.tombstones_ms),
+            trusted_ms=partial(_trusted_ms, site),
+            account=before.tombstones if (before := read_report(site)) is not None else None,
         )
     return Collecting(
         *(site.replica, store.folded_state, collector, settings.collect_interval_s),
