@@ -97,6 +97,8 @@ class Committer:
         self._now_ms, self._committed = now_ms, committed
         self.room = Room(log.directory, index)
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._gathered: dict[asyncio.AbstractEventLoop, list[_Request]] = {}
+        """What an event loop was asked for in this turn of its, and has not handed over yet."""
         self._next: _Request | None = None
         """Taken from the queue, and to be decided in a batch of its own."""
         self._closing = threading.Lock()  # nothing is queued behind the end
@@ -112,13 +114,14 @@ class Committer:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
-        self._enqueue(_Request(decide, future, loop, alone))
+        self._gather(_Request(decide, future, loop, alone), loop)
         return await future
 
     def commit_blocking(self, decide: Callable[[Decision], Result]) -> Result:
         """As ``commit``, for callers without an event loop. Not on the loop's thread, not within a decision."""
         future: concurrent.futures.Future[Result] = concurrent.futures.Future()
-        self._enqueue(_Request(decide, future, None))
+        self._check_waiting(0)
+        self._enqueue([_Request(decide, future, None)])
         return future.result()
 
     def close(self) -> None:
@@ -128,13 +131,36 @@ class Committer:
             self._queue.put(None)
         self._thread.join()
 
-    def _enqueue(self, request: _Request) -> None:
-        if self._queue.qsize() >= WAITING_MAX:
+    def _gather(self, request: _Request, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand a request over with all others of this turn of the loop: woken for each, the writer would contend with
+        the loop for the interpreter (measured: 8 % of a small PUT).
+        """
+        gathered = self._gathered.get(loop)
+        self._check_waiting(len(gathered) if gathered is not None else 0)
+        if gathered is None:
+            gathered = self._gathered[loop] = []
+            loop.call_soon(self._hand_over, loop)
+        gathered.append(request)
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        gathered = self._gathered.pop(loop)
+        try:
+            self._enqueue(gathered)
+        except ReadOnlyStore as error:
+            _resolve_all([_Outcome(request, None, _likeness(error)) for request in gathered])
+
+    def _check_waiting(self, gathered: int) -> None:
+        if self._closed:
+            raise ReadOnlyStore("the store is closed")
+        if self._queue.qsize() + gathered >= WAITING_MAX:
             raise Overloaded("too many writes are waiting: try again later")
+
+    def _enqueue(self, requests: list[_Request]) -> None:
         with self._closing:
             if self._closed:
                 raise ReadOnlyStore("the store is closed")
-            self._queue.put(request)
+            for request in requests:
+                self._queue.put(request)
 
     def _run(self) -> None:
         while (first := self._take_first()) is not None:

@@ -213,3 +213,40 @@ def test_a_closed_store_takes_no_more(site):
     site.close()
     with pytest.raises(ReadOnlyStore):
         site.commit(put(b"k"))
+
+
+def test_what_is_asked_for_in_one_turn_of_a_loop_is_handed_over_at_once(site, monkeypatch):
+    handed = []
+    enqueue = site.committer._enqueue
+    monkeypatch.setattr(site.committer, "_enqueue", lambda requests: (handed.append(len(requests)), enqueue(requests)))
+
+    async def ask():
+        await asyncio.gather(*[site.committer.commit(put(b"%d" % number)) for number in range(20)])
+
+    asyncio.run(ask())
+    assert handed == [20]
+    assert len(keys(site)) == 20
+
+
+def test_two_loops_are_handed_over_apart(site):
+    async def ask(name):
+        return await asyncio.gather(*[site.committer.commit(put(b"%s%d" % (name, number))) for number in range(5)])
+
+    threads = [threading.Thread(target=lambda name=name: asyncio.run(ask(name))) for name in (b"a", b"b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(keys(site)) == 10
+
+
+def test_what_a_turn_gathered_before_the_store_was_closed_is_told_so(site):
+    async def ask():
+        asked = asyncio.ensure_future(site.committer.commit(put(b"late")))
+        await asyncio.sleep(0)  # gathered, and not handed over yet
+        site.committer.close()
+        with pytest.raises(ReadOnlyStore):
+            await asked
+
+    asyncio.run(ask())
+    assert keys(site) == []
