@@ -8,7 +8,9 @@ byte readable, every backlog nothing, and a fresh site restored from the bucket 
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.store.conflicts import count_conflicts, scan_conflicts
@@ -42,6 +44,11 @@ KEYS = [b"a", b"b", b"dir/c"]
 NAMES = ["one", "two"]
 OWNERS = ["ann", "bob"]
 SIZES = [0, 10, 900, 17_000, 150_000]
+WEIGHTS = {
+    "put": 20, "copy": 4, "delete": 5, "purge": 5, "upload": 3, "create_bucket": 2, "delete_bucket": 1,
+    "set_versioning": 1, "configure": 1, "read": 6, "ship": 10, "pull": 8, "collect": 4, "restart": 1,
+    "restart_daemon": 1,
+}  # fmt: skip
 
 
 def keyring():
@@ -71,9 +78,15 @@ class LiveSite:
         replica = self.store.replica
         wall_ms = lambda: self.world.now_ms  # noqa: E731
         self.shipper = Shipper(
-            replica, replica, self.cloud, keyring, self.settings, wall_ms=wall_ms, offload=run_at_once
+            *(replica, replica, self.cloud, keyring, self.settings),
+            wall_ms=wall_ms,
+            offload=run_at_once,
+            bring=self.bring,
         )
         self.puller = Puller(replica, self.cloud, keyring, wall_ms=wall_ms, prefetch_max=self.settings.prefetch_max)
+
+    async def bring(self, chunk_ids: Sequence[bytes]) -> None:
+        await asyncio.gather(*self.store.hydrator.begin(chunk_ids))
 
     # what clients do
 
@@ -280,6 +293,9 @@ class LiveSite:
 class World:
     """Sites, their bucket, and what is true of all writes."""
 
+    site_type = LiveSite
+    weights = WEIGHTS
+
     def __init__(self, path: Path, seed: int) -> None:
         self.rng = random.Random(seed)
         self.path = path
@@ -289,7 +305,7 @@ class World:
         self.written: dict[bytes, bytes] = {}
         self.removed: set[bytes] = set()
         self.sites = [
-            LiveSite(self, path / f"site{number}", b"site%d" % number, random.Random(self.rng.random()))
+            self.site_type(self, path / f"site{number}", b"site%d" % number, random.Random(self.rng.random()))
             for number in range(2 + seed % 2)
         ]
 
@@ -301,16 +317,14 @@ class World:
         self.removed.update(replaced)
 
     async def live(self, steps: int) -> None:
-        weights = {
-            "put": 20, "copy": 4, "delete": 5, "purge": 5, "upload": 3, "create_bucket": 2, "delete_bucket": 1,
-            "set_versioning": 1, "configure": 1, "read": 6, "ship": 10, "pull": 8, "collect": 4, "restart": 1,
-            "restart_daemon": 1,
-        }  # fmt: skip
         for _ in range(steps):
             self.now_ms += self.rng.randrange(3) * self.rng.randrange(2000)
             site = self.rng.choice(self.sites)
             site.cloud.partitioned = self.rng.random() < 0.15
-            await getattr(site, self.rng.choices(list(weights), list(weights.values()))[0])()
+            await self.act(site, self.rng.choices(list(self.weights), list(self.weights.values()))[0])
+
+    async def act(self, site: LiveSite, deed: str) -> None:
+        await getattr(site, deed)()
 
     async def come_to_rest(self) -> None:
         for site in self.sites:
