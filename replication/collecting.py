@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from replication.collector import CollectedRound, Collector
 from replication.ports import ChangeLog, FoldedState
-from replication.status import CloudAccount, TombstoneAccount
+from replication.status import CloudAccount, CollectedTotals, TombstoneAccount
 from replication.tombstones import TombstoneKeeper
 
 
@@ -32,6 +32,8 @@ class Collecting:
         self._log, self._state, self._collector, self._interval_s = log, state, collector, interval_s
         self._wall_ms, self._hurry, self._tombstones = wall_ms, hurry, tombstones
         self._collected_ms: int | None = None
+        self.totals = CollectedTotals()
+        """What was deleted since this process began."""
 
     @property
     def account(self) -> CloudAccount | None:
@@ -58,6 +60,7 @@ class Collecting:
         while True:
             done = await self._collector.collect_round(caught_up=caught_up, choose=due)
             total = total.plus(done)
+            self._tell(done)
             if done.settled:
                 self._hurry()
             if not done and not (due and self._collector.is_walking):
@@ -67,3 +70,12 @@ class Collecting:
         if due:
             self._collected_ms = self._wall_ms()
         return total
+
+    def _tell(self, done: CollectedRound) -> None:
+        totals = self.totals
+        totals.packs_deleted += done.deleted
+        totals.moved_bytes += done.moved_bytes
+        totals.batches_deleted += done.batches
+        totals.indexes_deleted += done.indexes
+        totals.orphans_deleted += done.orphans
+        totals.at_ms = self._wall_ms()

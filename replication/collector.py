@@ -151,7 +151,8 @@ class Collector:
         done = _Done()
         if caught_up:
             await self._get_acquainted()
-        if not await self._open_pages():
+        if not await self._open_pages():  # whatever walk this was in the middle of begins anew
+            self._pass, self._is_compacting, self._is_sweeping = _Pass(), False, False
             return CollectedRound()
         dooms = await self._offload(self._holdings.dooms)
         await self._settle(dooms, done)

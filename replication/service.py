@@ -219,6 +219,7 @@ class ReplicationService:
             ended=self.shipper.ended,
             held=self.collecting.account if self.collecting is not None else None,
             tombstones=self.collecting.dead if self.collecting is not None else None,
+            collected=self.collecting.totals if self.collecting is not None else None,
             skew_ms=self._skew_ms(),
             accusers=tuple(site.hex() for site in self.puller.accusers),
         )

@@ -55,6 +55,19 @@ class CloudAccount(msgspec.Struct):
             self.dead_bytes += held.bytes - held.live_bytes
 
 
+class CollectedTotals(msgspec.Struct):
+    """What collection in the bucket did since the daemon began: packs deleted, ciphertext bytes moved to new ones,
+    batches and indexes of own logs deleted, objects that interrupted rounds had left; ``at_ms``: the last look.
+    """
+
+    packs_deleted: int = 0
+    moved_bytes: int = 0
+    batches_deleted: int = 0
+    indexes_deleted: int = 0
+    orphans_deleted: int = 0
+    at_ms: int = 0
+
+
 class TombstoneAccount(msgspec.Struct):
     """Tombstones of this site's state: those ``kept``, by the reason, as of the last walk; how many were ``ended``
     since the start; since when (trusted unix ms; 0: not yet) everybody is known to have seen what is to be ended next,
@@ -72,7 +85,8 @@ class DaemonReport(msgspec.Struct, frozen=True):
     wrong. ``stopped``: what no waiting mends, such as a bucket of another realm. ``ended``: this site retired or was
     revoked, and ships nothing any more; ``joining``: how far a join by checkpoint is; ``waits``: who holds the stable
     cut back; ``skew_ms``: the site's clock less the cloud's, None if it is not known; ``accusers``: see ``Puller``;
-    ``held``: this site's objects in the bucket, ``tombstones``: what of its state is dead; None before the first look.
+    ``held``: this site's objects in the bucket, ``tombstones``: what of its state is dead; None before the first look;
+    ``collected``: what was deleted in the bucket.
     """
 
     written_ms: int
@@ -96,6 +110,7 @@ class DaemonReport(msgspec.Struct, frozen=True):
     joining: str = ""
     held: CloudAccount | None = None
     tombstones: TombstoneAccount | None = None
+    collected: CollectedTotals | None = None
 
 
 class ReplicationStatus(msgspec.Struct, frozen=True):

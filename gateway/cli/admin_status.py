@@ -13,6 +13,7 @@ from gateway.cli.scrub_runner import describe_scrub
 from gateway.cli.site_status import assess_site
 from gateway.cli.tier_runner import describe_tier
 from gateway.store.conflicts import count_conflicts
+from replication.status import CloudAccount, CollectedTotals
 
 
 class SiteStatus:
@@ -41,6 +42,8 @@ class SiteStatus:
         full_days = [one.full_in_days for one in told if one.full_in_days >= 0]
         partings = self._site.replica.partings()
         drill, scrub = read_drill(self._site), describe_scrub(self._site)
+        held = (report and report.held) or CloudAccount()
+        collected = (report and report.collected) or CollectedTotals()
         return {
             "backlog_bytes": status.backlog_bytes,
             "backlog_changes": status.backlog_changes,
@@ -79,6 +82,12 @@ class SiteStatus:
             "partings": len(partings),
             "parting_time_seconds": partings[-1].at_ms / 1000 if partings else 0.0,
             "changes_issued_anew": sum(parting.changes for parting in partings),
+            "cloud_live_bytes": held.live_bytes,
+            "cloud_dead_bytes": held.dead_bytes,
+            "cloud_doomed_bytes": held.doomed_bytes,
+            "cloud_packs_deleted": collected.packs_deleted,
+            "cloud_batches_deleted": collected.batches_deleted,
+            "cloud_orphans_deleted": collected.orphans_deleted,
             "remote_logs": len(self._site.replica.pulled()),
             "remote_logs_stopped": sum(bool(remote.stopped) for remote in report.remotes) if report else 0,
         }

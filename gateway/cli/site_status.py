@@ -145,6 +145,7 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         "stable_cut_age_s": round(cut_age_s(waits), 3),
         "cloud_objects": None if report is None or report.held is None else msgspec.to_builtins(report.held),
         "tombstones": None if report is None or report.tombstones is None else _describe_dead(report.tombstones),
+        "cloud_collected": None if report is None or not report.collected else msgspec.to_builtins(report.collected),
     }
 
 

@@ -67,6 +67,10 @@ def _print_status(document: dict[str, Any]) -> None:
         print("its objects in the bucket: {} alive, {} dead, {} doomed".format(*sizes))
     if dead := document["tombstones"]:
         print(f"tombstones: {_describe_dead(dead)}")
+    kinds = ("packs_deleted", "batches_deleted", "orphans_deleted")
+    if (done := document["cloud_collected"]) and any(done[kind] for kind in kinds):
+        counts = f"{done['packs_deleted']} packs, {done['batches_deleted']} batches of its log"
+        print(f"deleted in the bucket since it began to: {counts}, {done['orphans_deleted']} leftovers")
     for parting in document["partings"][-3:]:
         at = datetime.fromtimestamp(parting["at_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
         issued = f"{parting['changes_issued_anew']} changes were issued anew"

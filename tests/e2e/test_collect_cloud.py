@@ -18,7 +18,10 @@ OBJECTS = 24
 SIZE = 400_000
 KEPT = 4
 SETTINGS = {
-    "replication": {"ship_interval_s": 0.05, "poll_interval_s": 0.2, "ack_interval_s": 0.2},
+    "replication": {
+        **{"ship_interval_s": 0.05, "poll_interval_s": 0.2, "ack_interval_s": 0.2},
+        **{"checkpoint_batches": 5, "checkpoint_interval_s": 1},
+    },
     "retention": {"point_in_time_days": 0, "grace_days": 0, "collect_interval_s": 1},
 }
 
@@ -65,6 +68,13 @@ def test_the_bucket_shrinks_and_nothing_alive_is_lost(cloud: TestCloud, tmp_path
                 return bucket_bytes(cloud, bucket) < before / 2
 
             wait_until(shrunk, "the bucket shrinks by itself", 120)
+
+            def cut() -> bool:
+                client.put_object(Bucket="box", Key="k000", Body=body(0))
+                return bool(one.status()["cloud_collected"]["batches_deleted"])
+
+            wait_until(cut, "the beginning of its log leaves the bucket", 120)
+            assert one.status()["cloud_collected"]["packs_deleted"]
             told = json.loads(one.run("collect-cloud", "--json").stdout)
             assert told["objects_to_doom"] == 0
             assert told["live_bytes"] >= KEPT * SIZE

@@ -217,3 +217,15 @@ async def test_one_is_written_when_a_site_that_is_out_had_told_more_than_any_oth
     await one.ship()
     assert await one.checkpointing.write_if_due()
     assert not await one.checkpointing.write_if_due()
+
+
+async def test_a_lone_site_does_not_join_what_it_wrote_itself():
+    """It has taken in nothing, and there is nothing to take in: what the checkpoint tells it had told."""
+    cloud = Asked()
+    one = Site(cloud, b"\x00one")
+    await one.write(2 * JOIN_BATCHES_MIN + 2)
+    await one.ship()
+    assert one.store.shipped().n > JOIN_BATCHES_MIN
+    assert await one.checkpointing.write_if_due()
+    assert await one.checkpointing.joiner.join_if_useful() is None
+    assert one.store.joining() is None
