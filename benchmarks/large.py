@@ -6,7 +6,7 @@ import itertools
 import random
 
 from benchmarks.signing import UNSIGNED
-from benchmarks.stand import Figure, Stand, best_of, best_site_round, fresh_body, measure_md5
+from benchmarks.stand import Figure, Stand, best_site_round, fresh_body, measure_md5
 
 RANGE = 65536
 NUMBERS = itertools.count()
@@ -65,6 +65,7 @@ def measure_get(stand: Stand) -> list[Figure]:
             load.bytes_per_second / bare,
             0.3,
             per_cpu_second=load.body_bytes / cpu / 1e6,
+            cpu_ratio=load.body_bytes / cpu / stand.bare_cpu_rate(f"/stream/{size}", 2),
             generator_share=load.generator_share,
             note=f"{size >> 20} MiB, two connections",
         )
@@ -81,16 +82,17 @@ def measure_range(stand: Stand) -> list[Figure]:
         signer.sign("GET", "/bench/large-range", headers={"range": f"bytes={at}-{at + RANGE - 1}"}) for at in starts
     ]
     load, cpu = best_site_round(stand, lambda: stand.load_site(requests, 16, RANGE))
-    bare = best_of(lambda: stand.load_bare([f"GET /{RANGE} HTTP/1.1\r\nHost: bare\r\n\r\n".encode()], 16), stand.rounds)
+    bare = stand.bare_rate(f"/{RANGE}", 16)
     return [
         Figure(
             "ranged GET 64 KiB",
             load.per_second,
             "req/s",
             "bare GET 64 KiB",
-            load.per_second / bare.per_second,
+            load.per_second / bare,
             0.2,
             per_cpu_second=load.requests / cpu,
+            cpu_ratio=load.requests / cpu / stand.bare_cpu_rate(f"/{RANGE}", 16),
             generator_share=load.generator_share,
             note=f"random offsets in {size >> 20} MiB, 16 connections",
         )

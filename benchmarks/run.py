@@ -34,9 +34,10 @@ def format_figure(figure: Figure) -> str:
     budget = f"{sign} {figure.budget:g}" if figure.budget is not None else ""
     verdict = {True: "kept", False: "MISSED", None: ""}[figure.is_met]
     cpu = f"{figure.per_cpu_second:,.0f}" if figure.per_cpu_second else ""
+    by_cpu = f"{figure.cpu_ratio:.2f} ×" if figure.cpu_ratio is not None else ""
     warn = " (generator-bound)" if figure.generator_share > 0.9 else ""
     cells = f"{figure.name:47} {figure.value:>10,.1f} {figure.unit:8} {ratio:>7} {budget:>6} {verdict:7} {cpu:>8}"
-    return f"{cells}  {figure.against}; {figure.note}{warn}".rstrip("; ")
+    return f"{cells} {by_cpu:>7}  {figure.against}; {figure.note}{warn}".rstrip("; ")
 
 
 def main() -> None:
@@ -54,7 +55,8 @@ def main() -> None:
         small, big = measure_disk(stand.directory)
         print(f"{platform.machine()}, Python {platform.python_version()}; server on core {stand.server_cpu},", end=" ")
         print(f"load on core {stand.load_cpu}; fdatasync {small:.2f} ms / 4 KiB, {big:.1f} ms / 4 MiB")
-        print(f"{'':47} {'figure':>10} {'unit':8} {'ratio':>7} {'budget':>6} {'':7} {'per CPU-s':>8}  against; how")
+        units = f"{'figure':>10} {'unit':8} {'ratio':>7} {'budget':>6} {'':7} {'per CPU-s':>8}"
+        print(f"{'':47} {units} {'by CPU':>7} against; how")
         for name in arguments.question or QUESTIONS:
             for figure in QUESTIONS[name](stand):
                 figures.append(figure)

@@ -32,6 +32,7 @@ def measure(stand: Stand) -> list[Figure]:
             load.per_second / bare,
             0.16,
             per_cpu_second=load.requests / cpu,
+            cpu_ratio=load.requests / cpu / stand.bare_cpu_rate(f"/{SIZE}"),
             generator_share=load.generator_share,
             note=f"{CONNECTIONS} connections, p99 {load.percentile(0.99) * 1000:.1f} ms",
         )

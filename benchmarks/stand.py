@@ -45,6 +45,8 @@ class Figure:
     budget: float | None = None
     is_ceiling: bool = False
     per_cpu_second: float | None = None
+    cpu_ratio: float | None = None
+    """As ``ratio``, but per CPU second of both sides: what neighbours on the machine distort least."""
     generator_share: float = 0.0
     note: str = ""
 
@@ -72,6 +74,8 @@ class Stand:
     sink: subprocess.Popen[bytes]
     rates: dict[str, float] = field(default_factory=dict)
     """Yardsticks measured so far, by name: taken once a run."""
+    cpu_rates: dict[str, float] = field(default_factory=dict)
+    """The same per CPU second of the yardstick's process."""
 
     def signer(self) -> Signer:
         """A signer of the site's first user, as of now."""
@@ -82,9 +86,22 @@ class Stand:
         name = f"{path} {connections}"
         if name not in self.rates:
             request = f"GET {path} HTTP/1.1\r\nHost: bare\r\n\r\n".encode()
-            load = best_of(lambda: self.load_bare([request], connections, body_bytes), self.rounds)
-            self.rates[name] = load.bytes_per_second if body_bytes else load.per_second
+            before = self.bare_cpu_seconds()
+            loads = [self.load_bare([request], connections, body_bytes) for _ in range(self.rounds)]
+            moved = sum(load.body_bytes if body_bytes else load.requests for load in loads)
+            self.cpu_rates[name] = moved / max(self.bare_cpu_seconds() - before, 1 / CLOCK_TICKS)
+            best = max(loads, key=lambda load: load.per_second)
+            self.rates[name] = best.bytes_per_second if body_bytes else best.per_second
         return self.rates[name]
+
+    def bare_cpu_rate(self, path: str, connections: int = CONNECTIONS) -> float:
+        """As ``bare_rate``, which was asked for, per CPU second of bare aiohttp."""
+        return self.cpu_rates[f"{path} {connections}"]
+
+    def bare_cpu_seconds(self) -> float:
+        """User and system time of bare aiohttp so far."""
+        fields = Path(f"/proc/{self.bare.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
     def load_bare(self, requests: list[bytes], connections: int, body_bytes: int = 0) -> Load:
         """Load on bare aiohttp."""
