@@ -38,7 +38,7 @@ TOMBSTONE_FAULTS: Final = (
     Fault(
         *("end a tombstone by another one", 3, "gateway/store/decision.py"),
         *("replaces = (*ending.replaces, dot)", "replaces = ending.replaces"),
-        (f"{_TOMBSTONES}::test_what_everybody_saw_die_is_forgotten_by_everybody",),
+        (f"{_ENDINGS}::test_a_purged_version_goes_with_its_value_and_its_documents",),
     ),
     Fault(
         *("end a tombstone while somebody joins", 3, "replication/tombstones.py"),
@@ -65,7 +65,7 @@ TOMBSTONE_FAULTS: Final = (
     ),
     Fault(
         *("end a tombstone of nobody", 3, "replication/tombstones.py"),
-        *("else min(members)) == me", "else site) == me"),
+        *("else census.heir_of(site, members) == me", "else False"),
         (f"{_TOMBSTONES}::test_the_first_that_stays_ends_what_a_retired_site_left",),
     ),
     Fault(
