@@ -50,8 +50,7 @@ COLLECTION_FAULTS: Final = (
     ),
     Fault(
         *("look for members before looking at what was shipped", 3, "replication/collector.py"),
-        "cut = replace(before, heads=await list_heads(self._cloud)).cut()",
-        "cut = take_census(self._log, await list_heads(self._cloud)).cut()",
+        *("cut = census.cut()", "cut = replace(census, own_seq=self._log.shipped().seq).cut()"),
         (f"{_COLLECTION}::test_what_joins_while_heads_are_listed_sees_what_is_deleted_without_it",),
     ),
     Fault(
