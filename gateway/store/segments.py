@@ -15,7 +15,7 @@ import errno
 import os
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -36,6 +36,8 @@ SEGMENT_ID_SIZE: Final = 24
 FORGET_SIZE: Final = 8 << 20
 """So many bytes made durable at once are a large upload's: they do not stay in the page cache, where they would take
 the place of the index and of what is asked for."""
+FORGET_BEHIND: Final = 64 << 20
+"""But so many bytes behind them stay: what was just written is often read or shipped soon."""
 
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -58,6 +60,7 @@ class _OpenSegment:
         self.header = header
         self.end = self.synced = SEGMENT_HEADER_SIZE
         self.retired = False
+        self.forgettable: deque[tuple[int, int]] = deque()  # stretches (from, to) that need not stay cached for long
 
 
 class Appender:
@@ -246,11 +249,14 @@ class Appender:
             self._appended += 1
 
     def _settle(self, segment: _OpenSegment, end: int) -> None:
-        """A segment is durable up to ``end``: whatever is much of that at once leaves the page cache."""
+        """A segment is durable up to ``end``: whatever was much of that at once leaves the page cache."""
         start, segment.synced = segment.synced, end
         if end - start >= FORGET_SIZE:
+            segment.forgettable.append((start, end))
+        while segment.forgettable and segment.forgettable[0][1] + FORGET_BEHIND <= end:
+            start, stop = segment.forgettable.popleft()
             with contextlib.suppress(OSError):  # it is only advice
-                self._files.forget(segment.fd, start, end - start)
+                self._files.forget(segment.fd, start, stop - start)
 
     def _close_retired(self, segments: Sequence[_OpenSegment]) -> None:
         with self._append_lock:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.store import segments
 from gateway.store.errors import Damaged, DiskFull, ReadOnlyStore, StoreError
 from gateway.store.layout import DataDirectory
 from gateway.store.segment_format import KIND_DATA, KIND_LOG, SEGMENT_HEADER_SIZE
@@ -219,25 +220,34 @@ def test_write_errors_become_what_a_request_can_say() -> None:
     assert type(write_error(OSError(errno.EIO, "broken"))) is StoreError
 
 
-def test_what_is_much_at_once_leaves_the_page_cache_when_it_is_durable(directory: DataDirectory) -> None:
+def test_what_is_much_at_once_leaves_the_page_cache_when_it_is_durable(
+    directory: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     forgotten: list[tuple[int, int]] = []
     directory.files.forget = lambda fd, offset, size: forgotten.append((offset, size))  # type: ignore[method-assign]
     appender = make_appender(directory)
     appender.append([b"x" * 1000])
     appender.sync()
     assert not forgotten
+    monkeypatch.setattr(segments, "FORGET_BEHIND", 3000)
     block = bytes(FORGET_SIZE // 2)
     for _ in range(2):
         appender.append([block])
     assert not forgotten, "nothing is forgotten that is not durable"
     appender.sync()
-    appender.append([block])
+    assert not forgotten, "nor what was just written"
+    appender.append([b"x" * 3000])
     appender.sync()
     assert forgotten == [(SEGMENT_HEADER_SIZE + 1000, FORGET_SIZE)]
+    appender.append([block])
+    appender.sync()
+    assert len(forgotten) == 1
     appender.close()
 
 
-def test_a_kernel_that_takes_no_advice_is_no_error(directory: DataDirectory) -> None:
+def test_a_kernel_that_takes_no_advice_is_no_error(directory: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "FORGET_BEHIND", 0)
+
     def refuse(fd: int, offset: int, size: int) -> None:
         raise OSError(errno.EINVAL, "no")
 
