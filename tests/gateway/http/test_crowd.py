@@ -148,3 +148,33 @@ def test_pipelined_requests_are_all_answered_in_a_crowd() -> None:
         return told
 
     assert asyncio.run(run()) == [f"{number:02}" for number in range(20)]
+
+
+def test_writes_and_reads_take_turns_on_one_connection_of_a_crowd() -> None:
+    async def run() -> tuple[int, bool]:
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            assert await request.read() == b"0123456789"
+            return web.Response()
+
+        server = S3Server(
+            handle, HttpSettings(), lambda head: ReadyAnswer(200, "", [], b"yes") if head.method == "GET" else None
+        )
+        others: dict[Any, Any] = {object(): Sink() for _ in range(CROWD)}
+        server.live.update(others)
+        connection, sink = server(), Taking()
+        connection.connection_made(sink)
+        await asyncio.sleep(0)
+        for turn in range(1, 21):
+            connection.data_received(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234")
+            await asyncio.sleep(0)
+            connection.data_received(b"56789")
+            async with asyncio.timeout(20):
+                while sink.answers < 2 * turn - 1 or connection.is_busy:
+                    await asyncio.sleep(0)
+            assert sink.reads
+            connection.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert sink.answers == 2 * turn
+        connection.connection_lost(None)
+        return sink.answers, sink.reads
+
+    assert asyncio.run(run()) == (40, True)
