@@ -374,8 +374,10 @@ class S3Server(web.Server):
         return False
 
     def end_stalled(self) -> bool:
-        """End the connection that has taken nothing for longest, if that is long enough; whether one was."""
-        return self.unsent.abort_first(self._loop.time() - STALLED_MIN_S)
+        """End the connection that has taken nothing for longest, if that is long enough, else one that takes nothing
+        and asks for more; whether one was.
+        """
+        return self.unsent.abort_first(self._loop.time() - STALLED_MIN_S) or self.unsent.abort_greedy()
 
     def _charge(self, count: int) -> None:
         for charge in self._charges:

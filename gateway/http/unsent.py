@@ -19,6 +19,10 @@ WRITE_HIGH_BYTES: Final = 16 << 10
 class Stalled(Protocol):
     """A connection whose client does not take what was written to it."""
 
+    @property
+    def has_followers(self) -> bool:
+        """Whether its client has sent further requests already."""
+
     def abort(self) -> None:
         """End it at once; what was not sent is lost."""
 
@@ -63,6 +67,14 @@ class UnsentAnswers:
                 return False
             self._abort(connection)
             return True
+        return False
+
+    def abort_greedy(self) -> bool:
+        """End the first that takes nothing and has asked for more all the same, as no SDK does; whether one was."""
+        for connection in self._held:
+            if connection.has_followers:
+                self._abort(connection)
+                return True
         return False
 
     def _keep_bound(self) -> None:

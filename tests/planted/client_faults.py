@@ -92,6 +92,11 @@ CLIENT_FAULTS: Final = (
         (f"{_HANDSHAKES}::test_a_connection_has_one_handshake",),
     ),
     Fault(
+        *("let the greedy keep their place", 0, "gateway/http/unsent.py"),
+        *("            if connection.has_followers:", "            if False:"),
+        (f"{_UNSENT}::test_who_asks_for_more_and_takes_nothing_goes_at_once",),
+    ),
+    Fault(
         *("let a crowd cost nothing", 0, "gateway/http/protocol.py"),
         *("        manager.crowd.meet(len(manager.live))\n", ""),
         (f"{_CROWD}::test_less_is_parsed_ahead_in_a_crowd",),

@@ -22,8 +22,8 @@ from tests.support.net import wait_until
 
 
 class Connection:
-    def __init__(self) -> None:
-        self.ended = False
+    def __init__(self, *, has_followers: bool = False) -> None:
+        self.ended, self.has_followers = False, has_followers
 
     def abort(self) -> None:
         self.ended = True
@@ -45,6 +45,15 @@ def test_those_that_stalled_first_go_when_there_is_too_much() -> None:
     unsent.hold(third, 101, 5.0)  # none may hold more than all
     assert third.ended
     assert unsent.bytes == 0
+
+
+def test_who_asks_for_more_and_takes_nothing_goes_at_once() -> None:
+    unsent, patient, greedy = UnsentAnswers(100), Connection(), Connection(has_followers=True)
+    unsent.hold(patient, 10, 1.0)
+    assert not unsent.abort_greedy()
+    unsent.hold(greedy, 10, 2.0)
+    assert unsent.abort_greedy()
+    assert (patient.ended, greedy.ended, unsent.bytes) == (False, True, 10)
 
 
 def connect_small(port: int) -> socket.socket:
