@@ -37,6 +37,7 @@ DISK_BYTES: Final = 16 << 30
 CONTENDED_BUCKET: Final = "contended"
 WRITERS: Final = 3
 _SETTLE_S: Final = 1200.0
+_START_S: Final = 600.0
 _TELL_EVERY_S: Final = 60.0
 
 
@@ -65,6 +66,8 @@ class Soak:
         ).start()
         stack.callback(self.b.kill)
         self.sites = (self.a, self.b)
+        for site in self.sites:  # an hour of work is not to be lost to a neighbour's minute
+            site.ready_timeout_s = _START_S
         self.disk: Disk = BallastDisk(place) if is_mounted else ReserveDisk(self.a)
         print(f"a {cloud.kind} cloud; what gets full: {'a file system of its own' if is_mounted else 'a reserve'}")
         self.writers = [SoakWriter(self.sites[n % 2], n, seed + n) for n in range(2 * WRITERS)]

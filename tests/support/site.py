@@ -63,6 +63,7 @@ class Site:
     environment: dict[str, str] = field(default_factory=dict)
     entry: tuple[str, ...] = ENTRY
     cpu: int | None = None
+    ready_timeout_s: float = READY_TIMEOUT_S
     forked: bool = True
 
     def __post_init__(self) -> None:
@@ -165,7 +166,7 @@ class Site:
             return False
 
         try:
-            wait_until(is_ready, f"{self.name} is ready", READY_TIMEOUT_S)
+            wait_until(is_ready, f"{self.name} is ready", self.ready_timeout_s)
         except TimeoutError as error:
             self.kill()
             raise SiteFailed(f"{error}\n{self.log}") from None
