@@ -7,8 +7,7 @@ batch that stands at the next name with our own changes is our own, its reply lo
 another machine writes as this site (a clone, a restored backup) or closed its log. Nothing is overwritten; what the
 log there does not hold is issued anew under another incarnation or site id (``parting``), and shipping goes on.
 
-Memory: O(pack) for each of ``uploads_max`` uploads, and the frame headers of one round. Not here: what goes into a
-round (plan), when rounds happen and how failures are waited out (service, retry).
+Memory: O(pack) for each of ``uploads_max`` uploads. Not here: what goes into a round (plan), when (service).
 """
 
 from __future__ import annotations
@@ -72,9 +71,7 @@ class Doubtful(CloudUnreachable):
 
 
 class CutOpen(CloudUnreachable):
-    """This site was forgotten, and not everybody has said yet how far its log counts: only then is it known what to
-    issue anew, and what others have already.
-    """
+    """This site was forgotten, and not everybody has said how far its log counts: what to issue anew is not known."""
 
 
 class LogEnded(Exception):
@@ -343,12 +340,16 @@ class Shipper:
         closed = not changes and is_retiring(self._log)
         if not changes and not speak and not closed:
             return None
-        plan = await self._offload(lambda: plan_round(self._needs(changes, limits), limits))
         keyring = self._keyring()
-        packs = await self._upload_packs(keyring, origin, before.n + 1, plan)
-        inline = await self._offload(lambda: tuple(self._frames.read_frame(header) for header in plan.inline))
-        sent = tuple(changes[: plan.changes])
-        return await self._prepare_batch(keyring, origin, before, sent, packs, inline, closed=closed)
+        try:
+            plan = await self._offload(lambda: plan_round(self._needs(changes, limits), limits))
+            packs = await self._upload_packs(keyring, origin, before.n + 1, plan)
+            inline = await self._offload(lambda: tuple(self._frames.read_frame(header) for header in plan.inline))
+        except Exception as error:
+            if isinstance(error, CloudError) or await self._offload(lambda: self._log.sendable(changes)) == changes:
+                raise
+            return await self._prepare(origin, before, up_to, speak=speak)  # overwritten and collected meanwhile
+        return await self._prepare_batch(keyring, origin, before, changes[: plan.changes], packs, inline, closed=closed)
 
     async def _prepare_frames(self, origin: Origin, before: LogPosition, frames: Sequence[Frame]) -> _Attempt:
         await self._acknowledging.look()
@@ -362,7 +363,7 @@ class Shipper:
         keyring: Keyring,
         origin: Origin,
         before: LogPosition,
-        sent: tuple[bytes, ...],
+        sent: Sequence[bytes],
         packs: Sequence[PackedFrames],
         inline: tuple[Frame, ...],
         *,
@@ -375,7 +376,9 @@ class Shipper:
             digest = index.digest
         last_seq = before.seq + len(sent)
         acks, status = self._acknowledging.tell(last_seq), self._tell_status(self._log.last_seq() - last_seq)
-        batch = Batch(n, before.chain, before.seq + 1, sent, acks, self._wall_ms(), digest, inline, closed, status)
+        batch = Batch(
+            n, before.chain, before.seq + 1, tuple(sent), acks, self._wall_ms(), digest, inline, closed, status
+        )
         data = encode_batch(keyring, origin, batch)
         packed = tuple(locate_packed(origin, packs))
         return _Attempt(origin, before, batch, data, packed, tuple(locate_inline(origin, batch, data)))

@@ -444,3 +444,32 @@ async def test_a_clones_delete_of_the_same_moment_does_not_pass_for_ours():
     assert "another machine" in site.reissues[0].reason
     shown = await settle(cloud, site, clone)
     assert len(shown[b"k"]) == 2, "a value and a delete that did not see it"
+
+
+async def test_what_is_overwritten_and_collected_during_its_round_goes_without_its_value():
+    cloud, site = MemoryCloud(), new_site()
+    site.put(b"k", b"old" * 5000)
+    find = site.unshipped_frames
+
+    def find_and_lose(changes):
+        site.unshipped_frames = find
+        found = find(changes)
+        site.put(b"k", b"new" * 5000)
+        site.collect()
+        return found
+
+    site.unshipped_frames = find_and_lose
+    done = await new_shipper(site, cloud, PACKED).ship_round()
+    assert done.changes == 2
+    batch = decode_batch(KEYRING, origin_of(site), 1, cloud.objects[log_name(origin_of(site), 1)])
+    first, second = map(decode_change, batch.changes)
+    assert (first.dead, first.refs) == (True, ())
+    assert second.refs
+
+
+async def test_what_should_be_here_and_is_not_is_told():
+    site = new_site()
+    site.put(b"k", b"old" * 5000)
+    site.read_frame = lambda header: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        await new_shipper(site, MemoryCloud(), PACKED).ship_round()
