@@ -161,11 +161,12 @@ class Puller:
 
     def _say_unread(self, site: bytes, heads: Mapping[Origin, int], outs: Outs) -> str:
         """Whether somebody has something to say of a site that was not read yet: it may be that it is out. Two who say
-        it of one another are read like all.
+        it of one another are read like all. Of who is out itself nothing more is heard than counts.
         """
-        known = self._log.pulled()
+        known, removed = self._log.pulled(), read_register(self._log.statements()).removed
         for by in sorted(outs.get(site, ())):
-            unread = any(n > known.get(log, LogPosition()).n for log, n in heads.items() if log[0] == by)
+            last = {log: min(n, removed[by].counts(log[1])) if by in removed else n for log, n in heads.items()}
+            unread = any(n > known.get(log, LogPosition()).n for log, n in last.items() if log[0] == by)
             if unread and site not in outs.get(by, ()) and by != self._log.identity().site:
                 return f"it waits for what site {by.hex()} has to say of its site, whose log was not taken in yet"
         return ""

@@ -21,6 +21,11 @@ def test_nobody_joins_what_a_forgotten_site_told_beyond_its_cut():
     live_with(DepartingWorld(240))
 
 
+def test_a_new_site_does_not_wait_for_what_a_forgotten_one_had_to_say_beyond_its_cut():
+    """It had marked a third site as out, and the batch that said so does not count."""
+    live_with(DepartingWorld(1248))
+
+
 def call_stable_what_most_have_seen(patch):
     real = membership.stable_cut
     patch.setattr(membership, "stable_cut", lambda me, positions, acks, members: real(me, positions, acks, {}))
