@@ -8,7 +8,7 @@ GetObject: If-Match beats If-Unmodified-Since, If-None-Match beats If-Modified-S
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 from gateway.s3.errors import (
     NoSuchKey,
@@ -36,10 +36,8 @@ class Conditions(NamedTuple):
 
 NO_CONDITIONS: Final = Conditions()
 _FAMILY: Final = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
-_NAMES: Final = {
-    prefix: frozenset({prefix + name for name in _FAMILY})
-    for prefix in ("", "x-amz-copy-source-", "x-amz-rename-source-")
-}
+Prefix = Literal["", "x-amz-copy-source-", "x-amz-rename-source-"]
+_NAMES: Final = {prefix: frozenset({prefix + name for name in _FAMILY}) for prefix in get_args(Prefix)}
 
 
 class DeleteConditions(NamedTuple):
@@ -53,10 +51,9 @@ class DeleteConditions(NamedTuple):
 NO_DELETE_CONDITIONS: Final = DeleteConditions()
 
 
-def parse_conditions(headers: Mapping[str, str], prefix: str = "") -> Conditions:
+def parse_conditions(headers: Mapping[str, str], prefix: Prefix = "") -> Conditions:
     """The preconditions in ``<prefix>if-*`` headers; a date that is none is ignored, as RFC 9110 demands."""
-    names = _NAMES[prefix]
-    if names.isdisjoint(headers):
+    if _NAMES[prefix].isdisjoint(headers):
         return NO_CONDITIONS
     match, none_match = headers.get(prefix + "if-match"), headers.get(prefix + "if-none-match")
     modified, unmodified = headers.get(prefix + "if-modified-since"), headers.get(prefix + "if-unmodified-since")

@@ -42,5 +42,5 @@ def parse_rename(headers: Mapping[str, str], bucket: str) -> RenameParameters:
     if _TOKEN in headers and not (0 < len(token) <= 64 and all(33 <= ord(character) <= 126 for character in token)):
         raise InvalidRequest(f"The {_TOKEN} header must have 1 to 64 printable ASCII characters")
     return RenameParameters(
-        check_key(source), parse_conditions(headers, _HEADER + "-"), parse_conditions(headers), token
+        check_key(source), parse_conditions(headers, "x-amz-rename-source-"), parse_conditions(headers), token
     )

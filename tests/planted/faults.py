@@ -214,6 +214,14 @@ FAULTS: Final = (
         (f"{_STORE}/test_parted.py::test_what_stands_in_the_cloud_is_not_applied_twice",),
     ),
     Fault(
+        *("let a decision see configuration as it was before its batch", 2, "gateway/store/decision.py"),
+        *(
+            "return super()._known() if self._state.generation == self._base_generation else {}",
+            "return super()._known()",
+        ),
+        (f"{_STORE}/test_items.py::test_what_a_batch_changes_of_configuration_its_next_decision_sees",),
+    ),
+    Fault(
         *("issue anew within a batch of others", 3, "gateway/store/commit.py"),
         *("            if request.alone:\n", "            if False:\n"),
         (f"{_STORE}/test_parted.py::test_writes_that_wait_meanwhile_are_each_in_one_log",),

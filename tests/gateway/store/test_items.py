@@ -65,6 +65,25 @@ def test_a_view_never_shows_another_generation_than_its_own(site):
         assert view.users() == [UserRecord(id="u", name="new")]
 
 
+def test_what_a_batch_changes_of_configuration_its_next_decision_sees(site):
+    """Remembered values are those before the batch: a write must not go into a bucket that is deleted before it."""
+
+    def decide(view):
+        bucket = view.bucket("b")
+        assert view.document(bucket.uid, "policy") == b"old"
+        view.put_document(bucket.uid, "policy", b"new")
+        changed = view.document(bucket.uid, "policy")
+        view.delete_bucket(bucket.uid)
+        return changed, view.bucket("b")
+
+    bucket = site.commit(lambda view: view.put_bucket(BucketRecord(name="b", owner="root")))
+    site.commit(lambda view: view.put_document(bucket.uid, "policy", b"old"))
+    with site.view() as view:
+        assert view.bucket("b") is not None
+        assert view.document(bucket.uid, "policy") == b"old"
+    assert site.commit(decide) == (b"new", None)
+
+
 def test_configuration_that_was_refused_is_in_no_cache(site):
     def refuse(view):
         view.put_user(UserRecord(id="u", name="refused"))
