@@ -34,6 +34,7 @@ from replication.ports import ChangeLog, Cloud, CloudMissing, CloudUnreachable, 
 from replication.sealing import Keyring, KeyUnknown
 
 ALL_BYTES: Final = 1 << 62
+READS_MAX: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +122,17 @@ async def _follow(log: ChangeLog, cloud: Cloud, keyring: Keyring, origin: Origin
 
     while True:
         try:
-            data = await cloud.get(log_name(origin, position.n + 1))
+            batch, chain = await _read(cloud, keyring, origin, position.n + 1)
         except CloudMissing:
             if await goes_on(cloud, origin, position.n + 1):
                 # what followed left the bucket: nobody can tell whose it was
                 return end(known_seq + 1, closed=await _is_closed(cloud, keyring, origin))
             return end(position.seq, closed=False, free=True)
-        batch = _open(keyring, origin, position.n + 1, data)
         if batch is None or batch.chain != position.chain:
             return end(position.seq, closed=False)
         if batch.closed:
             return end(position.seq, closed=True)
-        position = LogPosition(batch.n, batch.last_seq, hash_object(data))
+        position = LogPosition(batch.n, batch.last_seq, chain)
         own = log.read_changes(known_seq, len(batch.changes), ALL_BYTES) if batch.changes else []
         same = list(takewhile(lambda pair: is_same_change(*pair), zip(own, batch.changes, strict=False)))
         known_seq += len(same)
@@ -150,19 +150,23 @@ async def _is_closed(cloud: Cloud, keyring: Keyring, origin: Origin) -> bool:
     if not n:
         return False
     try:
-        batch = _open(keyring, origin, n, await cloud.get(log_name(origin, n)))
+        batch, _ = await _read(cloud, keyring, origin, n)
     except CloudMissing:
         raise CloudUnreachable(f"batch {n}, which a head tells of, is not there (yet)") from None
     return batch is not None and batch.closed
 
 
-def _open(keyring: Keyring, origin: Origin, n: int, data: bytes) -> Batch | None:
-    try:
-        return decode_batch(keyring, origin, n, data)
-    except KeyUnknown:
-        raise
-    except ValueError:
-        return None
+async def _read(cloud: Cloud, keyring: Keyring, origin: Origin, n: int) -> tuple[Batch | None, bytes]:
+    """A batch and its hash; None if it does not open, which may come of its way here: so it is read some times."""
+    for _ in range(READS_MAX):
+        data = await cloud.get(log_name(origin, n))
+        try:
+            return decode_batch(keyring, origin, n, data), hash_object(data)
+        except KeyUnknown:
+            raise
+        except ValueError:
+            continue
+    return None, b""
 
 
 def is_same_change(own: bytes, sent: bytes) -> bool:

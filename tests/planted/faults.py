@@ -237,6 +237,11 @@ FAULTS: Final = (
         ("tests/replication/test_shipper.py::test_who_begins_a_new_incarnation_must_have_ended_the_former_log",),
     ),
     Fault(
+        *("take a batch that came wrong for another machine's", 3, "replication/parting.py"),
+        *("READS_MAX: Final = 3", "READS_MAX: Final = 1"),
+        ("tests/replication/test_parting.py::test_a_batch_that_came_wrong_is_not_issued_anew",),
+    ),
+    Fault(
         *("take a change that a copy sent without its value for sent", 3, "replication/shipper.py"),
         *("        await self._log.restate(reissue.bare)\n", ""),
         ("tests/contracts/test_identity.py::test_what_only_a_copy_had_overwritten_is_not_lost_to_it",),

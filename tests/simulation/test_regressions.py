@@ -12,6 +12,7 @@ BROKE = {
     100152: "a replaced change was sent with its value, which lay only in a pack that its owner had deleted",
     302202: "a copy of a machine sent a change without its value, which stood at the original, and nowhere else",
     319819: "a checkpoint told of a former log only up to the common head, and not what had been replaced beyond it",
+    355403: "a batch that came damaged was taken for another machine's, and what stood in it was issued twice",
 }
 
 
