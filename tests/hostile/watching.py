@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError, SSLError
 
 from tests.gateway.http.raw import Raw
 from tests.kill.processes import WORKER, list_children
@@ -26,6 +26,8 @@ SERVED_MIN: Final = 20
 """Requests of the good client, each of a PUT and a GET, that must succeed while an attack is in full swing."""
 _SERVED_TIMEOUT_S: Final = 90.0
 _ATTEMPTS: Final = 3
+_WAITS_S: Final = (1, 2, 4, 8)
+"""Before one more attempt of who was cut off: botocore's by default, without its chance of less."""
 _LOOK_EVERY_S: Final = 0.1
 _BODY: Final = b"good" * 1024
 
@@ -44,6 +46,8 @@ class Place:
     root: str | None = None
     """A PEM file with the root to trust, if it is attacked over TLS."""
     served_min: int = SERVED_MIN
+    may_cut: bool = False
+    """Whether a handshake of the good client's may be ended for the sake of others': it comes back then, as SDKs do."""
 
 
 Attack = Callable[[Place, threading.Event], str]
@@ -54,23 +58,34 @@ class GoodClient(threading.Thread):
 
     def __init__(self, place: Place) -> None:
         super().__init__(daemon=True)
+        self._waits_s = _WAITS_S if place.may_cut else ()
         self._client = place.site.client(place.root, read_timeout=30, retries={"total_max_attempts": 1})
         if place.root is not None:  # each request its own handshake: that is what is in the way there
             self._client.meta.events.register("before-send.s3", _close_behind)
         self._ended = threading.Event()
-        self.served, self.refused, self.slowest_s = 0, 0, 0.0
+        self.served, self.refused, self.cut, self.slowest_s = 0, 0, 0, 0.0
         self.failure: BaseException | None = None
 
     def run(self) -> None:
         try:
             while not self._ended.is_set():
                 started = time.monotonic()
-                self._ask(lambda: self._client.put_object(Bucket="good", Key="k", Body=_BODY))
-                assert self._ask(lambda: self._client.get_object(Bucket="good", Key="k"))["Body"].read() == _BODY
+                self._insist(lambda: self._client.put_object(Bucket="good", Key="k", Body=_BODY))
+                assert self._insist(lambda: self._client.get_object(Bucket="good", Key="k"))["Body"].read() == _BODY
                 self.slowest_s = max(self.slowest_s, time.monotonic() - started)
                 self.served += 1
         except BaseException as error:
             self.failure = error
+
+    def _insist(self, call: Callable[[], Any]) -> Any:
+        """The answer; who may be cut off comes back as often, and after as long, as SDKs do by default, no more."""
+        for wait_s in self._waits_s:
+            try:
+                return self._ask(call)
+            except (ConnectionClosedError, SSLError):
+                self.cut += 1
+                self._ended.wait(wait_s)
+        return self._ask(call)
 
     def _ask(self, call: Callable[[], Any]) -> Any:
         """The answer; who is told to slow down comes back when it was told to, as often as SDKs do by default."""
@@ -151,7 +166,7 @@ def endure(place: Place, attack: Attack) -> None:
     assert good.failure is None, good.failure
     print(
         f"{attack.__name__}: {told[0]}; {good.served} good requests served, the slowest in {good.slowest_s:.2f} s, "
-        f"{good.refused} told to come back; "
+        f"{good.refused} told to come back, {good.cut} cut off; "
         f"memory {before >> 20} MiB before, {max(peak) >> 20} MiB at most"
     )
     assert good.served >= place.served_min

@@ -22,6 +22,8 @@ from tests.support.site import Site
 _EXT4_IOC_SHUTDOWN: Final = 0x8004587D  # _IOR('X', 125, __u32), linux/fs/ext4/ext4.h
 _NO_LOG_FLUSH: Final = 2
 _LEFT_BYTES: Final = 1 << 20
+_STEP_BYTES: Final = 64 << 20
+_BLOCK_BYTES: Final = 4096
 _ENDLESS_BYTES: Final = 1 << 60
 
 
@@ -43,14 +45,15 @@ class BallastDisk:
 
     def fill(self) -> None:
         """Write ballast until little is left; what the site frees meanwhile is its own."""
+        step = _STEP_BYTES
         with self._ballast.open("wb") as file:
-            try:
-                while (left := _free_bytes(self._ballast.parent)) > self._left_bytes:
-                    os.posix_fallocate(file.fileno(), file.tell(), min(left - self._left_bytes, 64 << 20))
-                    file.seek(0, os.SEEK_END)
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
+            while step >= _BLOCK_BYTES and (left := _free_bytes(self._ballast.parent) - self._left_bytes) > 0:
+                try:
+                    os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), min(left, step))
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    step //= 2  # so much is not free, what ballast needs for itself included
 
     def free(self) -> None:
         """Throw the ballast away."""
