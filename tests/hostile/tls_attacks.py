@@ -41,8 +41,8 @@ def half_open(place: Place, ended: threading.Event) -> str:
             if number % 2:
                 _send(connection, hello)
         place.begun.set()
-        while not ended.wait(TRICKLE_S):  # those that were ended come again
-            connections.pop(0).close()
+        while not ended.wait(TRICKLE_S):  # those that came first give no place up by themselves; the others come again
+            connections.pop(SILENT // 2).close()
             connections.append(place.raw.connect())
     finally:
         for connection in connections:
