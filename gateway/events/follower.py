@@ -100,7 +100,7 @@ class Follower:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tell until ``stop``."""
-        position = self._begin()
+        position = self.begin()
         saved, saved_at = position, time.monotonic()
         while not stop.is_set():
             try:
@@ -116,7 +116,10 @@ class Follower:
         if position != saved:
             self._positions.save(position)
 
-    def _begin(self) -> Position:
+    def begin(self) -> Position:
+        """Where to go on. For a destination never told before, what happens from this call on: durable on return, and
+        called before anybody is told that the site is ready.
+        """
         incarnation = self._changes.identity().incarnation
         position = self._positions.load()
         if position is None:

@@ -47,17 +47,28 @@ class Told:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    names = ("orders", "others")
+    names = ("orders", "others", "fresh")
     settings = HttpSettings(operations=OperationSettings(destinations=names, part_bytes_min=1))
     with Server(opener("real", tmp_path_factory.mktemp("data")), settings) as running:
         yield running
 
 
-def follow(server, destination, sender):
-    """Start a follower on the server's loop; returns how to stop it."""
-    store, stop = server.store, asyncio.Event()
+def begin(server, destination, sender):
+    """A follower that does not run yet, as when a site says that it is ready."""
+    store = server.store
     positions = PositionFile(store.directory, destination)
     follower = Follower(destination, store.replica, store.view, positions, sender, FollowerSettings(retry_max_s=0.1))
+    follower.begin()
+    return follower
+
+
+def follow(server, destination, sender):
+    """Start a follower on the server's loop; returns how to stop it."""
+    return run(server, begin(server, destination, sender))
+
+
+def run(server, follower):
+    stop = asyncio.Event()
     running = asyncio.run_coroutine_threadsafe(follower.run(stop), server.loop)
 
     def end():
@@ -231,6 +242,16 @@ def test_filters(s3, bucket, told):
     s3.copy_object(Bucket=bucket, Key="in/b.txt", CopySource=f"{bucket}/in/a.txt")
     s3.put_object(Bucket=bucket, Key="in/last.txt", Body=b"x")
     assert [record["s3"]["object"]["key"] for record in told.records(2)] == ["in/a.txt", "in/last.txt"]
+
+
+def test_what_happens_before_it_runs_is_told(server, s3, bucket):
+    sender = Told()
+    follower = begin(server, "fresh", sender)
+    put(s3, bucket, rule("s3:ObjectCreated:*", arn="arn:aws:sqs:us-east-1:000000000000:fresh"))
+    s3.put_object(Bucket=bucket, Key="early", Body=b"x")
+    end = run(server, follower)
+    assert sender.records(1)[0]["s3"]["object"]["key"] == "early"
+    end()
 
 
 def test_what_was_there_before_is_not_told(s3, bucket, told):

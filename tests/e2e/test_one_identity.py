@@ -66,12 +66,12 @@ def test_two_machines_with_one_disk_converge_with_everything(one: Site, tmp_path
         for site in (one, two):
             assert read(site, "a1") == b"a1 of one " * 3000
             assert read(site, "b2") == b"b2 of two " * 3000
+        wait_until(lambda: all(site.status()["safe_to_lose"] for site in (one, two)), "both are safe to lose", BOUND_S)
         told = [site.status() for site in (one, two)]
         assert told[0]["site_id"] != told[1]["site_id"]
         partings = [parting for status in told for parting in status["partings"]]
         assert partings
         assert all(parting["reason"] and parting["at_ms"] for parting in partings)
-        assert all(status["safe_to_lose"] for status in told)
         with urllib.request.urlopen(f"http://127.0.0.1:{one.admin_port}/metrics", timeout=5) as answer:
             assert f"skerry_partings {len(told[0]['partings'])}" in answer.read().decode()
         assert "are issued anew as site" in one.log + two.log
