@@ -32,7 +32,7 @@ from dataclasses import dataclass, field, replace
 from replication.cloud_names import is_pack_name, site_prefix
 from replication.frame_format import decode_header
 from replication.log_compaction import LogCompactor, own_logs
-from replication.membership import take_census
+from replication.membership import Census, take_census
 from replication.offload import Offload, run_in_thread
 from replication.orphans import OrphanSweep
 from replication.ports import (
@@ -217,8 +217,7 @@ class Collector:
         due = [doom for doom in settled if self._wall_ms() - doom.applied_ms >= self._settings.grace_ms]
         if not due:
             return
-        before = take_census(self._log)
-        census = replace(before, heads=await list_heads(self._cloud))
+        census = await self._take_census()
         cut = census.cut()
         mine = own_logs(self._log).keys() | census.inherited().keys()  # of others' objects nothing is ours to delete
         for doom in due:
@@ -269,10 +268,9 @@ class Collector:
     async def _compact(self, done: _Done, *, caught_up: bool) -> None:
         """Let the beginning of this site's logs go, a page of it; doom what is worn of it first."""
         self._is_compacting = False
-        if not caught_up or self._shipper.fenced or self._shipper.ended:
+        if not self._may_delete(caught_up):
             return
-        before = take_census(self._log)
-        census = replace(before, heads=await list_heads(self._cloud))
+        census = await self._take_census()
         sent_before_ms = min(self._since_ms(), self._wall_ms() - self._settings.grace_ms)
         found = await self._compactor.compact(census, sent_before_ms, self._since_ms())
         self._is_compacting = self._compactor.is_walking
@@ -284,7 +282,7 @@ class Collector:
     async def _sweep(self, done: _Done, *, caught_up: bool) -> None:
         """Delete what no batch names, a page of it."""
         self._is_sweeping = False
-        if not caught_up or self._shipper.fenced or self._shipper.ended:
+        if not self._may_delete(caught_up):
             return
         dooms = await self._offload(self._holdings.dooms)
         gone = {name for doom in dooms if doom.state is DoomState.DISCARDED for name in doom.names}
@@ -294,6 +292,14 @@ class Collector:
         heirlooms = census.inherited() if len(census.removed) == 1 else {}
         done.orphans += await self._orphans.sweep(gone, heirlooms)
         self._is_sweeping = self._orphans.is_walking
+
+    def _may_delete(self, caught_up: bool) -> bool:
+        return caught_up and not self._shipper.fenced and not self._shipper.ended
+
+    async def _take_census(self) -> Census:
+        """Of what was shipped before the heads were listed: who joins after that takes it in first."""
+        before = take_census(self._log)
+        return replace(before, heads=await list_heads(self._cloud))
 
     async def _move_all(self, names: Sequence[str], done: _Done) -> bool:
         """Put elsewhere what is needed of these objects: whether nothing is left to be moved, as of now."""

@@ -75,6 +75,15 @@ def own_logs(log: ChangeLog) -> dict[Origin, int]:
     return {**known, (identity.site, identity.incarnation): log.shipped().n}
 
 
+def held_behind(holdings: Holdings, prefix: str, after: str, last: str, since_ms: int = 0) -> dict[str, HeldObject]:
+    """Objects under ``prefix`` behind ``after`` that the site's index has heard of: all up to ``last``, by name."""
+    found: dict[str, HeldObject] = {}
+    while after < last and (some := holdings.held_objects(prefix, after, BATCHES_AT_ONCE, since_ms)):
+        found |= {one.name: one for one in some}
+        after = some[-1].name
+    return found
+
+
 class LogCompactor:
     """Compacts for one site, by its one daemon."""
 
@@ -176,7 +185,10 @@ class LogCompactor:
         return batch.last_seq < seq and batch.sent_ms < sent_before_ms
 
     async def _compact_page(self, origin: Origin, names: Sequence[str], since_ms: int) -> Compaction:
-        held = await self._offload(partial(self._held, origin, names, since_ms))
+        before_first = log_name(origin, (split_log_name(names[0]) or 1) - 1)
+        held = await self._offload(
+            partial(held_behind, self._holdings, log_prefix(origin), before_first, names[-1], since_ms)
+        )
         dooms = await self._offload(self._holdings.dooms)
         for doom in dooms:
             if doom.state is DoomState.DISCARDED:  # an old checkpoint may have told of their frames again
@@ -194,15 +206,3 @@ class LogCompactor:
                 indexes += 1
         worn = tuple(name for name in names if name in held and self._is_worn(held[name]))
         return Compaction(batches, indexes, worn)
-
-    def _held(self, origin: Origin, names: Sequence[str], since_ms: int) -> dict[str, HeldObject]:
-        """What is known here of frames in these batches."""
-        found: dict[str, HeldObject] = {}
-        first = split_log_name(names[0]) or 1
-        after = log_name(origin, first - 1)
-        while some := self._holdings.held_objects(log_prefix(origin), after, BATCHES_AT_ONCE, since_ms):
-            found |= {one.name: one for one in some}
-            after = some[-1].name
-            if after >= names[-1]:
-                break
-        return found

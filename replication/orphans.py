@@ -33,13 +33,12 @@ from replication.cloud_names import (
     packs_prefix,
     split_index_name,
 )
-from replication.log_compaction import own_logs
+from replication.log_compaction import held_behind, own_logs
 from replication.offload import Offload, run_in_thread
 from replication.ports import ChangeLog, Cloud, CloudMissing, CloudUnreachable, Holdings, Origin
 from replication.sealing import Keyring
 
 NAMES_AT_ONCE: Final = 1000
-_HELD_AT_ONCE: Final = 256
 _BEFORE_ALL: Final = ""
 
 
@@ -103,7 +102,7 @@ class OrphanSweep:
         if not packs:
             return 0
         shipped = own_logs(self._log).get(origin, 0)  # what is known is asked behind that, and both behind the list
-        known = await self._offload(partial(self._known, packs_prefix(origin), after, packs[-1]))
+        known = await self._offload(partial(held_behind, self._holdings, packs_prefix(origin), after, packs[-1]))
         deleted = 0
         for name in packs:
             if name in known and name not in gone:
@@ -121,16 +120,6 @@ class OrphanSweep:
         if name not in self._found:
             return False
         return shipped > self._found[name] or origin != (identity.site, identity.incarnation)
-
-    def _known(self, prefix: str, after: str, last: str) -> set[str]:
-        """Objects under ``prefix`` behind ``after`` up to ``last`` that the site's index has heard of."""
-        found: set[str] = set()
-        while some := self._holdings.held_objects(prefix, after, _HELD_AT_ONCE, 0):
-            found |= {one.name for one in some}
-            after = some[-1].name
-            if after >= last:
-                break
-        return found
 
     async def _sweep_indexes(self, origin: Origin, names: Iterable[str]) -> int:
         """Of batches with more than one index all but the one that is named: it is the only one that is read."""

@@ -12,8 +12,10 @@ from typing import Any, Protocol
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.identity.facts import Connection
 
-class Head(Protocol):
+
+class Head(Connection, Protocol):
     """A request without its body, as ``app``, policies' conditions and logs need it."""
 
     @property
@@ -32,18 +34,6 @@ class Head(Protocol):
     def version(self) -> Any:
         """(major, minor) of HTTP."""
 
-    @property
-    def remote(self) -> str | None:
-        """The address of the peer itself: what a proxy's header says is nobody's word."""
-
-    @property
-    def secure(self) -> bool:
-        """Whether it came over TLS."""
-
-    @property
-    def transport(self) -> Any:
-        """The transport it came over, or None."""
-
 
 class ParsedHead:
     """A message of aiohttp's parser on its connection."""
@@ -59,16 +49,16 @@ class ParsedHead:
 
     @property
     def remote(self) -> str | None:
-        """See ``Head``."""
+        """See ``Connection``."""
         peer = self._connection.peername
         return str(peer[0]) if isinstance(peer, (tuple, list)) else peer
 
     @property
     def secure(self) -> bool:
-        """See ``Head``."""
+        """See ``Connection``."""
         return self._connection.ssl_context is not None
 
     @property
     def transport(self) -> Any:
-        """See ``Head``."""
+        """See ``Connection``."""
         return self._connection.transport

@@ -9,8 +9,7 @@ writes no files.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import blake3
 
@@ -57,7 +56,7 @@ from gateway.store.staging import INLINE, StagedChunk, Staging
 from gateway.store.version_document_format import IDENTITY_SIZE, check_version_document
 from gateway.store.version_documents import locate_version_document, read_locks
 from gateway.store.version_ids import NULL, NULL_VID, VersionId, decode_order, encode_order, make_vid
-from gateway.store.views import ConfigurationCache, View
+from gateway.store.views import ConfigurationCache, Value, View
 from replication.change_format import Change, Ref, encode_change
 from replication.clock import tick
 from replication.crdt import Dot
@@ -98,9 +97,10 @@ class Decision(View):
         """The generation, with what is staged."""
         return self._state.generation
 
-    def _known(self) -> dict[object, Any]:
-        """Nothing, once this batch staged a change of what is remembered: what others decided in it is read anew."""
-        return super()._known() if self._state.generation == self._base_generation else {}
+    def _cached(self, kind: str, name: object, read: Callable[[], Value], *, misses: bool = True) -> Value:
+        if self._state.generation != self._base_generation:
+            return read()  # staged configuration is nobody else's to see
+        return super()._cached(kind, name, read, misses=misses)
 
     def chunk(self, chunk_id: bytes) -> ChunkPlace | None:
         """A chunk's row, with what is staged."""

@@ -150,13 +150,12 @@ def issue_anew(decision: Decision, log: Log, reissue: Reissue) -> int:
 
 def restate(decision: Decision, log: Log, changes: Sequence[bytes]) -> int:
     """Write those of these own changes of the newest incarnation again that still stand: see ``ChangeLog.restate``."""
-    standing = [one for one in map(decode_change, changes) if _is_standing(decision.transaction, one)]
+    state, origin = decision.state(), (decision.site, decision.state().incarnation)
+    own = [one for one in map(decode_change, changes) if one.dot[:2] == origin]
+    standing = [one for one in own if _is_standing(decision.transaction, one)]
     for change in standing:
-        state = decision.state()
-        if change.dot[:2] != (decision.site, state.incarnation):
-            continue
         _, record = next(read_own(decision.transaction, log, state, change.dot.seq))
-        dot = Dot(decision.site, state.incarnation, state.seq + 1)
+        dot = Dot(*origin, decision.state().seq + 1)
         again = msgspec.structs.replace(change, dot=dot, replaces=(change.dot, *change.replaces))
         decision.stage_anew(again, record.ship_bytes - len(record.change))
     return len(standing)

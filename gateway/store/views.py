@@ -78,29 +78,21 @@ class View:
         """What ``read`` gives, remembered. ``misses`` False: None is not, since ``name`` is whatever a request brings:
         strangers could fill the cache with names of their own, and as long as they like.
         """
-        values = self._known()
-        key = (kind, name)
-        found = values.get(key, _MISSING)
-        if found is _MISSING:
-            found = read()
-            if len(values) < CACHE_ENTRIES_MAX and (misses or found is not None):
-                values[key] = found
-        return found  # type: ignore[no-any-return]
-
-    def _known(self) -> dict[object, Any]:
-        """What is remembered of this snapshot's generation, by kind and name."""
         if self._values is None:
             self._values = self._cache.values(self.generation)
-        return self._values
+        key = (kind, name)
+        found = self._values.get(key, _MISSING)
+        if found is _MISSING:
+            found = read()
+            if len(self._values) < CACHE_ENTRIES_MAX and (misses or found is not None):
+                self._values[key] = found
+        return found  # type: ignore[no-any-return]
 
     # buckets, users, keys
 
     def bucket(self, name: str) -> Bucket | None:
         """The live bucket that this name stands for on this site."""
-        found = self._known().get(("bucket", name))
-        return (
-            found if found is not None else self._cached("bucket", name, lambda: self._read_bucket(name), misses=False)
-        )
+        return self._cached("bucket", name, lambda: self._read_bucket(name), misses=False)
 
     def takes_in(self, name: str) -> bool:
         """Whether this site takes in buckets of this name."""
@@ -122,9 +114,6 @@ class View:
 
     def document(self, uid: bytes, name: str) -> bytes | None:
         """A bucket's document; None if there is none."""
-        found = self._known().get(("document", (uid, name)), _MISSING)
-        if found is not _MISSING:
-            return found  # type: ignore[no-any-return]
         return self._cached("document", (uid, name), lambda: item_rows.read_document(self.transaction, uid, name))
 
     def document_names(self, uid: bytes) -> list[str]:
@@ -190,8 +179,6 @@ class View:
         that has none.
         """
         uid = version_owner_uid
-        if self._known().get(("documented", uid)) is False:
-            return {}
         if not self._cached("documented", uid, lambda: has_version_documents(self.transaction, uid)):
             return {}
         return read_version_documents(self.transaction, uid, version)

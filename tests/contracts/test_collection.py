@@ -18,6 +18,7 @@ from replication.puller import Puller
 from replication.restore import restore_site
 from replication.settings import CollectSettings
 from replication.shipper import Shipper
+from tests.contracts.stopping_cloud import StoppingCloud
 from tests.contracts.test_replica import PACKED, Memory, get_acquainted, make_site, noise, pull, ship  # noqa: F401
 from tests.replication.fixed_realm import KEYRING
 
@@ -294,28 +295,11 @@ async def test_stopped_before_or_after_any_call_it_goes_on(make_site, stop_at): 
     cloud, a = MemoryCloud(), make_site(b"a")
     await two_in_one_pack(a, cloud)
     await a.remove(b"goes")
-    calls = 0
-
-    class Stopping:
-        def __getattr__(self, name):
-            real = getattr(cloud, name)
-
-            async def call(*given, **more):
-                nonlocal calls
-                calls += 1
-                if calls == stop_at and stop_at % 2:
-                    raise asyncio.CancelledError
-                done = await real(*given, **more)
-                if calls == stop_at:
-                    raise asyncio.CancelledError
-                return done
-
-            return call
-
+    stopping = StoppingCloud(cloud, stop_at)
     stopped = False
     for _ in range(6):
         try:
-            await tidy(a, Stopping())
+            await tidy(a, stopping)
         except asyncio.CancelledError:
             stopped = True
     assert stopped

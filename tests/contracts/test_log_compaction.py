@@ -15,6 +15,7 @@ from replication.membership import Census
 from replication.puller import Puller, StopReason
 from replication.restore import RestoreIncomplete, restore_site
 from replication.shipper import DOUBTS_TO_FENCE, Doubtful
+from tests.contracts.stopping_cloud import StoppingCloud
 from tests.contracts.test_collection import AT_ONCE, holdings_of, make_collector
 from tests.contracts.test_replica import (
     INLINE,
@@ -341,30 +342,13 @@ async def test_stopped_before_or_after_any_call_it_goes_on(make_site, stop_at): 
     await a.remove(b"small")
     await ship(a, cloud)
     await write_checkpoint(a, cloud)
-    calls = 0
-
-    class Stopping:
-        def __getattr__(self, name):
-            real = getattr(cloud, name)
-
-            async def call(*given, **more):
-                nonlocal calls
-                calls += 1
-                if calls == stop_at and stop_at % 2:
-                    raise asyncio.CancelledError
-                done = await real(*given, **more)
-                if calls == stop_at:
-                    raise asyncio.CancelledError
-                return done
-
-            return call
-
+    stopping = StoppingCloud(cloud, stop_at)
     for _ in range(6):
         try:
-            await tidy(a, Stopping())
+            await tidy(a, stopping)
         except asyncio.CancelledError:
             continue
-    assert calls >= stop_at
+    assert stopping.calls >= stop_at
     assert min(batches_of(a, cloud)) >= 5
     assert min(indexes_in(cloud), default=9) >= 5
     assert holdings_of(a).dooms()

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -141,8 +142,12 @@ class Site:
         """Start the server's first process, in a group of its own; what it says goes to the descriptor ``log``."""
         if (zygote := self._its_zygote()) is not None:
             return zygote.spawn(["serve", "--config", str(self.config)], self._environment(), log)
+        return self._begin(["serve"], log)
+
+    def _begin(self, arguments: Sequence[str], log: int) -> subprocess.Popen[bytes]:
+        """A ``skerry`` of its own, from an interpreter that has imported nothing, in a group of its own."""
         return subprocess.Popen(
-            [sys.executable, *self.entry, "serve", "--config", str(self.config)],
+            [sys.executable, *self.entry, *arguments, "--config", str(self.config)],
             cwd=ROOT,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
@@ -237,15 +242,7 @@ class Site:
     def run_killed(self, *arguments: str, after_s: float) -> None:
         """Begin ``skerry ARGUMENTS`` and SIGKILL it after so many seconds (it may have ended by then)."""
         with (self.directory / "killed.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, *self.entry, *arguments, "--config", str(self.config)],
-                cwd=ROOT,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            process = self._begin(arguments, log.fileno())
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(after_s)
         with contextlib.suppress(ProcessLookupError):
