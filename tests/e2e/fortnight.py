@@ -141,9 +141,14 @@ def shipped(site: Site) -> bool:
     return bool(site.status()["backlog_changes"] == 0)
 
 
-def shown(site: Site) -> list[tuple[str, str]]:
-    """(beginning of the value, key) of everything that can be read, by version."""
-    return sorted(versions(site))
+def shown(site: Site) -> list[tuple[str, str]] | None:
+    """(beginning of the value, key) of everything that can be read, by version; None: it changed while one looked."""
+    try:
+        return sorted(versions(site))
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchVersion":  # listed, and then a change arrived that replaces it
+            return None
+        raise
 
 
 def versions(site: Site) -> Iterator[tuple[str, str]]:
