@@ -30,24 +30,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from replication.cloud_names import is_pack_name, site_prefix
+from replication.collection_ports import Doom, DoomState, HeldObject, Holdings
 from replication.frame_format import decode_header
 from replication.log_compaction import LogCompactor, own_logs
 from replication.membership import Census, take_census
 from replication.offload import Offload, run_in_thread
 from replication.orphans import OrphanSweep
-from replication.ports import (
-    ChangeLog,
-    ChunkFetcher,
-    Cloud,
-    CloudMissing,
-    Doom,
-    DoomState,
-    Frame,
-    FrameLocation,
-    HeldObject,
-    Holdings,
-    Origin,
-)
+from replication.ports import ChangeLog, ChunkFetcher, Cloud, CloudMissing, Frame, FrameLocation, Origin
 from replication.puller import list_heads
 from replication.sealing import Keyring, open_frame
 from replication.settings import CollectSettings

@@ -40,18 +40,10 @@ from replication.checkpoints import (
     replaces,
 )
 from replication.cloud_names import index_prefix, log_name, log_prefix, split_index_name, split_log_name
+from replication.collection_ports import DoomState, HeldObject, Holdings
 from replication.membership import Census
 from replication.offload import Offload, run_in_thread
-from replication.ports import (
-    ChangeLog,
-    Cloud,
-    CloudMissing,
-    CloudUnreachable,
-    DoomState,
-    HeldObject,
-    Holdings,
-    Origin,
-)
+from replication.ports import ChangeLog, Cloud, CloudMissing, CloudUnreachable, Origin
 from replication.sealing import Keyring, KeyUnknown
 
 BATCHES_AT_ONCE: Final = 256

@@ -33,9 +33,10 @@ from replication.cloud_names import (
     packs_prefix,
     split_index_name,
 )
+from replication.collection_ports import Holdings
 from replication.log_compaction import held_behind, own_logs
 from replication.offload import Offload, run_in_thread
-from replication.ports import ChangeLog, Cloud, CloudMissing, CloudUnreachable, Holdings, Origin
+from replication.ports import ChangeLog, Cloud, CloudMissing, CloudUnreachable, Origin
 from replication.sealing import Keyring
 
 NAMES_AT_ONCE: Final = 1000

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from replication.collection_ports import HeldObject
 from replication.fleet import Wait
-from replication.ports import Backlog, HeldObject, LogPosition
+from replication.ports import Backlog, LogPosition
 
 
 class ReportInvalid(ValueError):

@@ -45,10 +45,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from replication.collection_ports import Graveyard, Horizon
 from replication.member_format import read_register
 from replication.membership import Census, take_census
 from replication.offload import Offload, run_in_thread
-from replication.ports import ChangeLog, Cloud, Graveyard, Horizon, Origin
+from replication.ports import ChangeLog, Cloud, Origin
 from replication.puller import list_heads
 from replication.status import TombstoneAccount
 

@@ -87,9 +87,9 @@ from gateway.store.version_documents import (
 from gateway.store.version_ids import NULL_VID
 from replication.change_format import Change, decode_change
 from replication.clock import tick
+from replication.collection_ports import DoomState
 from replication.crdt import Dot, winner
 from replication.frame_format import FrameHeader, FrameName, decode_header
-from replication.ports import DoomState
 
 _OBJECT_FAMILIES = frozenset((FAMILY_NULL_SLOT, FAMILY_VERSION))
 

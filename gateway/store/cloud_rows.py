@@ -24,9 +24,10 @@ import msgspec
 
 from gateway.store.index import Transaction
 from gateway.store.index_format import CLOUD_FIXED, NUMBER, DoomRow, State, encode_dot, frame_key
+from replication.collection_ports import DoomState
 from replication.crdt import Dot
 from replication.frame_format import FrameHeader, FrameName, decode_header
-from replication.ports import DoomState, FrameLocation
+from replication.ports import FrameLocation
 
 OBJECT_DOOMED: Final = 1
 _OWNER: Final = re.compile("sites/([0-9a-f]{32})/")

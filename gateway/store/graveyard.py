@@ -1,4 +1,4 @@
-"""``Graveyard`` of ``replication/ports.py`` over the real store: what is dead, how long everybody knew, and its end.
+"""``Graveyard`` of ``replication/collection_ports.py`` over the real store: what is dead, since when, and its end.
 
 Stands beside ``holdings``. Looking is a snapshot of a few hundred keys; ending is a decision like any other, looked at
 again under the lock, of ordinary own changes (``endings``). The horizon is a record of the log, so that a rebuilt index
@@ -17,7 +17,7 @@ from gateway.store.endings import dead_at, scan_dead
 from gateway.store.horizon_rows import read_horizon
 from gateway.store.log_format import StableCut
 from gateway.store.views import ViewContext
-from replication.ports import Horizon, Tombstones
+from replication.collection_ports import Horizon, Tombstones
 
 ENDINGS_AT_ONCE: Final = 500
 """How many changes a decision makes at most, but for those of one key."""

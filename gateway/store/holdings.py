@@ -1,4 +1,4 @@
-"""``Holdings`` of ``replication/ports.py`` over the real store: what the bucket holds and what of it is needed.
+"""``Holdings`` of ``replication/collection_ports.py`` over the real store: what the bucket holds, what of it is needed.
 
 Stands beside ``replica``. Reads are snapshots of a few objects each, so that no transaction lasts; what a site does
 about a doom is a decision like any other and stands in the log. It never touches the bucket.
@@ -17,8 +17,9 @@ from gateway.store.decision import Decision
 from gateway.store.errors import Damaged
 from gateway.store.log_format import DoomStep, Trusted
 from gateway.store.views import ViewContext
+from replication.collection_ports import Doom, DoomState, HeldObject
 from replication.crdt import Dot
-from replication.ports import Doom, DoomState, Frame, FrameLocation, HeldObject
+from replication.ports import Frame, FrameLocation
 
 FRAMES_AT_ONCE: Final = 8192
 """After so many frames a snapshot ends."""

@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.store.index import Transaction
 from gateway.store.log_format import StableCut
-from replication.ports import Horizon
+from replication.collection_ports import Horizon
 
 _HORIZON: Final = b"horizon"
 _encoder = msgspec.msgpack.Encoder()

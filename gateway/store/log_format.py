@@ -238,7 +238,7 @@ class JoinOver(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=14):
 
 
 class DoomStep(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=20):
-    """A doom, named by its dot, has come so far on this site: ``replication.ports.DoomState``."""
+    """A doom, named by its dot, has come so far on this site: ``replication.collection_ports.DoomState``."""
 
     site: bytes
     incarnation: bytes

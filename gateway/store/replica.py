@@ -43,12 +43,12 @@ from gateway.store.subscription_rows import Scope
 from gateway.store.views import View, ViewContext
 from gateway.store.written_sums import HeldSums, Progress, WrittenSums, sum_held, sum_written
 from replication.change_format import Change, ChangeInvalid, decode_change, encode_change
+from replication.collection_ports import DoomState
 from replication.crdt import Dot
 from replication.frame_format import KIND_PAGE, FrameName, decode_header
 from replication.member_format import check_member_item
 from replication.ports import (
     Backlog,
-    DoomState,
     Frame,
     FrameLocation,
     Identity,

@@ -8,12 +8,13 @@ import pytest
 from replication.change_format import decode_change
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import is_pack_name, site_prefix
+from replication.collection_ports import DoomState
 from replication.collector import CollectedRound, Collector
 from replication.frame_format import decode_header
 from replication.hydrate import CloudFetcher
 from replication.membership import take_census
 from replication.offload import run_at_once
-from replication.ports import DoomState, Reissue
+from replication.ports import Reissue
 from replication.puller import Puller
 from replication.restore import restore_site
 from replication.settings import CollectSettings

@@ -5,9 +5,9 @@ from contextlib import suppress
 import pytest
 
 from replication.cloud_memory import MemoryCloud
+from replication.collection_ports import Horizon
 from replication.departures import forget_site, retire_site
 from replication.offload import run_at_once
-from replication.ports import Horizon
 from replication.restore import restore_site
 from replication.settings import ReplicationSettings
 from replication.shipper import LogEnded, Shipper

@@ -10,8 +10,8 @@ import msgspec
 
 from gateway.store.item_format import FAMILY_DOOM, FAMILY_NULL_SLOT, FAMILY_VERSION
 from replication.change_format import Change
+from replication.collection_ports import Horizon, Tombstones
 from replication.crdt import Dot, Entry, Write
-from replication.ports import Horizon, Tombstones
 
 ENDED = (FAMILY_NULL_SLOT, FAMILY_VERSION, FAMILY_DOOM)
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from gateway.store.doom_format import decode_doom, doom_item, encode_doom
 from gateway.store.item_format import FAMILY_DOOM
 from replication.change_format import Change, Ref
+from replication.collection_ports import Doom, DoomState, HeldObject
 from replication.crdt import Dot, Entry, Write
 from replication.frame_format import FrameName, decode_header
-from replication.ports import Doom, DoomState, Frame, FrameLocation, HeldObject, Origin
+from replication.ports import Frame, FrameLocation, Origin
 
 
 class MemoryHoldings:

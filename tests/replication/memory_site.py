@@ -18,6 +18,7 @@ import msgspec
 from gateway.store.item_format import FAMILY_DOOM, FAMILY_MEMBER
 from replication.change_format import REF_DATA, Change, Ref, decode_change, encode_change
 from replication.clock import tick
+from replication.collection_ports import Doom
 from replication.crdt import EMPTY, Dot, Entry, Write, merge, winner
 from replication.frame_format import CODEC_STORED, KIND_DATA, FrameHeader, FrameName, decode_header
 from replication.member_format import check_member_item
@@ -25,7 +26,6 @@ from replication.ports import (
     Backlog,
     ChunkFetcher,
     CloudMissing,
-    Doom,
     Frame,
     FrameLocation,
     Identity,

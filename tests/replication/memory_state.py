@@ -11,10 +11,9 @@ from gateway.store.doom_format import decode_doom
 from gateway.store.item_format import FAMILY_DOOM
 from replication import crdt
 from replication.change_format import Ref
+from replication.collection_ports import Doom, DoomState
 from replication.crdt import EMPTY, Dot, Entry, Write
 from replication.ports import (
-    Doom,
-    DoomState,
     ExportStart,
     FrameLocation,
     JoinState,

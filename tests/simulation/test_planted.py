@@ -14,6 +14,7 @@ from replication.batch_format import Batch, hash_object
 from replication.checkpoint_writer import CheckpointWriter
 from replication.checkpoints import list_checkpoints
 from replication.cloud_names import log_name
+from replication.collection_ports import DoomState
 from replication.collector import Collector
 from replication.crdt import Entry
 from replication.crdt import merge as real_merge
@@ -21,7 +22,7 @@ from replication.frame_format import decode_header
 from replication.log_compaction import Compaction, LogCompactor, own_logs
 from replication.membership import Census
 from replication.orphans import OrphanSweep
-from replication.ports import CloudError, CloudMissing, DoomState, LogPosition, PulledBatch
+from replication.ports import CloudError, CloudMissing, LogPosition, PulledBatch
 from replication.puller import OriginStopped, Puller
 from replication.shipper import Shipper
 from tests.replication.faulty_cloud import NOT_YET

@@ -16,7 +16,7 @@ from gateway.store.object_format import ObjectRecord
 from gateway.store.version_document_format import HOLD, HOLD_ON
 from gateway.store.version_ids import NULL
 from replication.change_format import decode_change
-from replication.ports import Horizon
+from replication.collection_ports import Horizon
 from tests.gateway.store.index_site import SITE_A, SITE_B, IndexSite
 from tests.gateway.store.recount import recount
 from tests.gateway.store.workload import replica_of, ship_some

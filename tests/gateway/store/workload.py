@@ -11,8 +11,9 @@ from gateway.store.object_format import Condition, ObjectRecord
 from gateway.store.replica import Replica
 from gateway.store.version_document_format import HOLD_OFF, HOLD_ON, Retention, encode_retention
 from gateway.store.version_ids import NULL
+from replication.collection_ports import Horizon
 from replication.frame_format import FrameName
-from replication.ports import FrameLocation, Horizon, LogPosition, Origin, PulledBatch
+from replication.ports import FrameLocation, LogPosition, Origin, PulledBatch
 from tests.gateway.store.index_site import REALM, IndexSite
 
 KEYS = [b"k%d" % number for number in range(6)]
