@@ -7,7 +7,7 @@ batch that stands at the next name with our own changes is our own, its reply lo
 another machine writes as this site (a clone, a restored backup) or closed its log. Nothing is overwritten; what the
 log there does not hold is issued anew under another incarnation or site id (``parting``), and shipping goes on.
 
-Memory: O(pack) for each of ``uploads_max`` uploads. Not here: what goes into a round (plan), when (service).
+Not here: what goes into a round (``plan``), its frames and packs (``freight``), when (``service``).
 """
 
 from __future__ import annotations
@@ -15,24 +15,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from replication.acknowledging import AckLimits, Acknowledging, doom_limits
 from replication.batch_format import Batch, decode_batch, encode_batch, hash_object, locate_inline
-from replication.cloud_index_format import PackedFrames, decode_index, encode_index, locate_packed, packed_frames
+from replication.cloud_index_format import PackedFrames, decode_index, encode_index, locate_packed
 from replication.cloud_names import head_name, head_prefix, index_name, log_name, out_name
 from replication.crdt import INCARNATION_SIZE, SITE_SIZE
 from replication.departures import counted_batches, is_retiring, is_revoked, raise_cuts, stated_by_me, why_out
 from replication.frame_format import decode_header
+from replication.freight import Freight
 from replication.listing import list_all
 from replication.log_end import goes_on
 from replication.membership import take_census
 from replication.offload import Offload, run_in_thread
-from replication.pack_format import Pack, encode_pack
 from replication.parting import ALL_BYTES, claim_site, is_same_change, plan_reissue
-from replication.plan import RoundPlan, plan_round
 from replication.ports import (
     ChangeLog,
     Cloud,
@@ -50,7 +49,6 @@ from replication.sealing import Keyring, KeyUnknown
 from replication.settings import ReplicationSettings, ShipLimits
 
 logger = logging.getLogger(__name__)
-BROUGHT_AT_ONCE = 16
 PARTINGS_AT_ONCE = 3
 DOUBTS_TO_FENCE = 5
 """How often in a row something must look wrong that may only have come wrong: some buckets say 404 for a while of what
@@ -124,20 +122,19 @@ class Shipper:
         draw: Callable[[int], bytes] = os.urandom,
         bring: Callable[[Sequence[bytes]], Awaitable[object]] | None = None,
     ) -> None:
-        self._log, self._bring = log, bring
+        self._log = log
         self._acknowledging = Acknowledging(log, ack_limits or (lambda: doom_limits(log)), lambda: raise_cuts(log))
         self._tell_status = tell_status
         self._refresh_keys, self._draw = refresh_keys, draw
         self._following: Origin | None = None
         self._leave_site = False
-        self._frames = frames
+        self._freight = Freight(frames, cloud, settings.uploads_max, offload=offload, bring=bring)
         self._cloud = cloud
         self._keyring = keyring
         self._settings = settings
         self._wall_ms = wall_ms
         self._offload = offload
         self._fit = fit
-        self._sent_packs: set[str] = set()
         self._opened: Origin | None = None
         self._attempt: _Attempt | None = None
         self.turn = asyncio.Lock()
@@ -336,15 +333,15 @@ class Shipper:
         changes = await self._offload(
             lambda: self._log.sendable(self._log.read_changes(before.seq, count_max, limits.change_bytes_max))
         )
-        await self._bring_absent(changes)
+        await self._freight.bring_absent(changes)
         closed = not changes and is_retiring(self._log)
         if not changes and not speak and not closed:
             return None
         keyring = self._keyring()
         try:
-            plan = await self._offload(lambda: plan_round(self._needs(changes, limits), limits))
-            packs = await self._upload_packs(keyring, origin, before.n + 1, plan)
-            inline = await self._offload(lambda: tuple(self._frames.read_frame(header) for header in plan.inline))
+            plan = await self._offload(lambda: self._freight.plan(changes, limits))
+            packs = await self._freight.upload_packs(keyring, origin, before.n + 1, plan)
+            inline = await self._offload(lambda: self._freight.read(plan.inline))
         except Exception as error:
             if isinstance(error, CloudError) or await self._offload(lambda: self._log.sendable(changes)) == changes:
                 raise
@@ -354,9 +351,8 @@ class Shipper:
     async def _prepare_frames(self, origin: Origin, before: LogPosition, frames: Sequence[Frame]) -> _Attempt:
         await self._acknowledging.look()
         keyring = self._keyring()
-        pack = await self._offload(lambda: encode_pack(keyring, origin, frames, before.n + 1))
-        await self._cloud.put(pack.name, pack.data)
-        return await self._prepare_batch(keyring, origin, before, (), [packed_frames(pack)], ())
+        pack = await self._freight.put_pack(keyring, origin, before.n + 1, frames)
+        return await self._prepare_batch(keyring, origin, before, (), [pack], ())
 
     async def _prepare_batch(
         self,
@@ -383,54 +379,11 @@ class Shipper:
         packed = tuple(locate_packed(origin, packs))
         return _Attempt(origin, before, batch, data, packed, tuple(locate_inline(origin, batch, data)))
 
-    async def _bring_absent(self, changes: Sequence[bytes]) -> None:
-        """What is to be sent anew and is only where a former log of ours told of it: nobody else may find it there."""
-        before: list[bytes] = []
-        while absent := await self._offload(lambda: self._frames.absent_chunks(changes, BROUGHT_AT_ONCE)):
-            if self._bring is None or absent == before:
-                raise CloudUnreachable(f"chunk {absent[0].hex()} is to be sent anew and could not be fetched")
-            await self._bring(absent)
-            before = absent
-
     async def _mark_outs(self) -> None:
         """Before this site's log says that another is out: a mark, so that it is read before that other's log."""
         for site in stated_by_me(self._log) - self._marked:
             await self._cloud.put(out_name(self._log.identity().site, site), b"")
             self._marked.add(site)
-
-    def _needs(self, changes: Sequence[bytes], limits: ShipLimits) -> Iterator[Sequence[bytes]]:
-        """For each change the headers it needs: asked for all at once, and one by one only if that is more than a
-        round.
-        """
-        together = self._frames.unshipped_frames(changes)
-        whole = plan_round([together], limits)
-        if whole.changes:
-            yield together
-            yield from [()] * (len(changes) - 1)
-        else:
-            for change in changes:
-                yield self._frames.unshipped_frames([change])
-
-    async def _upload_packs(self, keyring: Keyring, origin: Origin, n: int, plan: RoundPlan) -> list[PackedFrames]:
-        gate = asyncio.Semaphore(self._settings.uploads_max)
-
-        async def upload(headers: Sequence[bytes]) -> PackedFrames:
-            async with gate:
-                pack = await self._offload(lambda: self._build_pack(keyring, origin, n, headers))
-                if pack.name not in self._sent_packs:  # confirmed before the round was interrupted
-                    await self._cloud.put(pack.name, pack.data)
-                    self._sent_packs.add(pack.name)
-                return packed_frames(pack)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(upload(headers)) for headers in plan.packs]
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-        return [task.result() for task in tasks]
-
-    def _build_pack(self, keyring: Keyring, origin: Origin, n: int, headers: Sequence[bytes]) -> Pack:
-        return encode_pack(keyring, origin, [self._frames.read_frame(header) for header in headers], n)
 
     async def _commit(self, attempt: _Attempt) -> ShippedRound:
         try:
@@ -481,7 +434,7 @@ class Shipper:
         self._attempt, self._doubts = None, 0
         self.told, self.spoken_ms = batch.acks, batch.sent_ms
         self._end(batch)
-        self._sent_packs.clear()
+        self._freight.forget_sent()
         with suppress(CloudError):  # an old head left behind says nothing wrong, and goes at the next start
             await self._cloud.delete(head_name(origin, batch.n - 1))
         size = len(attempt.data) + sum(decode_header(place.header).stored_size for place in attempt.packed)
