@@ -77,7 +77,7 @@ class ChunkWriter:
         """Take the body's next chunk."""
         chunk_id = self._tools.frames.chunk_id(plaintext, local=self._local)
         size = len(plaintext)
-        known = self._is_known(chunk_id)
+        known = self.is_known(chunk_id)
         if self._predecessor is None:
             if not known:
                 self._append(self._tools.frames.seal(KIND_DATA, chunk_id, plaintext), ())
@@ -135,7 +135,7 @@ class ChunkWriter:
         plaintext = encode_page(refs)
         chunk_id = self._tools.frames.chunk_id(plaintext, local=self._local)
         bases = self._predecessor.page_bases() if self._predecessor is not None and level == 1 else []
-        if not self._is_known(chunk_id):
+        if not self.is_known(chunk_id):
             names, base = self._load_bases(bases)
             frame = self._tools.frames.seal(KIND_PAGE, chunk_id, plaintext, names, base)
             if inline and len(plaintext) <= INLINE_MAX and frame.header.codec != CODEC_PATCH:
@@ -144,7 +144,8 @@ class ChunkWriter:
                 self._append(frame, tuple(refs))
         return self._tree.add(page_ref(chunk_id, refs), level)
 
-    def _is_known(self, chunk_id: bytes) -> bool:
+    def is_known(self, chunk_id: bytes) -> bool:
+        """Whether a chunk can be referred to, and is: in the index, or staged (and from now on for this owner, too)."""
         place = self._tools.find_chunk(chunk_id)
         if place is not None and place.local and not place.condemned:
             return True
@@ -180,7 +181,7 @@ class ChunkWriter:
         """Seal and append a chunk, as a patch if old chunks at one of ``starts`` help."""
         assert self._predecessor is not None
         frames, plaintext = self._tools.frames, chunk.plaintext
-        if self._is_known(chunk.chunk_id):  # the same bytes came twice in this body
+        if self.is_known(chunk.chunk_id):  # the same bytes came twice in this body
             return
         bases: list[Ref] = []
         if len(plaintext) >= PATCH_SIZE_MIN and (

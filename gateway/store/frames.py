@@ -60,6 +60,10 @@ class FrameMaker:
             return blake3.blake3(plaintext, key=_local_chunk_key(self.keyring.chunk_key)).digest()
         return chunk_id(self.keyring, plaintext)
 
+    def has_id(self, plaintext: Buffer, claimed: bytes) -> bool:
+        """Whether a chunk id is that of a plaintext, in any kind of bucket."""
+        return claimed == self.chunk_id(plaintext) or claimed == self.chunk_id(plaintext, local=True)
+
     def seal(
         self, kind: int, identity: bytes, plaintext: Buffer, bases: Sequence[FrameName] = (), base: bytes = b""
     ) -> SealedFrame:
@@ -100,7 +104,7 @@ class FrameMaker:
     def open_foreign(self, header: FrameHeader, ciphertext: Buffer, base: bytes = b"") -> bytes:
         """As ``open``, and the plaintext is checked to have the chunk id the header claims: for frames others made."""
         plaintext = self.open(header, ciphertext, base)
-        if header.chunk_id not in (self.chunk_id(plaintext), self.chunk_id(plaintext, local=True)):
+        if not self.has_id(plaintext, header.chunk_id):
             raise Damaged(f"a frame claims to be chunk {header.chunk_id.hex()} and is not")
         return plaintext
 

@@ -8,7 +8,7 @@ first match behind it, or, with no match at all, those around the place where th
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -31,7 +31,8 @@ class Predecessor:
 
     def __init__(self, refs: Sequence[Ref], load_page: LoadPage, offset_hint: int = 0) -> None:
         self._refs, self._load_page = refs, load_page
-        self._size = sum([ref.size for ref in refs])
+        self.size = sum([ref.size for ref in refs])
+        """Bytes of the old content."""
         self.expected = offset_hint
         """Where in the old content the next new chunk is expected to lie."""
         self.anchored = False
@@ -64,11 +65,23 @@ class Predecessor:
 
     def bases(self, start: int, size: int) -> list[Ref]:
         """Old chunks that overlap [start, start + size) most, in the old order; behind the old end, the last ones."""
-        if start >= self._size:
-            start = self._size - size
+        if start >= self.size:
+            start = self.size - size
         self._look_around(max(start, 0))
         first = max(0, bisect_right(self._offsets, start) - 1)
         return _most_overlapping(self._leaves[first:], start, start + size)
+
+    def between(self, start: int, end: int) -> list[Leaf]:
+        """The old chunks that make up [start, end); empty if none begins or ends there, or they are not all at hand."""
+        self._look_around(start)
+        first = bisect_left(self._offsets, start)
+        found, reached = [], start
+        for leaf in self._leaves[first:]:
+            if leaf.offset != reached or reached >= end:
+                break
+            found.append(leaf)
+            reached += leaf.ref.size
+        return found if reached == end else []
 
     def page_bases(self) -> list[Ref]:
         """Old pages that a page of the new chunks since the last call may resemble."""
@@ -78,7 +91,7 @@ class Predecessor:
     def _look_around(self, offset: int) -> None:
         """Know the old chunks around an offset."""
         low, high = self._window
-        if low <= offset < high or offset >= self._size:
+        if low <= offset < high or offset >= self.size:
             return
         low = max(0, offset - WINDOW_BEHIND)
         high = low + WINDOW

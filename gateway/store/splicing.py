@@ -2,9 +2,10 @@
 
 Stands between the operations and ``chunk_writer``. Refs are strung together; small pages among them are opened and
 their refs taken over, large ones kept at their height, so that splicing spliced contents again and again never
-deepens the tree. Pages that fit ride with the commit, unless they are patches against pages of what is replaced. What
-was made stays protected from collection as long as the returned ``Content`` is kept by someone; the caller keeps it
-until its commit is done.
+deepens the tree. What the borders of parts cut is mended first where the old content has it whole (``part_seams``).
+Pages that fit ride with the commit, unless they are patches against pages of what is replaced. What was made stays
+protected from collection as long as the returned ``Content`` is kept by someone; the caller keeps it until its commit
+is done.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from gateway.store.chunk_writer import ChunkWriter
 from gateway.store.content import WriterSetup
 from gateway.store.page_format import PAGE_REFS_MIN
+from gateway.store.part_seams import HeightedRef, SeamMender
 from gateway.store.ports import Content
 from gateway.store.predecessor import LoadPage, Predecessor
 from gateway.store.reading import Reader
@@ -50,18 +52,18 @@ class Splicer:
         hold = _Hold(self._setup)
         predecessor = Predecessor(replaces, self._load_page) if replaces else None
         writer = ChunkWriter(self._setup.tools, id(hold), predecessor)
-        flat: list[tuple[Ref, int]] = []
+        flat: list[HeightedRef] = []
         for ref in refs:
             await self._flatten(ref, flat)
         loop = asyncio.get_running_loop()
-        root = await loop.run_in_executor(self._setup.executor, _write_tree, writer, flat)
+        root = await loop.run_in_executor(self._setup.executor, self._write_tree, writer, flat, replaces)
         if writer.must_sync:
             await self._setup.gate.sync()
         content = SplicedContent(root, sum([ref.size for ref in refs]))
         content.hold = hold
         return content
 
-    async def _flatten(self, ref: Ref, flat: list[tuple[Ref, int]]) -> None:
+    async def _flatten(self, ref: Ref, flat: list[HeightedRef]) -> None:
         """Append what stands for a ref, each with its height: 0 for data, 1 for a page of data, and so on."""
         if ref.kind == REF_DATA:
             flat.append((ref, 0))
@@ -81,8 +83,14 @@ class Splicer:
             ref = (await self._reader.load_page(ref))[0]
         return height
 
-
-def _write_tree(writer: ChunkWriter, refs: Sequence[tuple[Ref, int]]) -> tuple[Ref, ...]:
-    for ref, height in refs:
-        writer.add_written(ref, height)
-    return writer.close(inline_pages=True)
+    def _write_tree(self, writer: ChunkWriter, refs: Sequence[HeightedRef], replaces: Sequence[Ref]) -> tuple[Ref, ...]:
+        """On a thread: the pages of the whole."""
+        if replaces:
+            tools = self._setup.tools
+            seams = SeamMender(
+                Predecessor(replaces, self._load_page), tools.local.read_chunk, tools.frames.has_id, writer.is_known
+            )
+            refs = seams.mend(refs)
+        for ref, height in refs:
+            writer.add_written(ref, height)
+        return writer.close(inline_pages=True)

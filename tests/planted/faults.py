@@ -283,6 +283,17 @@ FAULTS: Final = (
         "self._predecessor, self._local = tools, owner, predecessor, False",
         ("tests/contracts/test_local_buckets.py::test_the_border_is_kept_by_chunks_of_its_own",),
     ),
+    # 1. What was acknowledged is what is read.
+    Fault(
+        *("take old chunks at a border without looking at the bytes", 1, "gateway/store/part_seams.py"),
+        *(" or not self._is_same(run, old):", ":"),
+        (f"{_STORE}/test_part_seams.py",),
+    ),
+    Fault(
+        *("refer at a border to chunks that are not here", 1, "gateway/store/part_seams.py"),
+        *("if not all(self._is_here(leaf.ref.id) for leaf in old) or", "if"),
+        (f"{_STORE}/test_part_seams.py",),
+    ),
     # 5. The bucket alone rebuilds a site; the log alone rebuilds its index.
     Fault(
         *("bridge a gap in the log", 5, "gateway/store/recover.py"),
