@@ -2,6 +2,7 @@
 
     realm
     keys/<key id 32 hex>/<wrap 32 hex>
+    keys/retired/<epoch id 32 hex>                      empty: that epoch is to end (keys/dropped/: it, or a root, has)
     heads/<site 32 hex>-<incarnation 16 hex>-<n 16 hex>
     checkpoints/<site>-<incarnation>-<n>                that site's checkpoint ``n`` is whole
     heads/<site 32 hex>-out-<site 32 hex>
@@ -35,6 +36,7 @@ SITES_PREFIX: Final = "sites/"
 INDEX_HASH_SIZE: Final = 16
 
 _KEY: Final = re.compile(r"keys/([0-9a-f]{32})/([0-9a-f]{32})")
+_RETIRED: Final = re.compile(r"keys/retired/([0-9a-f]{32})")
 _HEAD: Final = re.compile(r"heads/([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})")
 _CHECKPOINT: Final = re.compile(_HEAD.pattern.replace(HEADS_PREFIX, CHECKPOINTS_PREFIX))
 _CHECKPOINT_OBJECT: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/checkpoint/([0-9a-f]{16})(-[0-9a-f]{64})?")
@@ -60,6 +62,17 @@ def split_key_name(name: str) -> tuple[bytes, bytes] | None:
     """(key id, wrap) of a key object's name."""
     match = _KEY.fullmatch(name)
     return (bytes.fromhex(match[1]), bytes.fromhex(match[2])) if match else None
+
+
+def retired_name(epoch: bytes) -> str:
+    """The empty object that says that nothing is to lie under an epoch any more."""
+    return f"{KEYS_PREFIX}retired/{epoch.hex()}"
+
+
+def split_retired_name(name: str) -> bytes | None:
+    """Which epoch such a name tells of."""
+    match = _RETIRED.fullmatch(name)
+    return bytes.fromhex(match[1]) if match else None
 
 
 def head_prefix(origin: Origin) -> str:

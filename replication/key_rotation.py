@@ -8,6 +8,9 @@ Stands beside ``keys``: values in, key objects out; ``RealmAccess`` puts them in
   whatever the amount of data. The old one works until somebody ends it.
 * **Ending a root key** (``drop_root``): a mark, ``keys/dropped/<fingerprint>``, then its wraps go. The mark stays: a
   site that still has those wraps beside its data must not publish them again, and gives them up when it sees it.
+* **Ending an epoch**: first a mark, ``keys/retired/<epoch>``: every site that sees it seals anew what it has under it,
+  on its disk and in the bucket (``skerry rekey``). When nothing is left, ``drop_epoch``: a mark in ``keys/dropped/``,
+  too, then all its wraps go. Whoever kept a copy of wraps and root key opens nothing with it that still lies anywhere.
 
 A recovery key wraps nothing but the wrapping key: that is how it is told from root keys, and why it opens every later
 epoch and outlives every rotation.
@@ -20,7 +23,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from replication.cloud_names import KEYS_PREFIX, key_name, split_key_name
+from replication.cloud_names import KEYS_PREFIX, key_name, retired_name, split_key_name
 from replication.keys import KeyObjects, OpenRealm, RealmError
 from replication.listing import list_all
 from replication.ports import Cloud
@@ -32,11 +35,14 @@ DROPPED_PREFIX: Final = f"{KEYS_PREFIX}dropped/"
 
 @dataclass(frozen=True, slots=True)
 class RealmEpoch:
-    """An epoch as told to people: its id, when it was made, whether new data is sealed with it."""
+    """An epoch as told to people: its id, when it was made, whether new data is sealed with it, whether what is sealed
+    with it is to be sealed anew.
+    """
 
     id: bytes
     created_ms: int
     current: bool
+    retired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,13 @@ def wrap_for_root(opened: OpenRealm, root: bytes) -> tuple[bytes, KeyObjects]:
 def list_epochs(opened: OpenRealm) -> list[RealmEpoch]:
     """Every epoch, oldest first."""
     epochs = sorted((one.created_ms, one.id) for one in opened.records if one.kind == KEY_EPOCH)
-    return [RealmEpoch(key, created_ms, key == opened.keyring.current) for created_ms, key in epochs]
+    ring = opened.keyring
+    return [RealmEpoch(key, created_ms, key == ring.current, key in ring.retired) for created_ms, key in epochs]
+
+
+def retire_older(opened: OpenRealm) -> KeyObjects:
+    """Marks that every epoch but the current one is to end."""
+    return {retired_name(epoch.id): b"" for epoch in list_epochs(opened) if not epoch.current}
 
 
 def list_roots(opened: OpenRealm, names: Iterable[str]) -> list[RealmRoot]:
@@ -86,7 +98,7 @@ def list_roots(opened: OpenRealm, names: Iterable[str]) -> list[RealmRoot]:
 
 
 async def list_dropped(cloud: Cloud) -> frozenset[bytes]:
-    """Fingerprints of the root keys that somebody ended."""
+    """Fingerprints of the root keys, and ids of the epochs, that somebody ended."""
     marks = [name.removeprefix(DROPPED_PREFIX) for name in await list_all(cloud, DROPPED_PREFIX)]
     return frozenset(bytes.fromhex(mark) for mark in marks if len(mark) == 2 * KEY_ID_SIZE)
 
@@ -96,6 +108,18 @@ async def drop_root(cloud: Cloud, names: Iterable[str], mark: bytes) -> None:
     await cloud.put(f"{DROPPED_PREFIX}{mark.hex()}", b"")
     for name in wraps_of(names, {mark}):
         await cloud.delete(name)
+
+
+async def drop_epoch(cloud: Cloud, epoch: bytes) -> None:
+    """End an epoch in the bucket: mark first, then all its wraps, whoever made them. Idempotent."""
+    await cloud.put(f"{DROPPED_PREFIX}{epoch.hex()}", b"")
+    for name in await list_all(cloud, f"{KEYS_PREFIX}{epoch.hex()}/"):
+        await cloud.delete(name)
+
+
+def wraps_around(names: Iterable[str], keys: Collection[bytes]) -> list[str]:
+    """The key objects in which these keys are wrapped."""
+    return [name for name in names if (split := split_key_name(name)) and split[0] in keys]
 
 
 def wraps_of(names: Iterable[str], marks: Collection[bytes]) -> list[str]:

@@ -11,6 +11,8 @@ so that a later epoch is open to the recovery key without anybody having it at h
 ``realm`` last, each with ``If-None-Match: *``, and reads back and unwraps every one before anything uses it; a bucket
 that holds another realm is refused before anything is written.
 
+Marks of retired epochs (``keys/retired/<epoch>``, empty) travel with the wrapped keys, as objects of the same mapping.
+
 Not here: formats (realm_format), root key providers (root_keys).
 """
 
@@ -22,7 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from replication.cloud_names import KEYS_PREFIX, REALM, key_name, split_key_name
+from replication.cloud_names import KEYS_PREFIX, REALM, key_name, split_key_name, split_retired_name
 from replication.listing import list_all
 from replication.padded_format import CloudObjectInvalid
 from replication.ports import Cloud, CloudExists, CloudMissing
@@ -156,8 +158,8 @@ async def fetch_realm(cloud: Cloud) -> dict[str, bytes]:
 
 
 async def fetch_keys(cloud: Cloud, known: KeyObjects | tuple[()]) -> dict[str, bytes]:
-    """Wrapped keys in the bucket that are not in ``known``."""
-    names = [name for name in await list_all(cloud, KEYS_PREFIX) if name not in known and split_key_name(name)]
+    """Wrapped keys in the bucket, and marks of retired epochs, that are not in ``known``."""
+    names = [name for name in await list_all(cloud, KEYS_PREFIX) if name not in known and _is_kept(name)]
     return {name: await cloud.get(name) for name in names}
 
 
@@ -188,7 +190,7 @@ def read_key_directory(directory: Path) -> dict[str, bytes]:
         objects[REALM] = (directory / REALM).read_bytes()
     for path in sorted(directory.glob("*/*")):
         name = f"{KEYS_PREFIX}{path.parent.name}/{path.name}"
-        if split_key_name(name):
+        if _is_kept(name):
             objects[name] = path.read_bytes()
     return objects
 
@@ -237,7 +239,9 @@ def _open(realm: Realm, mark: bytes, openers: Mapping[bytes, bytes], objects: Ke
         raise WrongRealmKey(f"this key does not open realm {realm.id.hex()}{hint}")
     if len(chunk) != 1 or not epochs:
         raise RealmError(f"realm {realm.id.hex()} lacks its chunk-id key or has no epoch: its keys were tampered with")
-    ring = Keyring(realm.id, chunk[0].key, {epoch.id: epoch.key for epoch in epochs}, epochs[-1].id)
+    current = epochs[-1].id
+    retired = {epoch for name in objects if (epoch := split_retired_name(name)) is not None} - {current}
+    ring = Keyring(realm.id, chunk[0].key, {epoch.id: epoch.key for epoch in epochs}, current, frozenset(retired))
     wrapping = {record.id for record in records.values() if record.kind == KEY_WRAPPING}
     by_key: dict[bytes, set[bytes]] = {}
     for key_id, by, _ in wraps:
@@ -253,6 +257,11 @@ def _unwrap(realm: bytes, by: bytes, key_id: bytes, data: bytes) -> KeyRecord:
         raise
     except ValueError:
         raise RealmError(f"wrapped key {key_id.hex()} is damaged") from None
+
+
+def _is_kept(name: str) -> bool:
+    """Whether a site keeps such an object beside its data."""
+    return split_key_name(name) is not None or split_retired_name(name) is not None
 
 
 def _fresh_key(kind: int, now_ms: int) -> KeyRecord:

@@ -18,12 +18,15 @@ from replication.cloud_names import REALM
 from replication.key_rotation import (
     RealmEpoch,
     RealmRoot,
+    drop_epoch,
     drop_root,
     list_dropped,
     list_epochs,
     list_roots,
     new_epoch,
+    retire_older,
     wrap_for_root,
+    wraps_around,
     wraps_of,
 )
 from replication.keys import (
@@ -55,6 +58,8 @@ class RealmAccess:
         self._opened = opened
         self._keyring = self._live(opened)
         self.on_keyring: Callable[[Keyring], None] = lambda keyring: None
+        self.is_needed: Callable[[bytes], bool] = lambda epoch: True
+        """Whether something of this site may lie under an epoch: its key is not given up then, whatever marks say."""
 
     @property
     def realm(self) -> Realm:
@@ -80,15 +85,19 @@ class RealmAccess:
 
     async def publish(self, cloud: Cloud) -> None:
         """See to it that the bucket holds this realm and these keys; ``WrongRealm`` before anything is written."""
-        dropped = wraps_of(self._objects, await list_dropped(cloud))
+        marks = await list_dropped(cloud)
+        dropped = {*wraps_of(self._objects, marks), *wraps_around(self._objects, marks)}
         await publish_realm(cloud, {name: data for name, data in self._objects.items() if name not in dropped})
 
     async def refresh(self, cloud: Cloud) -> None:
-        """Take in keys that other sites put into the bucket, give up those of root keys that were ended (but for the
-        one in use here); ``on_keyring`` is told.
+        """Take in keys that other sites put into the bucket, give up those of root keys and epochs that were ended (but
+        for what is in use here); ``on_keyring`` is told.
         """
         fresh = await fetch_keys(cloud, self._objects)
-        ended = wraps_of(self._objects, await list_dropped(cloud) - {self._opened.mark})
+        marks = await list_dropped(cloud)
+        epochs = marks & self._opened.keyring.epochs.keys() - {self._opened.keyring.current}
+        unused = {epoch for epoch in epochs if not await asyncio.to_thread(self.is_needed, epoch)}
+        ended = wraps_of(self._objects, marks - {self._opened.mark}) + wraps_around(self._objects, unused)
         if fresh or ended:
             await asyncio.to_thread(self._keep, fresh, ended)
             self.on_keyring(self._keyring)
@@ -116,6 +125,31 @@ class RealmAccess:
         epoch, objects = new_epoch(self._opened, now_ms)
         await self._add(cloud, objects)
         return epoch
+
+    async def retire_epochs(self, cloud: Cloud | None) -> list[bytes]:
+        """Have everything sealed anew that lies under an older epoch than the current one, on every site: which those
+        are. ``CloudError``.
+        """
+        marks = {name: data for name, data in retire_older(self._opened).items() if name not in self._objects}
+        if marks:
+            await self._add(cloud, marks)
+        return sorted(self._keyring.retired & self._keyring.epochs.keys())
+
+    async def drop_epoch(self, cloud: Cloud | None, epoch: bytes) -> None:
+        """End an epoch, here and in the bucket, of which the caller knows that nobody needs it. ``RealmError`` for the
+        current one, one that was not retired, and one that is not known.
+        """
+        found = next((one for one in self.epochs() if one.id == epoch), None)
+        if found is None:
+            raise RealmError(f"this realm has no epoch {epoch.hex()}")
+        if found.current:
+            raise RealmError("this is the current epoch: begin another one first")
+        if not found.retired:
+            raise RealmError("what lies under this epoch was never to be sealed anew: `skerry rekey` first")
+        if cloud is not None:
+            await drop_epoch(cloud, epoch)
+        await asyncio.to_thread(self._keep, {}, wraps_around(self._objects, {epoch}))
+        self.on_keyring(self._keyring)
 
     async def add_root(self, cloud: Cloud | None, provider: RootKeyProvider) -> bytes:
         """Let one more root key open the realm, and see that it does: its fingerprint. ``RootKeyUnusable``."""
@@ -166,7 +200,8 @@ class RealmAccess:
 
     def _live(self, opened: OpenRealm) -> Keyring:
         ring = opened.keyring
-        return Keyring(ring.realm, ring.chunk_key, _LiveEpochs(ring.epochs, self._find_epoch), ring.current)
+        epochs = _LiveEpochs(ring.epochs, self._find_epoch)
+        return Keyring(ring.realm, ring.chunk_key, epochs, ring.current, ring.retired)
 
     def _find_epoch(self, epoch: bytes) -> bytes | None:
         self.reload()

@@ -50,6 +50,7 @@ from replication.frame_format import (
     SALT_OFFSET,
     TAG_SIZE,
     FrameHeader,
+    decode_header,
     encode_header,
     salt_header,
 )
@@ -84,12 +85,16 @@ class KeyUnknown(SealBroken):
 
 @dataclass(frozen=True, repr=False)
 class Keyring:
-    """The unwrapped keys of a realm: chunk-id key (never rotates), epoch keys by id, and the epoch new segments use."""
+    """The unwrapped keys of a realm: chunk-id key (never rotates), epoch keys by id, and the epoch new segments use.
+
+    ``retired``: epochs whose end somebody asked for: what lies under them is sealed anew wherever it is met.
+    """
 
     realm: bytes
     chunk_key: bytes
     epochs: Mapping[bytes, bytes]
     current: bytes
+    retired: frozenset[bytes] = frozenset()
 
     def __repr__(self) -> str:
         """Names the realm only: keys never appear in logs or errors."""
@@ -154,6 +159,17 @@ def open_frame(keyring: Keyring, header: FrameHeader, ciphertext: bytes | memory
         raise SealBroken(f"frame of chunk {header.chunk_id.hex()} does not authenticate") from None
 
 
+def reseal_frame(keyring: Keyring, encoded: bytes, ciphertext: bytes | memoryview) -> tuple[bytes, bytes]:
+    """A frame sealed anew under the current epoch: (encoded header, ciphertext); ``SealBroken`` if it does not open.
+
+    Its payload, its sizes and its name stay: whoever named it (a patch, a location) still means this one. Wherever it
+    is done, the same bytes come out. No key is used for two payloads: an epoch has segment keys of its own.
+    """
+    header = decode_header(encoded)
+    payload = open_frame(keyring, header, ciphertext)
+    return seal_frame(keyring, replace(header, epoch=keyring.current), payload)
+
+
 def frame_key(keyring: Keyring, header: FrameHeader) -> bytes:
     """The key of one frame, for ``decrypt_stretch``; ``KeyUnknown`` without its epoch's."""
     return _frame_key(segment_key(keyring.epoch_key(header.epoch), PURPOSE_FRAME, header.segment), header.salt)
@@ -201,6 +217,13 @@ def open_envelope(keyring: Keyring, purpose: int, context: bytes, data: bytes | 
         return AESGCM(_frame_key(key, salt)).decrypt(_NONCE, data[ENVELOPE_SIZE:], aad)
     except InvalidTag:
         raise SealBroken("the envelope does not authenticate: damaged, or of another realm or place") from None
+
+
+def envelope_epoch(data: bytes | memoryview) -> bytes | None:
+    """The epoch that an envelope's first bytes (``ENVELOPE_SIZE``) name; None if they are none's. Not authenticated."""
+    if len(data) < ENVELOPE_SIZE or data[:4] != ENVELOPE_MAGIC:
+        return None
+    return bytes(data[8:24])
 
 
 def _frame_key(segment: bytes, salt: bytes) -> bytes:

@@ -14,6 +14,8 @@ The race rules, which every step keeps:
   recur. Of those that are mostly dead the owner is asked to seal its own, and the highest number is given to another.
 * Of a log segment the batches stay where they are; only the space of its inline frames is given back (as holes), once
   the live ones among them are moved. The newest batch of the log is never touched.
+* Segments with anything under a **retired** epoch (``Keyring.retired``) go last, and whole, alive or not: what is moved
+  out of them is sealed anew, and so are a log segment's batches (``log_resealing``).
 
 What is damaged is never moved nor dropped: the segment stays, for ``verify`` to name and mend.
 """
@@ -37,14 +39,16 @@ from gateway.store.frames import FrameMaker
 from gateway.store.index_format import CHUNK_HOLDS
 from gateway.store.layout import DataDirectory
 from gateway.store.log import Log
+from gateway.store.log_resealing import LogResealer
 from gateway.store.page_format import PAGE_REFS_MAX
+from gateway.store.sealed_epochs import SealedEpochs
 from gateway.store.segment_format import KIND_DATA, KIND_LOG, SegmentInvalid
 from gateway.store.segments import Appender, SegmentReader, write_error
 from gateway.store.shared import Shared, take_lock
 from gateway.store.upload_rows import drop_parts
 from gateway.store.views import ViewContext
 from replication.frame_format import FrameHeader
-from replication.sealing import SealBroken, open_frame
+from replication.sealing import Keyring, SealBroken, open_frame, reseal_frame
 
 CHUNKS_AT_ONCE: Final = 256
 PARTS_AT_ONCE: Final = 64
@@ -70,6 +74,7 @@ class CollectSetup:
     log: Log
     view: Callable[[], ViewContext]
     commit: Callable[[Callable[[Decision], Any]], Any]
+    sealed: SealedEpochs
     before_append: Callable[[], None]
     """Raises ``ReadOnlyStore``; the reserve is there for collection, so a full disk does not stop it."""
 
@@ -87,13 +92,17 @@ class _Pending(NamedTuple):
     segment: int = 0
     kind: int = KIND_DATA
     holes: tuple[tuple[int, int], ...] = ()
+    anew: bool = False
+    """Whether it is a log segment whose batches are to be sealed anew first."""
 
 
 class _Emptying:
     """A segment being emptied: its frames not looked at yet."""
 
-    def __init__(self, number: int, kind: int, frames: Iterator[_Frame], holes: list[tuple[int, int]]) -> None:
-        self.number, self.kind, self.frames, self.holes = number, kind, frames, holes
+    def __init__(
+        self, number: int, kind: int, frames: Iterator[_Frame], holes: list[tuple[int, int]], *, anew: bool = False
+    ) -> None:
+        self.number, self.kind, self.frames, self.holes, self.anew = number, kind, frames, holes, anew
 
 
 class Collector:
@@ -108,6 +117,8 @@ class Collector:
         self._left_alone: set[int] = set()
         self._scheduled: set[int] = set()
         self._refused: set[int] = set()
+        self._unreadable: set[int] = set()
+        self._resealer = LogResealer(setup.directory, setup.log, setup.shared, setup.view, setup.commit)
         self._known_headers: set[int] = set()
         self._unlinked = 0
 
@@ -189,19 +200,37 @@ class Collector:
             self._condemned.difference_update(set(pending.chunks) - set(left))
             if left:
                 self._pending.appendleft(pending._replace(chunks=left))
-        elif pending.kind == KIND_DATA:
-            self._unlink(pending.segment)
+        elif pending.anew:
+            self._reseal_log(pending)
+        elif pending.kind == KIND_DATA or not pending.holes:
+            self._unlink(pending.segment, pending.kind)
         else:
             self._punch(pending)
         return True
 
-    def _unlink(self, number: int) -> None:
-        """Remove a data segment in which nothing is alive."""
+    def _reseal_log(self, pending: _Pending) -> None:
+        """Seal a log segment's batches anew, no inline frame of which is alive; its file goes when nobody reads it."""
+        number = pending.segment
+        self._scheduled.discard(number)
+        if self._setup.commit(lambda decision: _live_bytes(decision, number, KIND_LOG)):
+            self._tire_of(number)
+            return
+        try:
+            is_moved = self._resealer.reseal(number)
+        except Damaged:
+            self._unreadable.add(number)
+            raise
+        if is_moved:
+            self._scheduled.add(number)
+            self._pending.append(_Pending(self._setup.shared.epoch, [], number, KIND_LOG))
+
+    def _unlink(self, number: int, kind: int) -> None:
+        """Remove a segment in which nothing is alive."""
         self._scheduled.discard(number)
         setup = self._setup
 
         def forget(decision: Decision) -> bool:
-            if _live_bytes(decision, number, KIND_DATA) or number in setup.shared.open_segments():
+            if _live_bytes(decision, number, kind) or number in setup.shared.open_segments():
                 return False  # a request that waited has committed what it had staged there
             transaction = decision.edit_index().transaction
             transaction.delete(transaction.tables.segments, number.to_bytes(4, "big"))
@@ -209,19 +238,25 @@ class Collector:
 
         if setup.commit(forget):
             try:
-                setup.directory.files.unlink(setup.directory.segment_path(number, KIND_DATA))
+                setup.directory.files.unlink(setup.directory.segment_path(number, kind))
                 setup.directory.files.sync_directory(setup.directory.segments)
             except OSError as error:  # its row is gone: it is found again as a segment in which nothing is alive
                 raise write_error(error) from error
             setup.shared.count_unlinked()
             self.let_go_of_files()
-        elif number in self._refused:
-            self._left_alone.add(number)  # what is alive there cannot be found: a damaged header. ``verify`` names it
         else:
-            self._refused.add(number)
+            self._tire_of(number)
+
+    def _tire_of(self, number: int) -> None:
+        """Something is alive in a segment that was emptied: try once more, for it may just have become so."""
+        if number in self._refused:  # what is alive there cannot be found: a damaged header. ``verify`` names it
+            self._left_alone.add(number)
+            self._unreadable.add(number)
+        self._refused.add(number)
 
     def _punch(self, pending: _Pending) -> None:
         """Give back the space of a log segment's inline frames, none of which is alive."""
+        self._scheduled.discard(pending.segment)
         if self._setup.commit(lambda decision: _live_bytes(decision, pending.segment, KIND_LOG)):
             return
         files = self._setup.directory.files
@@ -255,7 +290,7 @@ class Collector:
                 if share < share_min and (best is None or (share, number, kind) < best):
                     best = (share, number, kind)
         if best is None:
-            return self._free_the_busy(live)
+            return self._free_the_busy(live) or self._choose_retired()
         _, number, kind = best
         self._scheduled.add(number)
         self._emptying = self._begin_data(number) if kind == KIND_DATA else self._begin_log(number)
@@ -277,13 +312,37 @@ class Collector:
             if number in open_segments:
                 setup.shared.ask_to_seal(number)
             elif number == numbers[-1]:
-                setup.before_append()
-                setup.appender.roll()
-                try:
-                    setup.appender.prepare(1)
-                except OSError as error:
-                    raise write_error(error) from error
+                self._begin_segment()
                 return True
+        return False
+
+    def _begin_segment(self) -> None:
+        """Give the highest number to a new data segment of ours."""
+        self._setup.before_append()
+        self._setup.appender.roll()
+        try:
+            self._setup.appender.prepare(1)
+        except OSError as error:
+            raise write_error(error) from error
+
+    def _choose_retired(self) -> bool:
+        """Begin to empty a segment with something under a retired epoch; have those who append to one end it."""
+        setup, retired = self._setup, self._setup.frames.keyring.retired
+        open_segments = setup.shared.open_segments()
+        for kind in (KIND_DATA, KIND_LOG) if retired else ():
+            numbers = setup.directory.segment_numbers(kind)
+            for number in numbers:
+                if number in self._scheduled | self._unreadable or not setup.sealed.holds(number, kind, retired):
+                    continue
+                if number in open_segments:
+                    setup.shared.ask_to_seal(number)
+                elif kind == KIND_DATA and number == numbers[-1]:
+                    self._begin_segment()
+                    return True
+                else:
+                    self._scheduled.add(number)
+                    self._emptying = self._begin_data(number) if kind == KIND_DATA else self._begin_log(number, anew=True)
+                    return True
         return False
 
     def _is_header_bad(self, number: int) -> bool:
@@ -302,19 +361,19 @@ class Collector:
         frames = (_Frame(*found) for found in scan_frames(self._setup.segments, number, broken))
         return _Emptying(number, KIND_DATA, frames, [])
 
-    def _begin_log(self, number: int) -> _Emptying:
-        """Frames of all batches but the log's newest, and where they lie."""
+    def _begin_log(self, number: int, *, anew: bool = False) -> _Emptying:
+        """Frames of all batches but the log's newest, and where they lie; of that one, too, if it will lie elsewhere."""
         log = self._setup.log
         with self._setup.view() as view:
             newest = view.state().batch
         frames: list[_Frame] = []
         holes: list[tuple[int, int]] = []
         for batch in log.scan(number).batches:
-            if batch.header.number < newest and batch.frames_whole and batch.header.frames_size:
+            if (anew or batch.header.number < newest) and batch.frames_whole and batch.header.frames_size:
                 frames += [_Frame(*found) for found in log.inline_frames(batch)]
                 end = batch.offset + batch.header.size
                 holes.append((end - batch.header.frames_size, batch.header.frames_size))
-        return _Emptying(number, KIND_LOG, iter(frames), holes)
+        return _Emptying(number, KIND_LOG, iter(frames), holes, anew=anew)
 
     def _empty_some(self) -> bool:
         """Move the next live frames out of the segment being emptied; at its end, schedule its space to be freed."""
@@ -326,6 +385,7 @@ class Collector:
         except Damaged:
             self._emptying = None
             self._left_alone.add(emptying.number)
+            self._unreadable.add(emptying.number)
             self._scheduled.discard(emptying.number)
             raise
         if moves:
@@ -335,9 +395,11 @@ class Collector:
             self._emptying = None
             if emptying.kind == KIND_LOG:
                 self._left_alone.add(emptying.number)
-            if emptying.kind == KIND_DATA or emptying.holes:
-                pending = _Pending(self._setup.shared.epoch, [], emptying.number, emptying.kind, tuple(emptying.holes))
-                self._pending.append(pending)
+            if emptying.kind == KIND_DATA or emptying.holes or emptying.anew:
+                holes, epoch = tuple(emptying.holes), self._setup.shared.epoch
+                self._pending.append(_Pending(epoch, [], emptying.number, emptying.kind, holes, emptying.anew))
+            else:
+                self._scheduled.discard(emptying.number)
         return True
 
     def _copy_some(self, emptying: _Emptying) -> tuple[list[tuple[_Frame, int, int]], bool]:
@@ -354,7 +416,7 @@ class Collector:
                 size = header.header_size + header.stored_size
                 data = setup.segments.read(emptying.number, emptying.kind, frame.offset, size)
                 try:
-                    open_frame(setup.frames.keyring, header, memoryview(data)[header.header_size :])
+                    data = _to_keep(setup.frames.keyring, header, data)
                 except SealBroken as error:
                     raise Damaged(f"segment {emptying.number}, offset {frame.offset}: {error}") from error
                 try:
@@ -365,6 +427,15 @@ class Collector:
             if copied >= MOVE_BYTES or looked >= PAGE_REFS_MAX:
                 return moves, False
         return moves, True
+
+
+def _to_keep(keyring: Keyring, header: FrameHeader, data: bytes) -> bytes:
+    """A frame that is authentic, as it is to lie elsewhere: verbatim, or sealed anew if its epoch is to end."""
+    encoded, ciphertext = data[: header.header_size], memoryview(data)[header.header_size :]
+    if header.epoch in keyring.retired:
+        return b"".join(reseal_frame(keyring, encoded, ciphertext))
+    open_frame(keyring, header, ciphertext)
+    return data
 
 
 def _swing(decision: Decision, emptying: _Emptying, moves: list[tuple[_Frame, int, int]]) -> None:

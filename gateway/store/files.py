@@ -111,6 +111,10 @@ class Files:
         """Give a file another name, replacing what had it. Durable after ``sync_directory``."""
         os.rename(source, target)
 
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file one more name, which must not be there (``FileExistsError``). Durable after ``sync_directory``."""
+        os.link(source, target, follow_symlinks=False)
+
     def unlink(self, path: Path) -> None:
         """Remove a name. Durable after ``sync_directory``."""
         os.unlink(path)

@@ -33,7 +33,7 @@ from replication.frame_format import (
 WINDOW: Final = 4 << 20
 _HEADER_MAX: Final = HEADER_SIZE + BASE_SIZE * BASES_MAX
 _PLACE: Final = struct.Struct("<BIQ")
-_BATCH: Final = struct.Struct("<BIQQ32sII32s32sB")
+_BATCH: Final = struct.Struct("<BIQQ32sII32sB32sB")
 _BATCH_KEY: Final = struct.Struct(">QIQ")
 
 
@@ -45,10 +45,13 @@ class BrokenStretch(NamedTuple):
     end: int
 
 
-def scan_frames(reader: SegmentReader, segment: int, broken: list[BrokenStretch]) -> Iterator[tuple[FrameHeader, int]]:
-    """Headers and offsets of a data segment's frames. A tail without any is nobody's; ``broken`` is appended to."""
+def scan_frames(
+    reader: SegmentReader, segment: int, broken: list[BrokenStretch], offset: int = SEGMENT_HEADER_SIZE
+) -> Iterator[tuple[FrameHeader, int]]:
+    """Headers and offsets of a data segment's frames, from ``offset`` on. A tail without any is nobody's; ``broken`` is
+    appended to.
+    """
     size = reader.size(segment, KIND_DATA)
-    offset = SEGMENT_HEADER_SIZE
     while offset + HEADER_SIZE <= size:
         header = _header_at(reader, segment, offset, size)
         if header is None:
@@ -87,7 +90,8 @@ class Findings:
         key = _BATCH_KEY.pack(header.number, batch.segment, batch.offset)
         value = _BATCH.pack(
             *(header.reader_min, header.inline_count, header.number, header.time_ms, header.previous),
-            *(header.sealed_size, header.frames_size, header.frames_hash, batch.hash, batch.frames_whole),
+            *(header.sealed_size, header.frames_size, header.frames_hash, header.version),
+            *(batch.hash, batch.frames_whole),
         )
         transaction.put(self._batches, key, value)
 

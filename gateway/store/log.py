@@ -9,6 +9,7 @@ reported.
 from __future__ import annotations
 
 import errno
+import threading
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -84,6 +85,8 @@ class Log:
     ) -> None:
         self.directory = directory
         self.keyring = keyring
+        self._turn = threading.Lock()
+        """Held from when the place of a batch is prepared until the batch lies there."""
         self._appender, self._reader, self._shared = appender, reader, shared
 
     def append(
@@ -98,21 +101,27 @@ class Log:
         size = BATCH_HEADER_SIZE + ENVELOPE_OVERHEAD + len(encoded) + sum(map(len, frames))
         if size > BATCH_BYTES_MAX or len(frames) > 2 * BATCH_FRAMES_MAX:
             raise StoreError(f"a batch of {size >> 20} MiB with {len(frames) // 2} frames is too large for the log")
-        try:
-            segment, offset = self._appender.prepare(size)
-            batch = seal_batch(self.keyring, segment.segment_id, number, time_ms, previous, encoded, frames)
-        except OSError as error:
-            raise self._refuse(error) from error
-        self._shared.begin_append(segment.number, offset, number)
-        try:
-            place = self._appender.append(batch.buffers)
-            assert place == Place(segment.number, offset), "the log has another writer in this process"
-            self._appender.sync()
-        except BaseException as error:
-            if isinstance(error, OSError) and error.errno in FULL:
-                self._shared.end_append()  # it is cut short there: it can never count
-            raise self._refuse(error) from error
+        with self._turn:
+            try:
+                segment, offset = self._appender.prepare(size)
+                batch = seal_batch(self.keyring, segment.segment_id, number, time_ms, previous, encoded, frames)
+            except OSError as error:
+                raise self._refuse(error) from error
+            self._shared.begin_append(segment.number, offset, number)
+            try:
+                place = self._appender.append(batch.buffers)
+                assert place == Place(segment.number, offset), "the log has another writer in this process"
+                self._appender.sync()
+            except BaseException as error:
+                if isinstance(error, OSError) and error.errno in FULL:
+                    self._shared.end_append()  # it is cut short there: it can never count
+                raise self._refuse(error) from error
         return Appended(place.number, offset, size, batch.hash, offset + batch.frames_offset)
+
+    def seal(self, segment: int) -> None:
+        """Append no more to this segment, if it is the one appended to. Any thread."""
+        with self._turn:
+            self._appender.seal(segment)
 
     def _refuse(self, error: BaseException) -> StoreError:
         """What a failed append means. Unless the disk was just full, a whole batch may lie in the log that nobody was
@@ -187,8 +196,8 @@ class Log:
             header = decode_batch_header(self._reader.read(segment, KIND_LOG, offset, BATCH_HEADER_SIZE))
         except BatchInvalid as error:
             raise Damaged(f"log segment {segment}, offset {offset}: {error}") from error
-        envelope = self._reader.read(segment, KIND_LOG, offset + BATCH_HEADER_SIZE, header.sealed_size)
-        return open_records(self.keyring, self._segment_id(segment), header.number, envelope)
+        sealed = self._reader.read(segment, KIND_LOG, offset + BATCH_HEADER_SIZE, header.sealed_size)
+        return open_records(self.keyring, self._segment_id(segment), header, sealed)
 
     def inline_frames(self, batch: FoundBatch) -> list[tuple[FrameHeader, int]]:
         """Headers and offsets of a batch's inline frames; empty if they are no longer there as written."""

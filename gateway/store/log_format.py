@@ -2,18 +2,22 @@
 
     offset size field
      0     4    magic         b"SKB1"
-     4     1    version       1
-     5     1    reader_min    lowest reader version that may apply it
+     4     1    version       1; 2: sealed anew (under a later epoch, for another segment)
+     5     1    reader_min    lowest reader version that may apply it: the version
      6     2    inline_count  frames that follow the envelope
      8     8    number        dense over the site, from 1, whichever process' segment holds the batch
     16     8    time_ms       unix time of the commit
     24    32    previous      BLAKE3 of the previous batch's header and envelope (zeros before batch 1)
-    56     4    sealed_size   bytes of the envelope
+    56     4    sealed_size   bytes of the envelope; of version 2, of the kept hash and the envelope
     60     4    frames_size   bytes of the inline frames behind it
     64    32    frames_hash   BLAKE3 of the inline frames' bytes
     96     4    crc32c        of bytes 0..95
    100     ..   envelope      PURPOSE_LOCAL_LOG, context = segment id 24 | number u64: a MessagePack array of records
     ..     ..   inline frames (header, ciphertext), as in data segments
+
+Version 2, which ``rekey`` makes, begins the sealed part with the 32-byte hash that the batch had when it was first
+written: the next batch names that one. The hash is bound into the envelope's context, behind the number. No inline
+frames: what is needed of them was moved to data segments.
 
 All integers little-endian. Records are arrays that begin with their tag; fields are only ever added at the end, with
 defaults; tags are never reused. A tag this reader does not know is ``FormatTooNew``: it never skips.
@@ -56,7 +60,9 @@ from replication.sealing import PURPOSE_LOCAL_LOG, Keyring, open_envelope, seal_
 
 MAGIC: Final = b"SKB1"
 LOG_VERSION: Final = 1
-READER_VERSION: Final = 1
+RESEALED_VERSION: Final = 2
+READER_VERSION: Final = 2
+_HASH_SIZE: Final = 32
 _HEADER: Final = struct.Struct("<4sBBHQQ32sII32sI")
 BATCH_HEADER_SIZE: Final = 100
 _CRC_OFFSET: Final = 96
@@ -301,6 +307,7 @@ class BatchHeader(NamedTuple):
     sealed_size: int
     frames_size: int
     frames_hash: bytes
+    version: int = LOG_VERSION
 
     @property
     def size(self) -> int:
@@ -335,7 +342,7 @@ def seal_batch(
     envelope = seal_envelope(keyring, PURPOSE_LOCAL_LOG, _context(segment_id, number), encoded)
     joined = b"".join(frames)  # hashed and written in one piece: four times as fast as one by one
     fixed = _HEADER.pack(
-        *(MAGIC, LOG_VERSION, READER_VERSION, len(frames) // 2, number, time_ms, previous),
+        *(MAGIC, LOG_VERSION, LOG_VERSION, len(frames) // 2, number, time_ms, previous),
         *(len(envelope), len(joined), blake3.blake3(joined).digest(), 0),
     )[:_CRC_OFFSET]
     crc: int = google_crc32c.value(fixed)
@@ -344,9 +351,35 @@ def seal_batch(
     return SealedBatch(buffers, batch_hash(header, envelope), len(header) + len(envelope), sum(map(len, buffers)))
 
 
-def batch_hash(header: bytes, envelope: bytes) -> bytes:
-    """BLAKE3 of a batch's header and envelope."""
-    return blake3.blake3(header).update(envelope).digest()
+def reseal_batch(
+    keyring: Keyring, segment_id: bytes, header: BatchHeader, kept: bytes, records: Sequence[Record]
+) -> bytes:
+    """The batch as it will lie in another segment, under the current epoch, without inline frames; ``kept``: its hash
+    so far, which stays its hash.
+    """
+    context = _context(segment_id, header.number) + kept
+    sealed = kept + seal_envelope(keyring, PURPOSE_LOCAL_LOG, context, encode_records(records))
+    fixed = _HEADER.pack(
+        *(MAGIC, RESEALED_VERSION, RESEALED_VERSION, 0, header.number, header.time_ms, header.previous),
+        *(len(sealed), 0, blake3.blake3(b"").digest(), 0),
+    )[:_CRC_OFFSET]
+    crc: int = google_crc32c.value(fixed)
+    return fixed + crc.to_bytes(4, "little") + sealed
+
+
+def batch_hash(header: bytes, sealed: bytes) -> bytes:
+    """What the next batch names this one by: BLAKE3 of header and envelope, or what that was before it was sealed anew.
+
+    The kept one is authentic if the records open.
+    """
+    if header[4] == RESEALED_VERSION:
+        return sealed[:_HASH_SIZE]
+    return blake3.blake3(header).update(sealed).digest()
+
+
+def sealed_envelope(header: BatchHeader, sealed: bytes) -> bytes:
+    """The envelope in a batch's sealed part."""
+    return sealed[_HASH_SIZE:] if header.version == RESEALED_VERSION else sealed
 
 
 def decode_batch_header(data: bytes) -> BatchHeader:
@@ -355,7 +388,7 @@ def decode_batch_header(data: bytes) -> BatchHeader:
     """
     if len(data) < BATCH_HEADER_SIZE or data[:4] != MAGIC:
         raise BatchInvalid("no batch begins here")
-    _, _, reader_min, count, number, time_ms, previous, sealed, frames, frames_hash, crc = _HEADER.unpack(
+    _, version, reader_min, count, number, time_ms, previous, sealed, frames, frames_hash, crc = _HEADER.unpack(
         data[:BATCH_HEADER_SIZE]
     )
     if google_crc32c.value(data[:_CRC_OFFSET]) != crc:
@@ -364,14 +397,17 @@ def decode_batch_header(data: bytes) -> BatchHeader:
         raise FormatTooNew(f"log batch {number} needs reader version {reader_min}: upgrade this site")
     if number < 1 or sealed + frames > BATCH_BYTES_MAX:
         raise BatchInvalid("batch header fields are out of range")
-    return BatchHeader(reader_min, count, number, time_ms, previous, sealed, frames, frames_hash)
+    return BatchHeader(reader_min, count, number, time_ms, previous, sealed, frames, frames_hash, version)
 
 
-def open_records(keyring: Keyring, segment_id: bytes, number: int, envelope: bytes) -> list[Record]:
-    """The records of a batch; ``SealBroken`` if the envelope does not authenticate, ``FormatTooNew`` for unknown
-    ones.
+def open_records(keyring: Keyring, segment_id: bytes, header: BatchHeader, sealed: bytes) -> list[Record]:
+    """The records of a batch, from its sealed part; ``SealBroken`` if the envelope does not authenticate,
+    ``FormatTooNew`` for unknown ones.
     """
-    plaintext = open_envelope(keyring, PURPOSE_LOCAL_LOG, _context(segment_id, number), envelope)
+    number = header.number
+    kept = sealed[:_HASH_SIZE] if header.version == RESEALED_VERSION else b""
+    context = _context(segment_id, number) + kept
+    plaintext = open_envelope(keyring, PURPOSE_LOCAL_LOG, context, sealed_envelope(header, sealed))
     try:
         return _decoder.decode(plaintext)
     except msgspec.MsgspecError as error:

@@ -45,7 +45,7 @@ from gateway.store.written_sums import HeldSums, Progress, WrittenSums, sum_held
 from replication.change_format import Change, ChangeInvalid, decode_change, encode_change
 from replication.collection_ports import DoomState
 from replication.crdt import Dot
-from replication.frame_format import KIND_PAGE, FrameName, decode_header
+from replication.frame_format import KIND_PAGE, FrameInvalid, FrameName, decode_header
 from replication.member_format import check_member_item
 from replication.ports import (
     Backlog,
@@ -60,7 +60,7 @@ from replication.ports import (
     RemoteLog,
     Statement,
 )
-from replication.sealing import SealBroken, open_frame
+from replication.sealing import Keyring, SealBroken, open_frame, reseal_frame
 
 
 class Parting(NamedTuple):
@@ -311,7 +311,10 @@ class Replica:
         return list(found)
 
     def read_frame(self, header: bytes) -> Frame:
-        """The frame with exactly this header, authenticated; ``Damaged`` if it is not here or not what was sealed."""
+        """The frame that this header names, authenticated; ``Damaged`` if it is not here or not what was sealed.
+
+        Sealed as it lies here now, or anew if its epoch is retired: epoch and salt may differ from the header's.
+        """
         decoded = decode_header(header)
         with self._snapshot() as view:
             place = view.chunk(decoded.chunk_id)
@@ -321,13 +324,10 @@ class Replica:
             data = self._reader.read(place.number, place.kind, place.offset, size)
         ciphertext = data[place.header_size :]
         where = f"segment {place.number}, offset {place.offset}"
-        if data[: place.header_size] != header:
-            raise Damaged(f"{where}: another frame lies where chunk {decoded.chunk_id.hex()} should be")
         try:
-            open_frame(self._log.keyring, decoded, ciphertext)
-        except SealBroken as error:
+            return _authenticate(self._log.keyring, data[: place.header_size], ciphertext, decoded.name)
+        except (SealBroken, FrameInvalid) as error:
             raise Damaged(f"{where}: {error}") from error
-        return Frame(header, ciphertext)
 
     def locate(self, chunk_ids: Sequence[bytes]) -> dict[bytes, FrameLocation]:
         """Where chunks lie in the cloud, for those known; a full frame is preferred to a patch."""
@@ -352,7 +352,11 @@ class Replica:
 
     def sum_written(self, progress: Progress = lambda done: None) -> WrittenSums:
         """What this site's own changes add up to; walks the log."""
-        return sum_written(self._open_view, self._log, progress)
+        token = self._shared.enter()
+        try:
+            return sum_written(self._open_view, self._log, progress)
+        finally:
+            self._shared.leave(token)
 
     def sum_held(self) -> HeldSums:
         """What the chunks add up to that something needs now; walks the index."""
@@ -442,6 +446,17 @@ class Replica:
     def _state(self) -> State:
         with self._open_view() as view:
             return view.state()
+
+
+def _authenticate(keyring: Keyring, header: bytes, ciphertext: bytes, name: FrameName) -> Frame:
+    """A frame as it may be sent: nothing leaves sealed under an epoch that is to end."""
+    found = decode_header(header)
+    if found.name != name:
+        raise SealBroken(f"another frame lies where chunk {name.chunk_id.hex()} should be")
+    if found.epoch in keyring.retired:
+        return Frame(*reseal_frame(keyring, header, ciphertext))
+    open_frame(keyring, found, ciphertext)
+    return Frame(header, ciphertext)
 
 
 def _is_held(row: ChunkPlace | None) -> bool:

@@ -201,13 +201,14 @@ class Shared:
         return {self._words[base + _OPEN + kind] for base in bases for kind in (0, 1)} - {0}
 
     def ask_to_seal(self, number: int) -> None:
-        """Ask whoever appends to this data segment to append to another from now on. Only the collector calls it."""
+        """Ask whoever appends to this segment to append to another from now on. Only the collector calls it."""
         for slot in range(SLOTS):
-            if self._words[_base(slot) + _OPEN] == number and self._is_alive(slot):
+            base = _base(slot) + _OPEN
+            if number in (self._words[base], self._words[base + 1]) and self._is_alive(slot):
                 self._words[_base(slot) + _SEAL] = number
 
     def asked_to_seal(self) -> int:
-        """The data segment that this process was asked to seal last; 0: none. It may be sealed long since."""
+        """The segment that this process was asked to seal last; 0: none. It may be sealed long since."""
         return self._words[_base(self._slot) + _SEAL]
 
     def live_processes(self) -> int:

@@ -45,6 +45,7 @@ from gateway.store.recover import recover_tail
 from gateway.store.replica import Replica
 from gateway.store.reserve import Reserve
 from gateway.store.scrub import Scrubber, ScrubState
+from gateway.store.sealed_epochs import SealedEpochs
 from gateway.store.segment_check import refuse_misplaced_segments
 from gateway.store.segment_format import KIND_DATA, KIND_LOG
 from gateway.store.segments import Appender, SegmentReader
@@ -137,10 +138,11 @@ class SiteStore:
             )
         )
         self._housekeeping = ThreadPoolExecutor(1, "skerry-collect")
+        self.sealed = SealedEpochs(directory, parts.segments, shared)
         self.collector = Collector(
             CollectSetup(
                 *(directory, shared, parts.segments, parts.frames, self.appender, log, self.view),
-                *(self.committer.commit_blocking, lambda: self.reserve.check_writable()),
+                *(self.committer.commit_blocking, self.sealed, lambda: self.reserve.check_writable()),
             )
         )
         self.replica = Replica(
@@ -249,7 +251,9 @@ class SiteStore:
         a segment that is mostly dead. Any thread.
         """
         self.collector.let_go_of_files()
-        self.appender.seal(self.shared.asked_to_seal())
+        asked = self.shared.asked_to_seal()
+        self.appender.seal(asked)
+        self.log.seal(asked)
 
     def _tidy_until_closed(self) -> None:
         while not self._closing.wait(TIDY_EVERY_S):

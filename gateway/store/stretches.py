@@ -40,7 +40,10 @@ _NONCE: Final = struct.Struct(">QI")
 
 
 class _Known(NamedTuple):
-    """A frame that authenticated: its birth, its key, its number among the learned, its tags one behind the other."""
+    """A frame that authenticated: its birth, its key, its number among the learned, its tags one behind the other.
+
+    One that was sealed anew since has another key, so its stretches do not match: it is opened whole and learned again.
+    """
 
     segment: bytes
     slot: int

@@ -262,15 +262,19 @@ class Verifier:
     def check_batches(self, place: LogPlace, count_max: int) -> LogPlace:
         """Check the batches behind a place: the place of the last one looked at; the same again at the log's end."""
         number, previous = place
-        with self._setup.view() as view:
-            rows = list(islice(scan_batches(view.transaction, number + 1), count_max))
-        for at, row in rows:
-            if at != number + 1 and number:
-                self.found.bad_batches.append(f"batches {number + 1} to {at - 1} are missing")
-                previous = None
-            number = at
-            previous = self._check_batch(at, row.segment, row.offset, previous)
-            self.found.batches += 1
+        token = self._setup.shared.enter()  # a segment whose batches are sealed anew goes behind all who look
+        try:
+            with self._setup.view() as view:
+                rows = list(islice(scan_batches(view.transaction, number + 1), count_max))
+            for at, row in rows:
+                if at != number + 1 and number:
+                    self.found.bad_batches.append(f"batches {number + 1} to {at - 1} are missing")
+                    previous = None
+                number = at
+                previous = self._check_batch(at, row.segment, row.offset, previous)
+                self.found.batches += 1
+        finally:
+            self._setup.shared.leave(token)
         return LogPlace(number, previous)
 
     def _check_batch(self, number: int, segment: int, offset: int, previous: bytes | None) -> bytes | None:
@@ -280,14 +284,14 @@ class Verifier:
         try:
             encoded = reader.read(segment, KIND_LOG, offset, BATCH_HEADER_SIZE)
             header = decode_batch_header(encoded)
-            envelope = reader.read(segment, KIND_LOG, offset + BATCH_HEADER_SIZE, header.sealed_size)
+            sealed = reader.read(segment, KIND_LOG, offset + BATCH_HEADER_SIZE, header.sealed_size)
             self._setup.log.records(segment, offset)
         except (Damaged, BatchInvalid, SealBroken) as error:
             self.found.bad_batches.append(f"{where}: {error}")
             return None
         if header.number != number or (previous is not None and header.previous != previous):
             self.found.bad_batches.append(f"{where}: does not follow the batch before it")
-        return batch_hash(encoded, envelope)
+        return batch_hash(encoded, sealed)
 
     def _find_broken_stretches(self) -> None:
         """Places of data segments where frames should follow one another and do not."""

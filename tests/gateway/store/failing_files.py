@@ -50,6 +50,10 @@ class FailingFiles(Files):
         self._call("pread_cached")
         return super().pread_cached(fd, size, offset)
 
+    def link(self, source: Path, target: Path) -> None:
+        self._call("link")
+        super().link(source, target)
+
     def unlink(self, path: Path) -> None:
         self._call("unlink")
         super().unlink(path)

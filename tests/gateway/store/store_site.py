@@ -32,13 +32,14 @@ class StoreSite:
         settings: StoreSettings = SETTINGS,
         fetcher: ChunkFetcher | None = None,
         segment_size: int | None = None,
+        keyring: Keyring = KEYRING,
     ) -> None:
         files = files or Files()
         if DataDirectory.is_stamped(path):
             self.directory = DataDirectory.open(path, files=files)
         else:
             self.directory = DataDirectory.create(path, REALM, site, files)
-        self.store: SiteStore = open_store(self.directory, KEYRING, settings, fetcher)
+        self.store: SiteStore = open_store(self.directory, keyring, settings, fetcher)
         if segment_size is not None:
             for appender in (self.store.parts.appender, self.store.parts.log_appender):
                 appender._size_max = segment_size

@@ -38,6 +38,7 @@ from gateway.store.log_format import (
     decode_batch_header,
     encode_records,
     open_records,
+    reseal_batch,
     seal_batch,
 )
 from replication.sealing import Keyring, SealBroken
@@ -101,7 +102,24 @@ def test_a_golden_batch_opens():
     assert (header.number, header.time_ms, header.previous) == (7, 1_700_000_000_000, b"p" * 32)
     assert (header.inline_count, header.frames_size, header.size) == (1, 10, len(data))
     envelope = data[BATCH_HEADER_SIZE : BATCH_HEADER_SIZE + header.sealed_size]
-    assert open_records(KEYRING, SEGMENT, 7, envelope) == RECORDS
+    assert open_records(KEYRING, SEGMENT, header, envelope) == RECORDS
+
+
+def test_a_batch_sealed_anew_has_golden_bytes_and_the_hash_it_had(monkeypatch):
+    golden = dict(line.split() for line in (GOLDEN / "log_batch_1.hex").read_text().splitlines())
+    monkeypatch.setattr(os, "urandom", lambda size: b"u" * size)
+    batch = seal()
+    header = decode_batch_header(batch.buffers[0])
+    data = reseal_batch(KEYRING, b"t" * 24, header, batch.hash, RECORDS)
+    assert data.hex() == golden["resealed"]
+    found, sealed = decode_batch_header(data), data[BATCH_HEADER_SIZE:]
+    assert (found.version, found.reader_min, found.frames_size, found.size) == (2, 2, 0, len(data))
+    assert (found.number, found.time_ms, found.previous) == (header.number, header.time_ms, header.previous)
+    assert batch_hash(data[:BATCH_HEADER_SIZE], sealed) == batch.hash
+    assert open_records(KEYRING, b"t" * 24, found, sealed) == RECORDS
+    for damaged in (bytes([sealed[0] ^ 1]) + sealed[1:], sealed[:-1] + bytes([sealed[-1] ^ 1])):
+        with pytest.raises(SealBroken):
+            open_records(KEYRING, b"t" * 24, found, damaged)
 
 
 def test_records_added_since_have_golden_bytes_too():
@@ -137,22 +155,23 @@ def test_a_flipped_bit_in_the_header_is_seen(at):
 
 
 def test_an_envelope_belongs_to_its_segment_and_number():
-    envelope = seal().buffers[1]
+    encoded, envelope = seal().buffers[:2]
+    header = decode_batch_header(encoded)
     for segment, number in ((b"h" * 24, 7), (SEGMENT, 8)):
         with pytest.raises(SealBroken):
-            open_records(KEYRING, segment, number, envelope)
+            open_records(KEYRING, segment, header._replace(number=number), envelope)
 
 
 def test_a_batch_for_newer_readers_is_never_applied(monkeypatch):
-    monkeypatch.setattr(log_format, "READER_VERSION", 2)
     data = b"".join(seal().buffers)
-    monkeypatch.setattr(log_format, "READER_VERSION", 1)
+    assert decode_batch_header(data).reader_min == 1, "what is not sealed anew is for older readers, too"
+    monkeypatch.setattr(log_format, "READER_VERSION", 0)
     with pytest.raises(FormatTooNew):
         decode_batch_header(data)
 
 
 def test_a_record_of_an_unknown_kind_is_too_new_and_rubbish_is_damage():
     for plaintext, expected in (([[99, b"x"]], FormatTooNew), ([[1, "no bytes"]], Damaged), ("rubbish", Damaged)):
-        envelope = seal_batch(KEYRING, SEGMENT, 7, 0, bytes(32), msgspec.msgpack.encode(plaintext), []).buffers[1]
+        batch = seal_batch(KEYRING, SEGMENT, 7, 0, bytes(32), msgspec.msgpack.encode(plaintext), [])
         with pytest.raises(expected):
-            open_records(KEYRING, SEGMENT, 7, envelope)
+            open_records(KEYRING, SEGMENT, decode_batch_header(batch.buffers[0]), batch.buffers[1])
