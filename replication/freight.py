@@ -56,8 +56,12 @@ class Freight:
         """These frames, from here; the store's ``Damaged``."""
         return tuple(self._frames.read_frame(header) for header in headers)
 
-    async def upload_packs(self, keyring: Keyring, origin: Origin, n: int, plan: RoundPlan) -> list[PackedFrames]:
-        """Put the packs of a round; on return each is confirmed."""
+    async def upload_packs(
+        self, keyring: Callable[[], Keyring], origin: Origin, n: int, plan: RoundPlan
+    ) -> list[PackedFrames]:
+        """Put the packs of a round; on return each is confirmed. ``keyring`` is asked once a pack's frames are read: a
+        pack is sealed under no older epoch than they are.
+        """
         gate = asyncio.Semaphore(self._uploads_max)
 
         async def upload(headers: Sequence[bytes]) -> PackedFrames:
@@ -98,5 +102,6 @@ class Freight:
             for change in changes:
                 yield self._frames.unshipped_frames([change])
 
-    def _build_pack(self, keyring: Keyring, origin: Origin, n: int, headers: Sequence[bytes]) -> Pack:
-        return encode_pack(keyring, origin, self.read(headers), n)
+    def _build_pack(self, keyring: Callable[[], Keyring], origin: Origin, n: int, headers: Sequence[bytes]) -> Pack:
+        frames = self.read(headers)
+        return encode_pack(keyring(), origin, frames, n)

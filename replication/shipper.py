@@ -340,7 +340,7 @@ class Shipper:
         keyring = self._keyring()
         try:
             plan = await self._offload(lambda: self._freight.plan(changes, limits))
-            packs = await self._freight.upload_packs(keyring, origin, before.n + 1, plan)
+            packs = await self._freight.upload_packs(self._keyring, origin, before.n + 1, plan)
             inline = await self._offload(lambda: self._freight.read(plan.inline))
         except Exception as error:
             if isinstance(error, CloudError) or await self._offload(lambda: self._log.sendable(changes)) == changes:

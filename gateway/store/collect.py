@@ -341,7 +341,9 @@ class Collector:
                     return True
                 else:
                     self._scheduled.add(number)
-                    self._emptying = self._begin_data(number) if kind == KIND_DATA else self._begin_log(number, anew=True)
+                    self._emptying = (
+                        self._begin_data(number) if kind == KIND_DATA else self._begin_log(number, anew=True)
+                    )
                     return True
         return False
 
@@ -362,7 +364,7 @@ class Collector:
         return _Emptying(number, KIND_DATA, frames, [])
 
     def _begin_log(self, number: int, *, anew: bool = False) -> _Emptying:
-        """Frames of all batches but the log's newest, and where they lie; of that one, too, if it will lie elsewhere."""
+        """Frames of all batches but the log's newest, and where they lie; ``anew``: of that one, too."""
         log = self._setup.log
         with self._setup.view() as view:
             newest = view.state().batch

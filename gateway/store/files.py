@@ -112,7 +112,7 @@ class Files:
         os.rename(source, target)
 
     def link(self, source: Path, target: Path) -> None:
-        """Give a file one more name, which must not be there (``FileExistsError``). Durable after ``sync_directory``."""
+        """Give a file one more name; ``FileExistsError`` if that is taken. Durable after ``sync_directory``."""
         os.link(source, target, follow_symlinks=False)
 
     def unlink(self, path: Path) -> None:

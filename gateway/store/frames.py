@@ -30,7 +30,7 @@ from replication.frame_format import (
     FrameName,
     decode_header,
 )
-from replication.sealing import Keyring, KeyUnknown, SealBroken, chunk_id, open_frame, seal_frame
+from replication.sealing import Keyring, KeyUnknown, SealBroken, chunk_id, open_frame, reseal_frame, seal_frame
 
 _NO_SALT = bytes(SALT_SIZE)
 
@@ -100,6 +100,13 @@ class FrameMaker:
             raise ChunkUnavailable(f"chunk {header.chunk_id.hex()}: {error}; fetch the realm's keys") from error
         except (SealBroken, PayloadInvalid) as error:
             raise Damaged(f"chunk {header.chunk_id.hex()}: {error}") from error
+
+    def take_over(self, header: FrameHeader, encoded: bytes, ciphertext: bytes) -> SealedFrame:
+        """A frame that others made as it is kept here: verbatim, or sealed anew if its epoch is retired."""
+        if header.epoch in self.keyring.retired:
+            encoded, ciphertext = reseal_frame(self.keyring, encoded, ciphertext)
+            header = decode_header(encoded)
+        return SealedFrame(header, encoded, ciphertext)
 
     def open_foreign(self, header: FrameHeader, ciphertext: Buffer, base: bytes = b"") -> bytes:
         """As ``open``, and the plaintext is checked to have the chunk id the header claims: for frames others made."""

@@ -166,7 +166,7 @@ class Hydrator:
         opener = self._setup.tools.frames
         plaintext = await loop.run_in_executor(executor, opener.open_foreign, header, frame.ciphertext, base)
         if here:
-            kept = SealedFrame(header, frame.header, frame.ciphertext)
+            kept = await loop.run_in_executor(executor, opener.take_over, header, frame.header, frame.ciphertext)
         else:
             kept = await loop.run_in_executor(executor, opener.seal, header.kind, chunk_id, plaintext)
         await self._keep(kept, damaged)

@@ -37,9 +37,7 @@ def put_batch(transaction: Transaction, number: int, row: BatchRow, incarnation:
         transaction.put(transaction.tables.seqs, incarnation + pack_u64(row.first_seq), pack_u64(number))
 
 
-def move_batch(
-    transaction: Transaction, number: int, before: tuple[int, int], after: tuple[int, int, int]
-) -> None:
+def move_batch(transaction: Transaction, number: int, before: tuple[int, int], after: tuple[int, int, int]) -> None:
     """A batch that lay at ``before`` (segment, offset), if it still does, lies at ``after`` (segment, offset, size)."""
     row = read_batch_row(transaction, number)
     if row is not None and (row.segment, row.offset) == before:

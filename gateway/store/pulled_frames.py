@@ -3,7 +3,8 @@
 Stands between ``replica`` and a decision. Only frames are kept whose chunk has no good frame here. A page among them is
 opened, because from the moment it is referenced it references what it lists; one that cannot be opened is not kept, and
 neither is a patch whose base is elsewhere: it would be deduplicated against although its bytes are not here. Either
-will be fetched when it is read. It verifies nothing else: every read authenticates.
+will be fetched when it is read. It verifies nothing else: every read authenticates. What is sealed under a retired
+epoch is sealed anew.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gateway.store.staging import INLINE, StagedChunk
 from replication.change_format import ChangeInvalid
 from replication.frame_format import KIND_PAGE, FrameHeader, FrameInvalid, FrameName, decode_header
 from replication.ports import Frame
-from replication.sealing import Keyring, SealBroken, open_frame
+from replication.sealing import Keyring, SealBroken, open_frame, reseal_frame
 
 Came = dict[FrameName, tuple[FrameHeader, Frame]]
 
@@ -28,6 +29,12 @@ def stage_pulled_frames(decision: Decision, frames: Sequence[Frame], keyring: Ke
     came: Came = {}
     for frame in frames:
         header = _header_of(frame)
+        if header.epoch in keyring.retired:
+            try:
+                frame = Frame(*reseal_frame(keyring, frame.header, frame.ciphertext))
+            except SealBroken:
+                continue  # read where it lies it is named
+            header = _header_of(frame)
         came[header.name] = (header, frame)
     chunks = decision.edit_index().chunks
     for name, (header, frame) in came.items():

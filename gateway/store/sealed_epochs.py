@@ -1,10 +1,10 @@
 """Under which epochs what lies in the segments is sealed: counted from the segments themselves, alive or not.
 
 Stands beside ``collect``, which empties what lies under retired epochs, and ``holdings``, which tells what is left. A
-segment counts once for the epoch in its header (what a torn end holds was sealed under it), each frame for its own, each
-log batch for its envelope's. Only headers are read. What was counted of a segment is remembered: files only grow, so the
-next count reads what came since. Not counted: what a hole left at the edges of a log segment's blocks; it goes with the
-segment, whose batches are of the same age.
+segment counts once for the epoch in its header (what a torn end holds was sealed under it), each frame for its own,
+each log batch for its envelope's. Only headers are read. What was counted of a segment is remembered: files only grow,
+so the next count reads what came since. Not counted: what a hole left at the edges of a log segment's blocks; it goes
+with the segment, whose batches are of the same age.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.store.errors import Damaged, FormatTooNew
@@ -67,22 +68,18 @@ class SealedEpochs:
         """How much is sealed under each epoch in this segment; nothing of one that is gone."""
         with self._lock:
             seen = self._seen.setdefault(number, _Seen())
-            try:
+            with suppress(Damaged, FormatTooNew):  # collected meanwhile, or cut short as it was made
                 if not seen.end:
                     self._begin(seen, number, kind)
                 self._go_on(seen, number, kind)
-            except (Damaged, FormatTooNew):
-                pass  # collected meanwhile, or cut short as it was made
             return Counter(seen.epochs)
 
     def _numbers(self, kind: int) -> list[int]:
         return self._directory.segment_numbers(kind)
 
     def _begin(self, seen: _Seen, number: int, kind: int) -> None:
-        try:
+        with suppress(SegmentInvalid):  # ``verify`` names it; frames are found without it
             seen.epochs[self._reader.header(number, kind).epoch] += 1
-        except SegmentInvalid:
-            pass  # ``verify`` names it; frames are found without it
         seen.end = SEGMENT_HEADER_SIZE
 
     def _go_on(self, seen: _Seen, number: int, kind: int) -> None:

@@ -138,11 +138,10 @@ class SiteStore:
             )
         )
         self._housekeeping = ThreadPoolExecutor(1, "skerry-collect")
-        self.sealed = SealedEpochs(directory, parts.segments, shared)
         self.collector = Collector(
             CollectSetup(
                 *(directory, shared, parts.segments, parts.frames, self.appender, log, self.view),
-                *(self.committer.commit_blocking, self.sealed, lambda: self.reserve.check_writable()),
+                *(self.committer.commit_blocking, parts.sealed, lambda: self.reserve.check_writable()),
             )
         )
         self.replica = Replica(
@@ -242,6 +241,11 @@ class SiteStore:
         )
 
     @property
+    def sealed(self) -> SealedEpochs:
+        """Under which epochs what lies in the segments is sealed."""
+        return self.parts.sealed
+
+    @property
     def is_index_damaged(self) -> bool:
         """Whether something in the index was found damaged: the next start rebuilds it."""
         return is_marked(self.directory)
@@ -287,6 +291,7 @@ class _Parts:
     appender: Appender
     log_appender: Appender
     open_pages: Callable[[FindChunk], LocalFrames]
+    sealed: SealedEpochs
 
     def close(self) -> None:
         """Give descriptors back."""
@@ -446,4 +451,5 @@ def _make_parts(directory: DataDirectory, keyring: Keyring, settings: StoreSetti
     return _Parts(
         *(segments, frames, cache, make_appender(KIND_DATA), make_appender(KIND_LOG)),
         lambda find: LocalFrames(segments, frames, find, cache),
+        SealedEpochs(directory, segments, shared),
     )

@@ -3,11 +3,22 @@
 import pytest
 
 from replication.cloud_memory import MemoryCloud
+from replication.frame_format import FrameHeader, decode_header
 from replication.keys import RealmError, WrongRealmKey, fetch_realm, open_realm
 from replication.ports import CloudUnreachable
 from replication.realm_access import open_local
 from replication.root_keys import FileRootKey, GivenRootKey, PassphraseRootKey, generate_key_file
-from replication.sealing import PURPOSE_CLOUD_LOG, KeyUnknown, chunk_id, open_envelope, seal_envelope
+from replication.sealing import (
+    PURPOSE_CLOUD_LOG,
+    KeyUnknown,
+    SealBroken,
+    chunk_id,
+    open_envelope,
+    open_frame,
+    reseal_frame,
+    seal_envelope,
+    seal_frame,
+)
 from tests.replication.faulty_cloud import CRASH_AFTER, CRASH_BEFORE, LOST_REPLY, Crash, FaultyCloud
 from tests.replication.realms import found, join
 
@@ -178,3 +189,77 @@ async def test_a_passphrase_realm_moves_to_a_key_file(tmp_path):
     new = key_file(tmp_path / "new")
     await access.add_root(None, new)
     assert open_local(tmp_path / "a", new).keyring().current == access.keyring().current
+
+
+async def test_retired_epochs_are_known_to_all_and_the_newest_never_is(realm, tmp_path):
+    a, root, _, cloud = realm
+    (first,) = [epoch.id for epoch in a.epochs()]
+    assert await a.retire_epochs(cloud) == [], "there is no other to seal with"
+    b = await join(tmp_path / "b", root, cloud)
+    second = await a.rotate_epoch(cloud, 5)
+    told = []
+    a.on_keyring = told.append
+    assert await a.retire_epochs(cloud) == [first]
+    assert a.keyring().retired == told[-1].retired == {first}
+    await b.refresh(cloud)
+    c = await join(tmp_path / "c", root, cloud)
+    for access in (b, c, open_local(tmp_path / "a", root), open_local(tmp_path / "b", root)):
+        assert access.keyring().retired == {first}
+        assert [(epoch.id, epoch.retired) for epoch in access.epochs()] == [(first, True), (second, False)]
+    cloud.objects[f"keys/retired/{second.hex()}"] = b""
+    await b.refresh(cloud)
+    assert b.keyring().retired == {first}, "a mark of the newest says nothing, whoever wrote it"
+
+
+async def test_an_epoch_ends_in_the_bucket_and_where_nothing_lies_under_it(realm, tmp_path):
+    a, root, recovery, cloud = realm
+    b, idle = await join(tmp_path / "b", root, cloud), await join(tmp_path / "idle", root, cloud)
+    before = seal(a)
+    (first,) = [epoch.id for epoch in a.epochs()]
+    with pytest.raises(RealmError, match="current"):
+        await a.drop_epoch(cloud, first)
+    second = await a.rotate_epoch(cloud, 5)
+    with pytest.raises(RealmError, match="rekey"):
+        await a.drop_epoch(cloud, first)
+    await a.retire_epochs(cloud)
+    for access in (b, idle):
+        await access.refresh(cloud)
+    await a.drop_epoch(cloud, first)
+    assert not [name for name in cloud.objects if name.startswith(f"keys/{first.hex()}/")]
+    with pytest.raises(KeyUnknown):
+        can_open(a.keyring(), before)
+    b.is_needed = lambda epoch: epoch == first
+    idle.is_needed = lambda epoch: False
+    for access in (b, idle):
+        await access.refresh(cloud)
+        await access.publish(cloud)
+        assert not [name for name in cloud.objects if name.startswith(f"keys/{first.hex()}/")], "nor does it come back"
+    assert can_open(b.keyring(), before), "something lies under it there, whatever a mark says"
+    with pytest.raises(KeyUnknown):
+        can_open(idle.keyring(), before)
+    assert not (tmp_path / "idle" / first.hex()).exists() or not list((tmp_path / "idle" / first.hex()).iterdir())
+    cloud.objects[f"keys/dropped/{second.hex()}"] = b""
+    for access in (a, idle):
+        await access.refresh(cloud)
+        assert can_open(access.keyring(), seal(access)), "the newest stays, whoever wrote a mark"
+    for opened in (open_realm(recovery, await fetch_realm(cloud)).keyring, open_local(tmp_path / "a", root).keyring()):
+        assert set(opened.epochs) == {second}
+    with pytest.raises(RealmError, match="no epoch"):
+        await a.drop_epoch(cloud, first)
+
+
+async def test_a_frame_sealed_anew_is_the_same_frame(realm):
+    access, _, _, cloud = realm
+    old = access.keyring()
+    header = FrameHeader(1, 0, 0, 7, 0, 9, old.current, b"s" * 24, b"c" * 32, bytes(32))
+    encoded, ciphertext = seal_frame(old, header, b"some payload")
+    await access.rotate_epoch(cloud, 5)
+    ring = access.keyring()
+    anew = reseal_frame(ring, encoded, ciphertext)
+    found = decode_header(anew[0])
+    assert anew == reseal_frame(ring, encoded, ciphertext), "wherever it is done"
+    assert (found.epoch, found.name, len(anew[0])) == (ring.current, decode_header(encoded).name, len(encoded))
+    assert open_frame(ring, found, anew[1]) == b"some payload"
+    assert anew[1] != ciphertext
+    with pytest.raises(SealBroken):
+        reseal_frame(ring, encoded, ciphertext[:-1] + bytes([ciphertext[-1] ^ 1]))
