@@ -429,7 +429,7 @@ FAULTS: Final = (
     # 8. Damage is found, named and repaired.
     Fault(
         *("do not verify a chunk's id", 8, "gateway/store/frames.py"),
-        *("if header.chunk_id not in (self.chunk_id(plaintext), self.chunk_id(plaintext, local=True)):", "if False:"),
+        *("if not self.has_id(plaintext, header.chunk_id):", "if False:"),
         (f"{_STORE}/test_frames.py::test_a_frame_that_claims_another_chunk_is_refused",),
     ),
     Fault(
