@@ -13,6 +13,12 @@ MessagePack array (version 1; fields may only ever be added at the end, with def
     8 full_in_days     float   at the pace of the last days; -1: not filling, or not known
     9 skew_ms          int     the site's clock less the bucket's; 0 if not known
    10 open_conflicts   int     keys that two sites wrote at once
+   11 cloud_live_bytes    int  its objects of frames in the bucket, as it looked at them last: what something needs,
+   12 cloud_dead_bytes    int  what nothing does, or did lately,
+   13 cloud_doomed_bytes  int  and what is in objects that go when all have let go of them; -1 each: not looked at yet
+   14 tombstones       int     kept in its index; -1: not counted yet
+   15 collects         int     1: it takes back in the bucket what nothing needs; 0: it was told not to; -1: not known
+   16 held_since_ms    int     unix time since which it waits for some site to acknowledge anything; 0: for none
 
 A status of a later version is read as far as its fields are known here: it is for people, nothing rests on it. What
 is no status at all is none (None), and never stops a log.
@@ -44,6 +50,22 @@ class SiteStatus(msgspec.Struct, array_like=True, frozen=True, gc=False):
     full_in_days: float = -1.0
     skew_ms: int = 0
     open_conflicts: int = 0
+    cloud_live_bytes: int = -1
+    cloud_dead_bytes: int = -1
+    cloud_doomed_bytes: int = -1
+    tombstones: int = -1
+    collects: int = -1
+    held_since_ms: int = 0
+
+    @property
+    def cloud_going_bytes(self) -> int:
+        """What of its objects of frames in the bucket is to go, as far as it was looked at."""
+        return max(0, self.cloud_dead_bytes) + max(0, self.cloud_doomed_bytes)
+
+    @property
+    def cloud_bytes(self) -> int:
+        """All of them, as far as they were looked at."""
+        return max(0, self.cloud_live_bytes) + self.cloud_going_bytes
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -70,6 +70,8 @@ class SiteStatus:
             "fleet_sites": sum(one.is_waited_for for one in fleet) + 1,
             "fleet_backlog_changes": sum(one.backlog_changes for one in told),
             "fleet_backlog_bytes": sum(one.backlog_bytes for one in told),
+            "fleet_cloud_bytes": sum(one.status.cloud_bytes for one in fleet if one.status),
+            "fleet_cloud_going_bytes": sum(one.status.cloud_going_bytes for one in fleet if one.status),
             "fleet_unheard_seconds": max([time.time() - at_ms / 1000 for at_ms in heard], default=0.0),
             "fleet_full_in_days": min(full_days, default=math.inf),
             "sites_holding_back": len({wait.site for wait in waits}),

@@ -11,6 +11,7 @@ from replication.fleet import FleetLog, FleetSite, Wait, follow_waits, list_flee
 from replication.member_format import read_register
 from replication.membership import Census, take_census
 from replication.ports import Origin
+from replication.site_status_format import SiteStatus
 from replication.status import DaemonReport
 
 
@@ -23,7 +24,7 @@ def heads_of(report: DaemonReport | None) -> dict[Origin, int]:
 def see_fleet(site: OpenSite, report: DaemonReport | None) -> tuple[Census, list[FleetSite]]:
     """Everybody as of now."""
     census = take_census(site.replica, heads_of(report))
-    own = describe_own(site, skew_ms=(report.skew_ms or 0) if report else 0)
+    own = describe_own(site, report)
     return census, list_fleet(census, read_register(site.replica.statements()), own, _now_ms())
 
 
@@ -56,6 +57,7 @@ def describe_fleet(fleet: list[FleetSite], report: DaemonReport | None) -> list[
             "full_in_days": round(status.full_in_days, 2) if status and status.full_in_days >= 0 else None,
             "clock_skew_ms": status.skew_ms if status else None,
             "conflicts": status.open_conflicts if status else None,
+            **_describe_collection(status or SiteStatus(), now_ms),
             "last_seen_ms": one.seen_ms or None,
             "last_seen_age_s": _age_s(one.seen_ms, now_ms),
             "is_waited_for": one.is_waited_for,
@@ -83,6 +85,14 @@ def describe_waits(waits: tuple[Wait, ...], fleet: list[FleetSite]) -> list[dict
         }
         for wait in waits
     ]
+
+
+def _describe_collection(status: SiteStatus, now_ms: int) -> dict[str, Any]:
+    """What a site has in the bucket, what of it is to go, what is dead in its index, for how long it was held back."""
+    known = ("cloud_live_bytes", "cloud_dead_bytes", "cloud_doomed_bytes", "tombstones")
+    told = {name: count if (count := getattr(status, name)) >= 0 else None for name in known}
+    collects = bool(status.collects) if status.collects >= 0 else None
+    return {**told, "collects": collects, "held_back_age_s": _age_s(status.held_since_ms, now_ms)}
 
 
 def _describe_log(log: FleetLog, stopped: str, refused: str) -> dict[str, Any]:

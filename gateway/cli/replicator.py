@@ -21,7 +21,7 @@ from gateway.cli.link_state import site_link
 from gateway.cli.opening import OpenSite
 from gateway.cli.replication_turn import AlreadyReplicating, daemon_turn, once_turn, wait_wanted
 from gateway.cli.site_status import read_report, write_report
-from gateway.cli.told_status import tell_own
+from gateway.cli.told_status import collects, tell_own
 from gateway.store.urgency import UrgentChanges
 from replication.collecting import Collecting
 from replication.collector import CollectedRound, Collector
@@ -52,7 +52,7 @@ def make_service(site: OpenSite) -> ReplicationService:
         _cadence(site),
         single_writer=site.config.cloud.single_writer,
         publish_report=lambda report: _publish(site, report),
-        tell_status=lambda unsent: tell_own(site, unsent, site.skew.skew_ms or 0),
+        tell_status=lambda unsent: tell_own(site, read_report(site), unsent),
         skew_ms=lambda: site.skew.skew_ms,
         bring=partial(_bring, site),
         waits=before.waits if before else (),
@@ -70,15 +70,10 @@ async def _bring(site: OpenSite, chunk_ids: Sequence[bytes]) -> None:
     await asyncio.gather(*site.store.hydrator.begin(chunk_ids))
 
 
-def _collects(site: OpenSite) -> bool:
-    """Whether this site deletes in the bucket: never one that does not know all of the realm."""
-    return site.config.retention.collect_cloud and not site.config.replication.subscribe
-
-
 def _cadence(site: OpenSite) -> ReplicationSettings:
     """Checkpoints that its log may be cut behind are only worth their bytes where it is."""
     settings = site.config.replication
-    return settings if _collects(site) else replace(settings, checkpoint_batches=0)
+    return settings if collects(site.config) else replace(settings, checkpoint_batches=0)
 
 
 def _make_collecting(site: OpenSite, shipper: Shipper, hurry: Callable[[], None]) -> Collecting:
@@ -91,7 +86,7 @@ def _make_collecting(site: OpenSite, shipper: Shipper, hurry: Callable[[], None]
     settings, store = site.config.retention, site.store
     collector = Collector(
         *(site.replica, store.holdings, shipper, site.cloud, site.fetcher, partial(_bring, site), site.realm.keyring),
-        replace(settings.collecting(), enabled=_collects(site)),
+        replace(settings.collecting(), enabled=collects(site.config)),
         wall_ms=wall_ms,
     )
     keeper = None

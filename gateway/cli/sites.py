@@ -38,8 +38,10 @@ def add_parser(subcommands: Subcommands) -> None:
         verbs,
         "list",
         "every site, as it told of itself last",
-        "Every site of the realm as this one knows it: backlog, free space and days until it is full, when it was\n"
-        "last heard, how far its logs were taken in, and which of them hold back what may be collected.",
+        "Every site of the realm as this one knows it: backlog, free space and days until it is full, what its packs\n"
+        "have in the bucket and how much of that is to go (dead: once it was for [retention] point_in_time_days;\n"
+        "doomed: once all have let go of it), when it was last heard, how far its logs were taken in, and which sites\n"
+        "hold back what may be collected.",
         "skerry sites list --config site.toml --json",
     )
     add_site_options(listing)
@@ -139,15 +141,28 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(document)
         return EXIT_OK
-    head = ("SITE", "NAME", "STATE", "RELEASE", "UNSENT", "FREE", "FULL IN", "HEARD", "TAKEN IN", "REMARK")
-    print_table(head, [_row(row) for row in document["sites"]])
+    head = (
+        "SITE",
+        "NAME",
+        "STATE",
+        "RELEASE",
+        "UNSENT",
+        "FREE",
+        "FULL IN",
+        "IN BUCKET",
+        "OF IT TO GO",
+        "HEARD",
+        "TAKEN IN",
+    )
+    print_table((*head, "REMARK"), [format_site(row) for row in document["sites"]])
     for wait in document["waiting_for"]:
         who = wait["name"] or wait["site_id"]
         print(f"waiting for {who}: {wait['changes_not_acknowledged']} changes, for {wait['age_s'] or 0:.0f} s")
     return EXIT_OK
 
 
-def _row(site: dict[str, Any]) -> tuple[object, ...]:
+def format_site(site: dict[str, Any]) -> tuple[object, ...]:
+    """One row of ``sites list``, of what its JSON says."""
     heard = "" if site["last_seen_age_s"] is None else f"{site['last_seen_age_s']:.0f} s ago"
     taken_in = ", ".join(f"{log['applied_batches']}/{log['known_batches']}" for log in site["logs"] if not log["ended"])
     remarks = [log[why] for log in site["logs"] for why in ("stopped", "refused") if log[why]]
@@ -161,10 +176,21 @@ def _row(site: dict[str, Any]) -> tuple[object, ...]:
         else f"{site['backlog_changes']} ({describe_bytes(site['backlog_bytes'])})",
         "" if site["free_bytes"] is None else describe_bytes(site["free_bytes"]),
         "" if site["full_in_days"] is None else f"{site['full_in_days']:.1f} days",
+        *_in_bucket(site),
         "" if site["state"] == "this site" else heard,
         taken_in,
         "; ".join(remarks),
     )
+
+
+def _in_bucket(site: dict[str, Any]) -> tuple[str, str]:
+    """How much a site's packs have; what of that nothing needs and waits for its time, or for all to let go of it."""
+    if site["cloud_live_bytes"] is None:
+        return "", ""
+    dead, doomed = site["cloud_dead_bytes"], site["cloud_doomed_bytes"]
+    parts = [(dead, "dead" if site["collects"] else "dead, kept"), (doomed, "doomed")]
+    going = ", ".join(f"{describe_bytes(count)} {what}" for count, what in parts if count)
+    return describe_bytes(site["cloud_live_bytes"] + dead + doomed), going
 
 
 def _policy(arguments: argparse.Namespace) -> int:

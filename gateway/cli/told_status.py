@@ -11,11 +11,15 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+from msgspec.structs import replace
+
 from gateway.cli.opening import OpenSite
 from gateway.cli.run_files import read_run_file, write_run_file
+from gateway.config import Config
 from gateway.store.conflicts import count_conflicts
 from replication.change_format import READER_VERSION
 from replication.site_status_format import SiteStatus, encode_site_status
+from replication.status import DaemonReport
 
 NOTES_NAME: Final = "free.json"
 NOTE_EVERY_MS: Final = 600_000
@@ -42,8 +46,10 @@ def forecast_full_days(notes: Sequence[Note], now_ms: int, free_bytes: int) -> f
     return max(0, free_bytes) * (now_ms - kept[0][0]) / shrunk / DAY_MS
 
 
-def describe_own(site: OpenSite, unsent: int | None = None, skew_ms: int = 0) -> SiteStatus:
-    """This site's account of itself now. ``unsent``: how many changes stay behind (None: the whole backlog)."""
+def describe_own(site: OpenSite, report: DaemonReport | None, unsent: int | None = None) -> SiteStatus:
+    """This site's account of itself now. ``report``: what its replication said last; ``unsent``: how many changes stay
+    behind (None: the whole backlog).
+    """
     now_ms = time.time_ns() // 1_000_000
     backlog = site.replica.backlog()
     files, directory = site.directory.files, site.directory
@@ -51,7 +57,7 @@ def describe_own(site: OpenSite, unsent: int | None = None, skew_ms: int = 0) ->
     with site.store.view() as view:
         conflicts = count_conflicts(view).conflicts
     behind = backlog.changes if unsent is None else unsent
-    return SiteStatus(
+    status = SiteStatus(
         name=site.config.site_name[:NAME_CHARACTERS_MAX],
         release=release(),
         reader_version=READER_VERSION,
@@ -60,15 +66,35 @@ def describe_own(site: OpenSite, unsent: int | None = None, skew_ms: int = 0) ->
         oldest_unsent_ms=(backlog.oldest_ms or 0) if behind else 0,
         free_bytes=max(0, free_bytes),
         full_in_days=forecast_full_days(read_notes(site), now_ms, free_bytes),
-        skew_ms=skew_ms,
         open_conflicts=conflicts,
+        collects=int(collects(site.config)),
+    )
+    return status if report is None else _with_report(status, report)
+
+
+def _with_report(status: SiteStatus, report: DaemonReport) -> SiteStatus:
+    """What only the replication process knows: the clock, its objects in the bucket, the dead, who is waited for."""
+    held, dead = report.held, report.tombstones
+    return replace(
+        status,
+        skew_ms=report.skew_ms or 0,
+        cloud_live_bytes=held.live_bytes if held else -1,
+        cloud_dead_bytes=held.dead_bytes if held else -1,
+        cloud_doomed_bytes=held.doomed_bytes if held else -1,
+        tombstones=sum(dead.kept.values()) if dead else -1,
+        held_since_ms=min((wait.since_ms for wait in report.waits), default=0),
     )
 
 
-def tell_own(site: OpenSite, unsent: int, skew_ms: int = 0) -> bytes:
+def collects(config: Config) -> bool:
+    """Whether a site deletes in the bucket: never one that does not know all of the realm."""
+    return config.retention.collect_cloud and not config.replication.subscribe
+
+
+def tell_own(site: OpenSite, report: DaemonReport | None, unsent: int) -> bytes:
     """The same, encoded for a batch; notes the free space."""
     _note_free(site)
-    return encode_site_status(describe_own(site, unsent, skew_ms))
+    return encode_site_status(describe_own(site, report, unsent))
 
 
 def release() -> str:

@@ -77,6 +77,7 @@ def test_every_site_shows_all_others(realm: dict[str, Site]) -> None:
             assert rows[other]["free_bytes"] > 0
             assert (rows[other]["backlog_changes"], rows[other]["is_waited_for"]) == (0, True)
             assert rows[other]["last_seen_age_s"] < 600
+            assert rows[other]["collects"] is True
     assert "office" in realm["office"].run("sites", "list").stdout
     status = realm["office"].status()
     assert (len(status["fleet"]), status["waiting_for"], status["stable_cut_age_s"]) == (4, [], 0.0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from replication.batch_format import Batch, decode_batch, encode_batch, hash_object
 from replication.change_format import REF_DATA, Change, Ref, decode_change, encode_change
@@ -75,7 +76,17 @@ BATCH = Batch(
     FRAMES,
 )
 STATUS = SiteStatus(1, "Lädchen 7", "0.1.0", 2, 3, 4096, 1_700_000_000_000, 1 << 33, 12.5, -250, 1)
-TOLD = replace(BATCH, changes=(), frames=(), index=b"", closed=True, status=encode_site_status(STATUS))
+"""As it was before sites told of what they have in the bucket: read, and not written any more."""
+TOLD = replace(BATCH, changes=(), frames=(), index=b"", closed=True, status=(SAMPLES / "status.1").read_bytes())
+COLLECTING = structs.replace(
+    STATUS,
+    cloud_live_bytes=1 << 40,
+    cloud_dead_bytes=1 << 30,
+    cloud_doomed_bytes=1 << 20,
+    tombstones=12,
+    collects=1,
+    held_since_ms=1_700_000_000_000,
+)
 FORGOTTEN = ForgottenRecord(1, 1_700_000_000_000, ((b"i" * 8, 12), (b"j" * 8, 0)), b"h" * 16, True)
 PACK = encode_pack(KEYRING, ORIGIN, FRAMES)
 SLICES = [b"slice one", b"slice two" * 100]
@@ -98,6 +109,7 @@ WRITE = {
     "batch": lambda: encode_batch(KEYRING, ORIGIN, BATCH),
     "told": lambda: encode_batch(KEYRING, ORIGIN, TOLD),
     "status": lambda: encode_site_status(STATUS),
+    "collecting": lambda: encode_site_status(COLLECTING),
     "forgotten": lambda: encode_member(FORGOTTEN),
     "retired": lambda: encode_member(RetiredRecord(1, 1_700_000_000_000)),
     "name": lambda: encode_member(NameRecord(1, "Lädchen 7")),
@@ -115,6 +127,7 @@ READ = {
     "batch": (lambda data: decode_batch(KEYRING, ORIGIN, 5, data), BATCH),
     "told": (lambda data: decode_batch(KEYRING, ORIGIN, 5, data), TOLD),
     "status": (decode_site_status, STATUS),
+    "collecting": (decode_site_status, COLLECTING),
     "forgotten": (lambda data: decode_member(ForgottenRecord, data), FORGOTTEN),
     "retired": (lambda data: decode_member(RetiredRecord, data), RetiredRecord(1, 1_700_000_000_000)),
     "name": (lambda data: decode_member(NameRecord, data), NameRecord(1, "Lädchen 7")),
@@ -126,7 +139,7 @@ READ = {
     "key": (lambda data: unwrap_key(KEYRING.realm, ROOT, KEY_ID, data), RECORD),
     "text": (lambda data: decode_key_text(data.decode()), ROOT),
 }
-DETERMINISTIC = ["change", "frame", "status", "forgotten", "retired", "name", "pack", "realm", "text"]
+DETERMINISTIC = ["change", "frame", "collecting", "forgotten", "retired", "name", "pack", "realm", "text"]
 
 
 @pytest.mark.parametrize("kind", READ)

@@ -1,0 +1,47 @@
+"""What operators are shown of the other sites: what each has in the bucket, what of it goes, who keeps all of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.cli.fleet_view import describe_fleet
+from gateway.cli.sites import format_site
+from replication.fleet import FleetSite, SiteState
+from replication.site_status_format import SiteStatus
+
+GIB = 1 << 30
+
+
+def show(status: SiteStatus | None) -> dict[str, Any]:
+    site = FleetSite(b"s" * 16, "shop", SiteState.MEMBER, (), status, 0, is_waited_for=True)
+    return describe_fleet([site], None)[0]
+
+
+def collecting(**fields: Any) -> SiteStatus:
+    counts = {"cloud_live_bytes": 5 * GIB, "cloud_dead_bytes": 2 * GIB, "cloud_doomed_bytes": GIB, "tombstones": 7}
+    return SiteStatus(name="shop", **{**counts, "collects": 1, **fields})
+
+
+def test_what_a_site_has_in_the_bucket_is_told() -> None:
+    row = show(collecting(held_since_ms=1_000))
+    assert (row["cloud_live_bytes"], row["cloud_dead_bytes"], row["cloud_doomed_bytes"]) == (5 * GIB, 2 * GIB, GIB)
+    assert (row["tombstones"], row["collects"]) == (7, True)
+    assert row["held_back_age_s"] > 1e9
+    assert {"8.0 GiB", "2.0 GiB dead, 1.0 GiB doomed"} <= set(format_site(row))
+    assert collecting().cloud_bytes == 8 * GIB
+    assert collecting().cloud_going_bytes == 3 * GIB
+
+
+def test_what_a_site_keeps_on_purpose_is_told_apart() -> None:
+    row = show(collecting(collects=0, cloud_doomed_bytes=0))
+    assert row["collects"] is False
+    assert "2.0 GiB dead, kept" in format_site(row)
+    assert show(collecting())["held_back_age_s"] is None, "waits for nobody"
+
+
+def test_what_is_not_known_is_not_told_as_nothing() -> None:
+    for status in (None, SiteStatus(name="shop")):
+        row = show(status)
+        assert row["cloud_live_bytes"] is row["tombstones"] is row["collects"] is row["held_back_age_s"] is None
+        assert "0 B" not in format_site(row)
+    assert SiteStatus().cloud_bytes == 0
