@@ -67,6 +67,8 @@ class Checkpointing:
             batches_min=JOIN_BATCHES_MIN,
             progress=self._tell,
         )
+        self.is_wanted: Callable[[], bool] = lambda: False
+        """Whether somebody needs another one of this site's, whatever there is; asked when none would be due."""
         self.progress: JoinProgress | None = None
         self.on_progress: Callable[[], None] = lambda: None
 
@@ -121,6 +123,8 @@ class Checkpointing:
         if not self._settings.checkpoint_changes or self._state.joining() is not None:
             return False
         outs = frozenset(read_register(self._log.statements()).removed)
+        if self.is_wanted():
+            return True
         if self._looked == outs and not self._is_due_beside_known():
             return False
         names = await list_checkpoint_names(self._cloud)

@@ -7,12 +7,16 @@ looked at while the site joins a checkpoint, since its state is only part of one
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from replication.collector import CollectedRound, Collector
 from replication.ports import ChangeLog, FoldedState
-from replication.status import CloudAccount, CollectedTotals, TombstoneAccount
+from replication.status import CloudAccount, CollectedTotals, EpochAccount, TombstoneAccount
 from replication.tombstones import TombstoneKeeper
+
+
+async def _know_all_keys() -> None:
+    """Where keys do not change."""
 
 
 class Collecting:
@@ -28,9 +32,11 @@ class Collecting:
         wall_ms: Callable[[], int],
         hurry: Callable[[], None],
         tombstones: TombstoneKeeper | None = None,
+        refresh_keys: Callable[[], Awaitable[None]] = _know_all_keys,
     ) -> None:
         self._log, self._state, self._collector, self._interval_s = log, state, collector, interval_s
         self._wall_ms, self._hurry, self._tombstones = wall_ms, hurry, tombstones
+        self._refresh_keys = refresh_keys
         self._collected_ms: int | None = None
         self.totals = CollectedTotals()
         """What was deleted since this process began."""
@@ -46,6 +52,17 @@ class Collecting:
         return self._tombstones.account if self._tombstones is not None else None
 
     @property
+    def epochs(self) -> dict[str, EpochAccount]:
+        """What lies under epochs that are to end, as last looked at."""
+        return {epoch.hex(): account for epoch, account in self._collector.rekeying.account.items()}
+
+    def wants_checkpoint(self) -> bool:
+        """Whether another checkpoint of this site's is wanted, however young the newest is: asked once a look."""
+        wanted = self._collector.wants_checkpoint
+        self._collector.rekeying.wants_checkpoint = False
+        return wanted
+
+    @property
     def is_due(self) -> bool:
         """Whether it is time to look for what to doom and delete."""
         if self._collected_ms is None:
@@ -57,6 +74,9 @@ class Collecting:
         total, due = CollectedRound(), now or self.is_due
         if (self._state is not None and self._state.joining() is not None) or not (due or self._log.unsettled()):
             return total
+        if due:
+            await self._refresh_keys()
+            await self._collector.rekeying.look()
         while True:
             done = await self._collector.collect_round(caught_up=caught_up, choose=due)
             total = total.plus(done)
@@ -68,6 +88,8 @@ class Collecting:
         if due and caught_up and self._tombstones is not None:
             total = total.plus(CollectedRound(ended=await self._tombstones.end_due()))
         if due:
+            if caught_up:
+                await self._collector.make_way()
             self._collected_ms = self._wall_ms()
         return total
 

@@ -18,6 +18,8 @@ from typing import Protocol
 from replication.crdt import Dot
 from replication.ports import Frame, FrameLocation, Origin
 
+EpochIds = frozenset[bytes]
+
 
 class DoomState(IntEnum):
     """How far a doom has come on a site: applied (nothing relies on its objects any more); settled (what this site
@@ -43,13 +45,14 @@ class Doom:
 
 @dataclass(frozen=True, slots=True)
 class HeldObject:
-    """An object of frames in the bucket: ciphertext bytes in all, and of those that something needs."""
+    """An object of frames in the bucket: ciphertext bytes in all, those that something needs, epochs of its frames."""
 
     name: str
     frames: int
     bytes: int
     live_bytes: int
     doomed: bool
+    epochs: EpochIds = frozenset()
 
 
 class Holdings(Protocol):
@@ -74,7 +77,10 @@ class Holdings(Protocol):
         """
 
     def local_frame(self, header: bytes) -> Frame | None:
-        """The frame with exactly this header if it is on this site, and sound."""
+        """The frame that this header names if it is on this site, and sound; it may have been sealed anew since."""
+
+    def sealed_here(self) -> Mapping[bytes, int]:
+        """How much on this site's disk is sealed under each epoch."""
 
     def dooms(self) -> list[Doom]:
         """Every doom that is not ended, by its dot."""

@@ -8,6 +8,7 @@
              has passed, and its own state, looked at again, needs nothing of them
     compact  batches of its logs that a checkpoint of its own stands in for go, too (``log_compaction``); their inline
              frames are doomed like a pack's first
+    rekey    what lies under an epoch that is to end counts as dead in all this (``rekeying``)
     sweep    what a crash left, and no batch names, goes as well (``orphans``)
 
 Why nothing live is lost, whatever the interleaving: an object exists until its doom is acknowledged by every member. A
@@ -28,6 +29,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from replication.cloud_names import is_pack_name, site_prefix
 from replication.collection_ports import Doom, DoomState, HeldObject, Holdings
@@ -38,7 +40,8 @@ from replication.offload import Offload, run_in_thread
 from replication.orphans import OrphanSweep
 from replication.ports import ChangeLog, ChunkFetcher, Cloud, CloudMissing, Frame, FrameLocation, Origin
 from replication.puller import list_heads
-from replication.sealing import Keyring, open_frame
+from replication.rekeying import Rekeying
+from replication.sealing import Keyring, open_frame, reseal_frame
 from replication.settings import CollectSettings
 from replication.shipper import Shipper
 from replication.status import CloudAccount
@@ -115,9 +118,10 @@ class Collector:
         self._settings, self._offload = settings, offload
         self._wall_ms, self._steady_ms = wall_ms, steady_ms
         self._pass = _Pass()
-        self._compactor = LogCompactor(
-            *(log, holdings, cloud, keyring), is_worn=lambda held: is_mostly_dead(held, settings), offload=offload
+        self.rekeying = Rekeying(
+            *(log, holdings, cloud, keyring), finish_attempt=shipper.finish_attempt, offload=offload
         )
+        self._compactor = LogCompactor(*(log, holdings, cloud, keyring), is_worn=self._is_worn, offload=offload)
         self._orphans = OrphanSweep(log, holdings, cloud, keyring, offload=offload)
         self._is_compacting = self._is_sweeping = False
         self._announced: tuple[Origin, int] | None = None
@@ -126,6 +130,19 @@ class Collector:
         """As of the last whole walk; None before the first."""
         self.lost: set[bytes] = set()
         """Chunks that were to be put elsewhere and that the bucket lacks."""
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """Whether something may only go once this site has written another checkpoint."""
+        return self._settings.enabled and self.rekeying.wants_checkpoint
+
+    async def make_way(self) -> None:
+        """Let the last old batches of this site's log become such that may leave."""
+        if self._settings.enabled and self._may_delete(caught_up=True):
+            await self.rekeying.make_way()
+
+    def _is_worn(self, held: HeldObject) -> bool:
+        return is_mostly_dead(held, self._settings) or self.rekeying.is_old(held)
 
     @property
     def is_walking(self) -> bool:
@@ -248,7 +265,7 @@ class Collector:
         for one in held:
             self._pass.account.add(one)
             self._pass.after = one.name
-            if is_worth_it(one, settings):
+            if is_pack_name(one.name) and self._is_worn(one):
                 chosen.append(one.name)
         if chosen and await self._move_all(chosen, done):
             await self._holdings.doom(chosen)
@@ -311,8 +328,16 @@ class Collector:
         frames: list[Frame] = []
         for place in places:
             frame = await self._offload(lambda place=place: self._holdings.local_frame(place.header))  # type: ignore[misc]
-            frames.append(frame or await self._fetch(place))
+            frames.append(await self._offload(partial(self._to_send, frame or await self._fetch(place))))
         return frames
+
+    def _to_send(self, frame: Frame) -> Frame:
+        """The frame, authenticated; sealed anew if its epoch is to end."""
+        header, ring = decode_header(frame.header), self._keyring()
+        if header.epoch in ring.retired:
+            return Frame(*reseal_frame(ring, frame.header, frame.ciphertext))
+        open_frame(ring, header, frame.ciphertext)
+        return frame
 
     async def _fetch(self, place: FrameLocation) -> Frame:
         header = decode_header(place.header)
@@ -324,7 +349,6 @@ class Collector:
                 self.lost.add(header.chunk_id)
             raise
         self._missing.pop(place.object_name, None)
-        await self._offload(lambda: open_frame(self._keyring(), header, frame.ciphertext))
         return frame
 
     def _since_ms(self) -> int:
@@ -332,7 +356,7 @@ class Collector:
 
 
 def is_worth_it(held: HeldObject, settings: CollectSettings) -> bool:
-    """Whether an object is to be doomed: a pack less than half of which is of use. Pure."""
+    """Whether an object is to be doomed for what is dead in it: a pack less than half of which is of use. Pure."""
     return is_pack_name(held.name) and is_mostly_dead(held, settings)
 
 

@@ -95,10 +95,8 @@ class ReplicationService:
         self._watch, self._probe_interval_s = watch, probe_interval_s
         self._woken = asyncio.Event()
         self._announced = asyncio.Event()
-        self._hurried = self._looked = False
+        self._hurried = self._looked = self._entered = self._running = False
         self._looked_as: Origin | None = None  # the own log, announced in the bucket, before the last pull round
-        self._entered = False
-        self._running = False
         self._create_once = self._stopped = ""
         self._errors: dict[str, str] = {}
         self._cloud_state: tuple[Reachability, int] = (Reachability.UNKNOWN, 0)
@@ -132,6 +130,8 @@ class ReplicationService:
             self.checkpointing.on_progress = self._report
 
         self.collecting = make_collecting(self.shipper, self.hurry) if make_collecting and settings.pull else None
+        if self.checkpointing is not None and self.collecting is not None:
+            self.checkpointing.is_wanted = self.collecting.wants_checkpoint
 
     async def run(self, stop: asyncio.Event) -> None:
         """Replicate until ``stop`` is set. Raises only what no waiting can mend: ``WrongRealm``,
@@ -220,6 +220,7 @@ class ReplicationService:
             held=self.collecting.account if self.collecting is not None else None,
             tombstones=self.collecting.dead if self.collecting is not None else None,
             collected=self.collecting.totals if self.collecting is not None else None,
+            epochs=self.collecting.epochs if self.collecting is not None else {},
             skew_ms=self._skew_ms(),
             accusers=tuple(site.hex() for site in self.puller.accusers),
         )

@@ -69,6 +69,20 @@ class CollectedTotals(msgspec.Struct):
     at_ms: int = 0
 
 
+class EpochAccount(msgspec.Struct, frozen=True):
+    """What of this site is sealed under an epoch that is to end: things on its disk (frames, log batches, segments),
+    objects in the bucket.
+    """
+
+    here: int = 0
+    bucket: int = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether that is nothing."""
+        return not self.here and not self.bucket
+
+
 class TombstoneAccount(msgspec.Struct):
     """Tombstones of this site's state: those ``kept``, by the reason, as of the last walk; how many were ``ended``
     since the start; since when (trusted unix ms; 0: not yet) everybody is known to have seen what is to be ended next,
@@ -87,7 +101,7 @@ class DaemonReport(msgspec.Struct, frozen=True):
     revoked, and ships nothing any more; ``joining``: how far a join by checkpoint is; ``waits``: who holds the stable
     cut back; ``skew_ms``: the site's clock less the cloud's, None if it is not known; ``accusers``: see ``Puller``;
     ``held``: this site's objects in the bucket, ``tombstones``: what of its state is dead; None before the first look;
-    ``collected``: what was deleted in the bucket.
+    ``collected``: what was deleted in the bucket; ``epochs``: for each retired epoch what is left under it.
     """
 
     written_ms: int
@@ -112,6 +126,7 @@ class DaemonReport(msgspec.Struct, frozen=True):
     held: CloudAccount | None = None
     tombstones: TombstoneAccount | None = None
     collected: CollectedTotals | None = None
+    epochs: dict[str, EpochAccount] = {}
 
 
 class ReplicationStatus(msgspec.Struct, frozen=True):

@@ -83,7 +83,7 @@ def _make_collecting(site: OpenSite, shipper: Shipper, hurry: Callable[[], None]
     def wall_ms() -> int:
         return time.time_ns() // 1_000_000
 
-    settings, store = site.config.retention, site.store
+    cloud, settings, store = site.cloud, site.config.retention, site.store
     collector = Collector(
         *(site.replica, store.holdings, shipper, site.cloud, site.fetcher, partial(_bring, site), site.realm.keyring),
         replace(settings.collecting(), enabled=collects(site.config)),
@@ -101,6 +101,7 @@ def _make_collecting(site: OpenSite, shipper: Shipper, hurry: Callable[[], None]
         wall_ms=wall_ms,
         hurry=hurry,
         tombstones=keeper,
+        refresh_keys=lambda: site.realm.refresh(cloud),
     )
 
 

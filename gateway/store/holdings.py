@@ -6,7 +6,7 @@ about a doom is a decision like any other and stands in the log. It never touche
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -29,9 +29,14 @@ class StoreHoldings:
     """What the bucket holds, as one process' store knows it."""
 
     def __init__(
-        self, open_view: Callable[[], ViewContext], committer: Committer, read_frame: Callable[[bytes], Frame]
+        self,
+        open_view: Callable[[], ViewContext],
+        committer: Committer,
+        read_frame: Callable[[bytes], Frame],
+        count_sealed: Callable[[], Mapping[bytes, int]],
     ) -> None:
         self._open_view, self._committer, self._read_frame = open_view, committer, read_frame
+        self._count_sealed = count_sealed
 
     def held_objects(self, prefix: str, after: str, count_max: int, since_ms: int) -> list[HeldObject]:
         """Objects under ``prefix``, by name, greater than ``after``; fewer if they hold much."""
@@ -41,12 +46,14 @@ class StoreHoldings:
             needs = CloudNeeds(view.transaction, (), since_ms)
             for name, number in scan_objects(view.transaction, prefix, after):
                 frames = size = live = 0
+                epochs: set[bytes] = set()
                 for place in needs.places_in(number):
                     frames += 1
+                    epochs.add(place.header.epoch)
                     size += place.header.stored_size
                     live += place.header.stored_size if needs.is_live(place) else 0
                 flags, _ = read_object(view.transaction, number)
-                found.append(HeldObject(name, frames, size, live, bool(flags & OBJECT_DOOMED)))
+                found.append(HeldObject(name, frames, size, live, bool(flags & OBJECT_DOOMED), frozenset(epochs)))
                 looked += frames
                 if len(found) >= count_max or looked >= FRAMES_AT_ONCE:
                     break
@@ -77,11 +84,15 @@ class StoreHoldings:
         return chosen + patches
 
     def local_frame(self, header: bytes) -> Frame | None:
-        """The frame with exactly this header if it is on this site, and sound."""
+        """The frame that this header names if it is on this site, and sound."""
         try:
             return self._read_frame(header)
         except Damaged:
             return None
+
+    def sealed_here(self) -> Mapping[bytes, int]:
+        """How much in the segments is sealed under each epoch."""
+        return self._count_sealed()
 
     def dooms(self) -> list[Doom]:
         """Every doom that is not ended."""

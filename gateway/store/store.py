@@ -148,7 +148,7 @@ class SiteStore:
             *(directory.realm, directory.site, self.view, self.committer, log),
             *(parts.segments, shared, parts.open_pages),
         )
-        self.holdings = StoreHoldings(self.view, self.committer, self.replica.read_frame)
+        self.holdings = StoreHoldings(self.view, self.committer, self.replica.read_frame, parts.sealed.count)
         self.graveyard = StoreGraveyard(self.view, self.committer)
         self.folded_state = StateReplica(directory.site, self.view, self.committer)
 

@@ -70,10 +70,17 @@ class RealSite:
         rebuild_store_index(self.directory, self.keyring, SETTINGS)
         self.open()
 
+    def set_keyring(self, keyring: Keyring) -> None:
+        """Know other keys from now on, and seal anew what lies under those that are to end."""
+        self.keyring = keyring
+        self.store.set_keyring(keyring)
+        self.collect()
+
     def collect(self) -> None:
         """Drop what nothing needs here: until four steps in a row did nothing, for a step may only begin an epoch."""
         idle = 0
         while idle < 4:
+            self.store.tidy()
             idle = 0 if self.store.collector.collect_step() else idle + 1
 
     def use_cloud(self, cloud) -> None:

@@ -51,6 +51,9 @@ class Memory:
     def collect(self):
         self.replica.collect()
 
+    def set_keyring(self, keyring):
+        self.replica.set_keyring(keyring)
+
     def use_cloud(self, cloud):
         self.replica.fetcher = CloudFetcher(cloud)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from gateway.store.doom_format import decode_doom, doom_item, encode_doom
@@ -45,7 +46,8 @@ class MemoryHoldings:
             held = [frame for frame, places in self.places.items() if name in places]
             sizes = {frame: decode_header(self.places[frame][name].header).stored_size for frame in held}
             live = sum(size for frame, size in sizes.items() if self._is_kept(frame.chunk_id, since_ms))
-            found.append(HeldObject(name, len(held), sum(sizes.values()), live, name in self.doomed_names()))
+            epochs = frozenset(decode_header(self.places[frame][name].header).epoch for frame in held)
+            found.append(HeldObject(name, len(held), sum(sizes.values()), live, name in self.doomed_names(), epochs))
         return found
 
     def closed_pages(self, count_max: int) -> list[bytes]:
@@ -65,6 +67,9 @@ class MemoryHoldings:
 
     def local_frame(self, header: bytes) -> Frame | None:
         return self.frames.get(decode_header(header).name)
+
+    def sealed_here(self) -> Mapping[bytes, int]:
+        return Counter(decode_header(frame.header).epoch for frame in self.frames.values())
 
     def dooms(self) -> list[Doom]:
         return [self.doomed[dot] for dot in sorted(self.doomed)]

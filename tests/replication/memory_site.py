@@ -38,7 +38,7 @@ from replication.ports import (
     RemoteLog,
     Statement,
 )
-from replication.sealing import Keyring, chunk_id, open_frame, seal_frame
+from replication.sealing import Keyring, chunk_id, open_frame, reseal_frame, seal_frame
 from tests.replication.memory_graveyard import MemoryGraveyard
 from tests.replication.memory_holdings import MemoryHoldings
 from tests.replication.memory_state import FoldedMemory
@@ -332,7 +332,13 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, FoldedMemory):
         frame = self.frames.get(decode_header(header).name)
         if frame is None:
             raise FrameGone(header.hex())
+        if decode_header(frame.header).epoch in self.keyring.retired:
+            return Frame(*reseal_frame(self.keyring, frame.header, frame.ciphertext))
         return frame
+
+    def set_keyring(self, keyring: Keyring) -> None:
+        self.keyring = keyring
+        self.frames = {name: self.read_frame(frame.header) for name, frame in self.frames.items()}
 
     # restore's port
 

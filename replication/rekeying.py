@@ -1,0 +1,157 @@
+"""What this site has in the bucket under epochs that are to end, and what its daemon does so that it goes.
+
+Stands beside ``log_compaction``, under ``collector``: the machinery that moves and deletes is theirs; this says what is
+old. A frame names its epoch in its header, which this site's index has; a pack is sealed under no older epoch than its
+frames (``freight``). Of batches, indexes and checkpoints the bucket is asked, once each: their first bytes name the
+epoch, and no name is ever given other bytes. So how far it is with an epoch is derived, not kept:
+
+    packs        with a frame under a retired epoch are moved and doomed, whatever lives in them
+    batches      are doomed if frames are in them, and leave behind a checkpoint of this site as any do; for that the
+                 site writes one, and makes a change, if it has made none since (it dooms the last of them)
+    checkpoints  are replaced by that one
+
+An object that nobody knows counts as lying under every retired epoch, until it is swept (``orphans``).
+
+Not here: who else needs an epoch (each says so in its status), when its key goes (``key_rotation``), the disk (the
+store's collector).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from replication.batch_format import HEAD_SIZE, decode_batch
+from replication.checkpoints import covered_up_to, list_checkpoint_names, read_manifest
+from replication.cloud_names import (
+    is_pack_name,
+    log_prefix,
+    site_prefix,
+    split_checkpoint_object,
+    split_index_name,
+    split_log_name,
+)
+from replication.collection_ports import HeldObject, Holdings
+from replication.listing import list_all
+from replication.log_compaction import held_behind
+from replication.membership import take_census
+from replication.offload import Offload, run_in_thread
+from replication.ports import ChangeLog, Cloud, CloudMissing
+from replication.sealing import ENVELOPE_SIZE, Keyring, envelope_epoch
+from replication.status import EpochAccount
+
+_EVERYTHING_LATER: Final = 1 << 62
+
+
+class Rekeying:
+    """For one site, by its one daemon. ``account``: for each retired epoch what lies under it, as last looked at."""
+
+    def __init__(
+        self,
+        log: ChangeLog,
+        holdings: Holdings,
+        cloud: Cloud,
+        keyring: Callable[[], Keyring],
+        *,
+        finish_attempt: Callable[[], Awaitable[None]],
+        offload: Offload = run_in_thread,
+    ) -> None:
+        self._log, self._holdings, self._cloud, self._keyring = log, holdings, cloud, keyring
+        self._finish_attempt, self._offload = finish_attempt, offload
+        self._epochs: dict[str, bytes | None] = {}
+        self._old: frozenset[str] = frozenset()
+        self.account: dict[bytes, EpochAccount] = {}
+        self.wants_checkpoint = False
+        """Whether batches or checkpoints are old that only a new checkpoint of this site's lets go."""
+
+    @property
+    def retired(self) -> frozenset[bytes]:
+        """Epochs that are to end and did not yet."""
+        ring = self._keyring()
+        return ring.retired & ring.epochs.keys()
+
+    def is_old(self, held: HeldObject) -> bool:
+        """Whether an object of frames is to be doomed because of what it is, or what is in it, is sealed under."""
+        is_old = bool(held.epochs & self.retired) or held.name in self._old
+        return is_old and held.frames > 0 and not held.doomed
+
+    async def look(self) -> None:
+        """Count what lies under retired epochs, here and under this site's names in the bucket. ``CloudError``."""
+        if not (retired := self.retired):
+            self._old, self.account, self.wants_checkpoint = frozenset(), {}, False
+            self._epochs.clear()
+            return
+        await (
+            self._finish_attempt()
+        )  # what was sealed before the mark was seen is in the bucket by now, or never will be
+        found: dict[str, frozenset[bytes]] = {}
+        sites = {self._log.identity().site, *(site for site, _ in take_census(self._log).inherited())}
+        for site in sorted(sites):
+            found |= await self._look_at(site_prefix(site), retired)
+        here = await self._offload(self._holdings.sealed_here)
+        bucket = Counter(epoch for epochs in found.values() for epoch in epochs)
+        self._old = frozenset(name for name, epochs in found.items() if epochs)
+        self._epochs = {name: epoch for name, epoch in self._epochs.items() if name in found}
+        self.account = {epoch: EpochAccount(here.get(epoch, 0), bucket[epoch]) for epoch in sorted(retired)}
+        self.wants_checkpoint = await self._find_uncovered()
+
+    async def make_way(self) -> None:
+        """Make a change behind the last old batch of the log, if none was made since: a batch leaves when everybody has
+        acknowledged something later.
+        """
+        identity = self._log.identity()
+        origin = (identity.site, identity.incarnation)
+        names = sorted(name for name in self._old if name.startswith(log_prefix(origin)))
+        if not names or self._log.last_seq() > self._log.shipped().seq:
+            return
+        n = split_log_name(names[-1])
+        assert n is not None
+        try:
+            batch = decode_batch(self._keyring(), origin, n, await self._cloud.get(names[-1]))
+        except CloudMissing:
+            return
+        if batch.last_seq >= self._log.last_seq():
+            await self._holdings.doom([names[-1]])
+
+    async def _look_at(self, prefix: str, retired: frozenset[bytes]) -> dict[str, frozenset[bytes]]:
+        names = await list_all(self._cloud, prefix)
+        if not names:
+            return {}
+        held = await self._offload(lambda: held_behind(self._holdings, prefix, "", names[-1], _EVERYTHING_LATER))
+        return {name: await self._epochs_of(name, held, retired) for name in names}
+
+    async def _epochs_of(
+        self, name: str, held: Mapping[str, HeldObject], retired: frozenset[bytes]
+    ) -> frozenset[bytes]:
+        """Under which of the retired epochs something of an object is sealed."""
+        epochs = held[name].epochs if name in held else frozenset[bytes]()
+        if is_pack_name(name):
+            return epochs & retired if epochs else retired
+        if name not in self._epochs:
+            self._epochs[name] = await self._read_epoch(name)
+        own = self._epochs[name]
+        return (epochs | {own} if own is not None else epochs) & retired
+
+    async def _read_epoch(self, name: str) -> bytes | None:
+        """The epoch of an object's envelope; None if it has none, or is gone."""
+        offset = HEAD_SIZE if split_log_name(name) is not None else 0
+        if not offset and split_index_name(name) is None and split_checkpoint_object(name) is None:
+            return None
+        try:
+            return envelope_epoch(await self._cloud.get(name, offset=offset, length=ENVELOPE_SIZE))
+        except CloudMissing:
+            return None
+
+    async def _find_uncovered(self) -> bool:
+        """Whether a checkpoint is old, or a batch that no checkpoint of this site's stands in for."""
+        site = self._log.identity().site
+        logs = [name for name in self._old if split_log_name(name) is not None]
+        if any(split_checkpoint_object(name) is not None for name in self._old if name.startswith(site_prefix(site))):
+            return True
+        if not logs:
+            return False
+        marks = [name for name in await list_checkpoint_names(self._cloud) if name.origin[0] == site]
+        covered = covered_up_to([await read_manifest(self._cloud, self._keyring, name) for name in marks])
+        reached = {log_prefix(origin): position.n for origin, position in covered.items()}
+        return any((split_log_name(name) or 0) > reached.get(name.rpartition("/")[0] + "/", 0) for name in logs)
