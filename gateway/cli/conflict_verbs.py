@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from gateway.cli.fleet_view import see_fleet
 from gateway.cli.opening import OpenSite, opened_site
 from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_parser
 from gateway.cli.outcomes import EXIT_FAILED, EXIT_NO, EXIT_OK, complain, print_json, print_table
+from gateway.cli.site_status import read_report
 from gateway.operations.conflict_resolution import NotResolved, Resolved, resolve
 from gateway.s3.encryption import SEAL_EXTRA
 from gateway.store.conflicts import Conflict, find_conflict
@@ -64,18 +66,20 @@ def add_verbs(verbs: Subcommands) -> None:
         add_site_options(parser)
 
 
-def describe_closely(conflict: Conflict) -> dict[str, Any]:
+def describe_closely(site: OpenSite, conflict: Conflict) -> dict[str, Any]:
     """One conflict with all that is known of its values."""
+    _, fleet = see_fleet(site, read_report(site))
+    names = {one.site: one.name for one in fleet}
     return {
         "bucket": conflict.bucket,
         "key": conflict.key.decode("utf-8", "replace"),
-        "winner": None if conflict.winner is None else _describe(conflict.winner),
-        "losers": [_describe(loser) for loser in conflict.losers],
-        "broken_conditions": [{**_describe(one.version), "condition": one.header} for one in conflict.broken],
+        "winner": None if conflict.winner is None else _describe(conflict.winner, names),
+        "losers": [_describe(loser, names) for loser in conflict.losers],
+        "broken_conditions": [{**_describe(one.version, names), "condition": one.header} for one in conflict.broken],
     }
 
 
-def _describe(version: Version) -> dict[str, Any]:
+def _describe(version: Version, names: Mapping[bytes, str]) -> dict[str, Any]:
     record, dot = version.record, decode_order(version.order)[1]
     return {
         "version_id": version.id.text,
@@ -85,6 +89,7 @@ def _describe(version: Version) -> dict[str, Any]:
         "delete_marker": record.marker,
         "owner": record.owner,
         "site_id": dot.site.hex(),
+        "site_name": names.get(dot.site, ""),
         "content_type": record.headers.get("content-type", ""),
         "metadata": record.metadata,
     }
@@ -92,7 +97,7 @@ def _describe(version: Version) -> dict[str, Any]:
 
 def _show(arguments: argparse.Namespace) -> int:
     async def read(site: OpenSite, bucket: Bucket, conflict: Conflict) -> dict[str, Any]:
-        return describe_closely(conflict)
+        return describe_closely(site, conflict)
 
     document = _with_conflict(arguments, read)
     if document is None:
@@ -106,7 +111,7 @@ def _show(arguments: argparse.Namespace) -> int:
     named += [(f"broken {one['condition']}", one) for one in document["broken_conditions"]]
     for what, one in named:
         when = datetime.fromtimestamp(one["modified_ms"] / 1000, UTC).isoformat(timespec="milliseconds")
-        rows.append((what, one["version_id"], when, one["site_id"], one["etag"], one["size"]))
+        rows.append((what, one["version_id"], when, one["site_name"] or one["site_id"], one["etag"], one["size"]))
     print_table(("WHAT", "VERSION ID", "WRITTEN", "ON SITE", "ETAG", "SIZE"), rows)
     return EXIT_OK
 
@@ -136,7 +141,7 @@ def _resolve(arguments: argparse.Namespace) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     async def write(site: OpenSite, bucket: Bucket, conflict: Conflict) -> dict[str, Any]:
         arguments.to.mkdir(parents=True)
-        document, files = describe_closely(conflict), {}
+        document, files = describe_closely(site, conflict), {}
         for version in (conflict.winner, *conflict.losers):
             if version is not None and not version.record.marker:
                 files[version.id.text] = await _write_value(site, version, arguments.to)

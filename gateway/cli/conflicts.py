@@ -13,7 +13,7 @@ from typing import Any
 from gateway.cli.conflict_verbs import add_verbs
 from gateway.cli.opening import opened_site
 from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command, new_parser
-from gateway.cli.outcomes import EXIT_NO, EXIT_OK, print_json, print_table
+from gateway.cli.outcomes import EXIT_FAILED, EXIT_NO, EXIT_OK, complain, print_json, print_table
 from gateway.store.conflicts import Conflict, scan_conflicts
 from gateway.store.ports import Version
 
@@ -48,6 +48,9 @@ def add_parser(subcommands: Subcommands) -> None:
 
 def _show_conflicts(arguments: argparse.Namespace) -> int:
     found = asyncio.run(_read_conflicts(arguments))
+    if found is None:
+        complain(f"there is no bucket {arguments.bucket!r} here")
+        return EXIT_FAILED
     if arguments.json:
         print_json({"conflicts": found})
     else:
@@ -63,14 +66,15 @@ def _show_conflicts(arguments: argparse.Namespace) -> int:
     return EXIT_NO if found and arguments.exit_code else EXIT_OK
 
 
-async def _read_conflicts(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+async def _read_conflicts(arguments: argparse.Namespace) -> list[dict[str, Any]] | None:
+    """What collided; None if the bucket that was named is not there."""
     async with opened_site(load_site_config(arguments)) as site:
         with site.store.view() as view:
             uid = b""
             if arguments.bucket:
                 bucket = view.bucket(arguments.bucket)
                 if bucket is None:
-                    return []
+                    return None
                 uid = bucket.uid
             return [_describe(conflict) for conflict in scan_conflicts(view, uid)]
 

@@ -72,6 +72,7 @@ def _describe(summary: Summary) -> str:
         (summary.transitioned, "given a colder class"),
         (summary.aborted, "uploads aborted"),
         (summary.restores_ended, "restored copies ended"),
+        (summary.losers_dropped, "losing values of collisions dropped"),
         (summary.locked, "due, but locked"),
         (summary.waiting, "due, but not in the cloud yet"),
     )

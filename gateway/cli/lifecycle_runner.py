@@ -58,12 +58,14 @@ async def run_pass(site: OpenSite, at_ms: int | None = None, *, timeout_s: float
         )
         summary = await made.run()
         if settings.conflict_days:
-            await _expire_losers(site, at - int(settings.conflict_days * settings.calendar.day_ms))
+            summary.losers_dropped = await _expire_losers(
+                site, at - int(settings.conflict_days * settings.calendar.day_ms)
+            )
         return summary
 
 
-async def _expire_losers(site: OpenSite, before_ms: int) -> None:
-    """Drop losers of collisions that were written before a time, a commit a key: they are few."""
+async def _expire_losers(site: OpenSite, before_ms: int) -> int:
+    """Drop losers of collisions that were written before a time, a commit a key: they are few. How many went."""
     with site.store.view() as view:
         due = [
             (found.bucket, found.key)
@@ -76,10 +78,13 @@ async def _expire_losers(site: OpenSite, before_ms: int) -> None:
         found = find_conflict(view, bucket.uid, key) if bucket is not None else None
         return 0 if bucket is None or found is None else expire_losers(view, bucket, found, before_ms)
 
+    total = 0
     for name, key in due:
         dropped = await site.store.committer.commit(partial(decide, name=name, key=key))
         if dropped:
             log.info("dropped %d old losers of a collision in bucket %s", dropped, name)
+        total += dropped
+    return total
 
 
 async def run_lifecycle_forever(site: OpenSite, stop: asyncio.Event) -> None:

@@ -8,12 +8,13 @@ leaves in ``DATA/run``, which is told to be old when nobody replicates.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from gateway.cli.drill_report import read_drill
+from gateway.cli.drill_report import DrillReport, read_drill
 from gateway.cli.fleet_view import cut_age_s, describe_fleet, describe_waits, list_waits, see_fleet
 from gateway.cli.mirror_reports import describe_mirrors
 from gateway.cli.opening import OpenSite
@@ -24,6 +25,7 @@ from gateway.cli.tier_runner import describe_tier
 from gateway.store.conflicts import count_conflicts
 from gateway.store.item_format import is_local_uid
 from gateway.store.object_rows import count_visible
+from gateway.store.ports import Bucket
 from replication.status import (
     DaemonReport,
     ReplicationStatus,
@@ -87,26 +89,11 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
     status = assess_site(site)
     with site.store.view() as view:
         conflicts = count_conflicts(view)
+        renamed = [bucket for bucket in view.buckets() if bucket.name != bucket.record.name]
     identity = site.replica.identity()
     report, drill = status.daemon, read_drill(site)
-    warnings = list(status.warnings)
     census, fleet = see_fleet(site, report)
     waits = list_waits(census, report)
-    if drill is not None and not drill.sound:
-        warnings.append(f"the last drill did not get everything back: {drill.findings[0]}; run `skerry drill` again")
-    if scrub := read_scrub(site).findings:
-        warnings.append(f"the scrub found damage: {scrub[0]}; see `skerry verify --mend`")
-    if report is not None and is_too_far(report.skew_ms, site.config.clock.warn_skew_s):
-        ahead = "ahead of" if (report.skew_ms or 0) > 0 else "behind"
-        warnings.append(
-            f"this site's clock is {abs(report.skew_ms or 0) / 1000:.0f} s {ahead} the cloud's: set it right"
-        )
-    if site.store.shared.clock_wrong:
-        warnings.append("the site takes no writes: its clock is further off than [clock] refuse_skew_s")
-    if site.store.shared.read_only:
-        warnings.append("the site takes no writes: a sync of the disk failed")
-    if site.store.is_index_damaged:
-        warnings.append("the index is damaged: restart the site, and it is rebuilt from the log")
     return {
         "site": site.config.site_name,
         "site_id": identity.site.hex(),
@@ -118,9 +105,11 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         "open_upload_bytes": status.open_upload_bytes,
         "conflicts": conflicts.conflicts,
         "broken_conditions": conflicts.broken_conditions,
+        "void_purges": conflicts.void_purges,
+        "renamed_buckets": {bucket.name: bucket.record.name for bucket in renamed},
         "safe_to_lose": status.safe_to_lose,
         "reasons": list(status.unsafe_reasons),
-        "warnings": warnings,
+        "warnings": [*status.warnings, *_list_warnings(site, report, drill, renamed)],
         "read_only": site.store.shared.read_only,
         "index_damaged": site.store.is_index_damaged,
         "local_buckets": count_local(site),
@@ -139,7 +128,7 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         ],
         "replication": None if report is None else _describe_report(report),
         "drill": None if drill is None else {"sound": drill.sound, **msgspec.to_builtins(drill)},
-        "sites": _describe_remotes(site, report),
+        "sites": _describe_remotes(site, report, {one.site: one.name for one in fleet}),
         "fleet": describe_fleet(fleet, report),
         "waiting_for": describe_waits(waits, fleet),
         "stable_cut_age_s": round(cut_age_s(waits), 3),
@@ -147,6 +136,33 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         "tombstones": None if report is None or report.tombstones is None else _describe_dead(report.tombstones),
         "cloud_collected": None if report is None or not report.collected else msgspec.to_builtins(report.collected),
     }
+
+
+def _list_warnings(
+    site: OpenSite, report: DaemonReport | None, drill: DrillReport | None, renamed: Iterable[Bucket]
+) -> list[str]:
+    """What a person should look at, besides what ``assess`` warns of."""
+    warnings = []
+    if drill is not None and not drill.sound:
+        warnings.append(f"the last drill did not get everything back: {drill.findings[0]}; run `skerry drill` again")
+    if scrub := read_scrub(site).findings:
+        warnings.append(f"the scrub found damage: {scrub[0]}; see `skerry verify --mend`")
+    if report is not None and is_too_far(report.skew_ms, site.config.clock.warn_skew_s):
+        ahead = "ahead of" if (report.skew_ms or 0) > 0 else "behind"
+        warnings.append(
+            f"this site's clock is {abs(report.skew_ms or 0) / 1000:.0f} s {ahead} the cloud's: set it right"
+        )
+    warnings += [
+        f"two owners made a bucket {bucket.record.name!r}: the later one is called {bucket.name!r} on every site"
+        for bucket in renamed
+    ]
+    if site.store.shared.clock_wrong:
+        warnings.append("the site takes no writes: its clock is further off than [clock] refuse_skew_s")
+    if site.store.shared.read_only:
+        warnings.append("the site takes no writes: a sync of the disk failed")
+    if site.store.is_index_damaged:
+        warnings.append("the index is damaged: restart the site, and it is rebuilt from the log")
+    return warnings
 
 
 def _describe_dead(account: TombstoneAccount) -> dict[str, Any]:
@@ -172,7 +188,7 @@ def _describe_report(report: DaemonReport) -> dict[str, Any]:
     return {name: getattr(report, name) for name in kept}
 
 
-def _describe_remotes(site: OpenSite, report: DaemonReport | None) -> list[dict[str, Any]]:
+def _describe_remotes(site: OpenSite, report: DaemonReport | None, names: dict[bytes, str]) -> list[dict[str, Any]]:
     """What was applied of every other log: durable positions, with what the report adds."""
     told = {(remote.site, remote.incarnation): remote for remote in report.remotes} if report else {}
     described = []
@@ -181,6 +197,7 @@ def _describe_remotes(site: OpenSite, report: DaemonReport | None) -> list[dict[
         described.append(
             {
                 "site_id": origin.hex(),
+                "name": names.get(origin, ""),
                 "incarnation": incarnation.hex(),
                 "applied_batches": position.n,
                 "applied_changes": position.seq,

@@ -58,7 +58,8 @@ def _print_status(document: dict[str, Any]) -> None:
     backlog = f"{document['backlog_changes']} changes, {describe_bytes(document['backlog_bytes'])}"
     print(f"not in the cloud yet: {backlog}{waiting}")
     print(f"in open uploads, never shipped: {describe_bytes(document['open_upload_bytes'])}")
-    print(f"conflicts: {document['conflicts']}; broken conditions: {document['broken_conditions']}")
+    void = f"; permanent deletes that a lock made void: {document['void_purges']}" if document["void_purges"] else ""
+    print(f"conflicts: {document['conflicts']}; broken conditions: {document['broken_conditions']}{void}")
     print(f"safe to lose: {'yes' if document['safe_to_lose'] else 'no'}")
     for reason in document["reasons"]:
         print(f"  - {reason}")
@@ -79,10 +80,13 @@ def _print_status(document: dict[str, Any]) -> None:
         print(f"warning: {warning}")
     if document["sites"]:
         rows = [
-            (site["site_id"], site["incarnation"], site["applied_batches"], site["applied_changes"], site["stopped"])
+            (
+                *(site["name"], site["site_id"], site["incarnation"], site["applied_batches"], site["applied_changes"]),
+                site["stopped"],
+            )
             for site in document["sites"]
         ]
         for wait in document["waiting_for"]:
             who, age_s = wait["name"] or wait["site_id"], wait["age_s"] or 0
             print(f"waiting for {who}: {wait['changes_not_acknowledged']} changes not acknowledged, for {age_s:.0f} s")
-        print_table(("OTHER SITE", "INCARNATION", "BATCHES APPLIED", "CHANGES", "STOPPED"), rows)
+        print_table(("OTHER SITE", "ID", "INCARNATION", "BATCHES APPLIED", "CHANGES", "STOPPED"), rows)

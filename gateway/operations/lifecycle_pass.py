@@ -49,7 +49,9 @@ Pace = Callable[[int], Awaitable[None]]
 
 @dataclass
 class Summary:
-    """What a pass did. ``locked``: versions that were due but are locked; ``waiting``: not yet in the cloud."""
+    """What a pass did. ``locked``: versions that were due but are locked; ``waiting``: not yet in the cloud;
+    ``losers_dropped``: of collisions, by whoever runs the pass.
+    """
 
     buckets: int = 0
     versions: int = 0
@@ -62,6 +64,7 @@ class Summary:
     evicted_bytes: int = 0
     locked: int = 0
     waiting: int = 0
+    losers_dropped: int = 0
 
 
 class _Candidate(NamedTuple):

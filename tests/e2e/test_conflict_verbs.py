@@ -52,7 +52,9 @@ def test_a_collision_is_shown_exported_and_decided(sites: tuple[Site, Site], tmp
     shown = ask(one, "show", "box", "dir/k")
     assert shown == ask(two, "show", "box", "dir/k")
     assert [value["key"] for value in ask(two, "list")["conflicts"]] == ["dir/k"]
+    assert {shown["winner"]["site_name"], shown["losers"][0]["site_name"]} == {"one", "two"}
     assert len({shown["winner"]["site_id"], shown["losers"][0]["site_id"]}) == 2
+    assert one.run("conflicts", "list", "--bucket", "boks", check=False).returncode == 3
     exported = ask(one, "export", "box", "dir/k", "--to", str(tmp_path / "out"))
     values = {name: (tmp_path / "out" / name).read_bytes() for name in exported["files"].values()}
     assert sorted(values.values()) == [b"one", b"two"]
@@ -88,8 +90,8 @@ def test_losers_go_after_their_time_and_on_both_sites_alike(sites: tuple[Site, S
     collide(one, two, "k")
     for days, left in ((29, 1), (31, 0)):
         at = (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for site in sites:
-            site.run("lifecycle", "run", "--at", at)
+        dropped = [json.loads(site.run("lifecycle", "run", "--at", at, "--json").stdout) for site in sites]
+        assert all(told["losers_dropped"] == 1 - left for told in dropped)
         exchange(one, two)
         assert one.status()["conflicts"] == two.status()["conflicts"] == left
     assert one.client().get_object(Bucket="box", Key="k")["Body"].read() in (b"one", b"two")

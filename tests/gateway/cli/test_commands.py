@@ -13,6 +13,7 @@ from gateway.cli.credentials import credentials_path, ensure_credentials
 from gateway.cli.opening import opened_site
 from gateway.cli.site import create_site
 from gateway.config import Overrides, load_config
+from gateway.store.document_format import BucketRecord
 
 
 @pytest.fixture
@@ -42,6 +43,21 @@ def test_status_of_a_lone_site(capsys, data):
     assert (status["backlog_changes"], status["oldest_unsent_age_s"], status["sites"]) == (0, None, [])
     assert run(capsys, "status", "--data", data)[0] == 0
     assert run(capsys, "status", "--data", data, "--exit-code")[0] == 1
+
+
+def test_buckets_of_one_name_are_told_of(capsys, data):
+    async def make_both():
+        async with opened_site(load_config(None, {}, Overrides(data=data))) as site:
+            for at_ms, owner in enumerate(("ann", "bob"), start=1):
+                record = BucketRecord(name="same", owner=owner, created_ms=at_ms)
+                await site.store.commit(lambda view, record=record: view.put_bucket(record))
+
+    asyncio.run(make_both())
+    told = answer(capsys, "status", "--data", data)
+    (derived,) = told["renamed_buckets"]
+    assert told["renamed_buckets"] == {derived: "same"}
+    assert any(derived in warning for warning in told["warnings"])
+    assert derived in run(capsys, "status", "--data", data)[1]
 
 
 def test_the_backlog_counts_what_was_acknowledged(capsys, data):
