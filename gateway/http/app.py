@@ -17,8 +17,8 @@ import socket
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -35,6 +35,7 @@ from gateway.http.heads import Head
 from gateway.http.iam_calls import IamDoor, is_query_call
 from gateway.http.metrics import RequestMetrics
 from gateway.http.object_reads import AT_ONCE, READS, find_read
+from gateway.http.object_writes import STORE_ALONE
 from gateway.http.protocol import STALLED_MIN_S, S3Server, check_aiohttp
 from gateway.http.settings import HttpSettings
 from gateway.http.website_calls import serve_website
@@ -65,7 +66,6 @@ LISTINGS: Final = frozenset(
     }
 )
 """What is walked and rendered in one go, milliseconds long."""
-_BODILESS: Final = frozenset({"GET", "HEAD"})
 _LINGER_BYTES_MAX: Final = 1 << 20  # more than this left of a body: the connection ends with the answer
 
 
@@ -106,13 +106,17 @@ class Gateway:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. Raises only ``ConnectionError`` (nobody to answer) and cancellation."""
         started_ns = time.perf_counter_ns()
-        call = self._begin(request)
+        return await self._answer(self._begin(request), None, started_ns)
+
+    async def _answer(self, call: Call, handler: CallHandler | None, started_ns: int) -> web.StreamResponse:
+        """As ``handle``. ``handler``: of a request that was admitted; None: nothing of it was looked at yet."""
         response: web.StreamResponse
         self._in_flight += 1
         try:
             if self._in_flight > self._settings.requests_max and not self.end_stalled():
                 raise SlowDown(None, headers={"Retry-After": str(STALLED_MIN_S)})
-            handler = self._admit(call, self._choose(call))
+            if handler is None:
+                handler = self._admit(call, self._choose(call))
             if call.operation in LISTINGS:
                 await self._shares.turns.take()
             response = await handler(call)
@@ -121,7 +125,7 @@ class Gateway:
             self._count(call, 499, 0, started_ns)
             raise
         except Exception as error:
-            close = (not request.content.is_eof() and self._must_close(call)) or self._is_flood(request, error)
+            close = (not call.head.content.is_eof() and self._must_close(call)) or self._is_flood(call.head, error)
             response = self._fail(call, error, close=close)
         finally:
             self._in_flight -= 1
@@ -131,16 +135,18 @@ class Gateway:
         self._count(call, response.status, sent, started_ns)
         return response
 
-    def answer_at_once(self, head: Head) -> ReadyAnswer | None:
-        """The answer to a request without a body if nothing has to be waited for: what ``handle`` would say, since it
-        is found by the same functions. None: let ``handle`` do it, from the beginning.
+    def answer_at_once(self, head: Head) -> ReadyAnswer | Coroutine[Any, Any, web.StreamResponse] | None:
+        """The answer to a request whose body is at hand, or what gives it if the store alone is waited for: what
+        ``handle`` would say, since it is found by the same functions. None: let ``handle`` do it, from the beginning.
         """
-        if head.method not in _BODILESS or self._in_flight >= self._settings.requests_max or self.is_draining():
+        if self._in_flight >= self._settings.requests_max or self.is_draining():
             return None
         started_ns = time.perf_counter_ns()
         call = self._begin(head)
         try:
             handler = self._choose(call)
+            if handler in STORE_ALONE:
+                return self._answer(call, self._admit(call, handler), started_ns)
             answer_now = AT_ONCE.get(handler) if handler is not None else None
             if answer_now is None:
                 return None
@@ -249,9 +255,9 @@ class Gateway:
         return length is None or length - call.received_bytes > _LINGER_BYTES_MAX
 
     @staticmethod
-    def _is_flood(request: web.BaseRequest, error: Exception) -> bool:
+    def _is_flood(head: Head, error: Exception) -> bool:
         """Whether requests wait behind one that is told to slow down: refusing each would cost more than the first."""
-        return isinstance(error, SlowDown) and getattr(request.protocol, "has_followers", False)
+        return isinstance(error, SlowDown) and getattr(head.protocol, "has_followers", False)
 
     def _count(self, call: Call, status: int, sent: int, started_ns: int) -> None:
         """Metrics, and the access log if it is on."""

@@ -18,8 +18,7 @@ from contextlib import contextmanager
 from hmac import compare_digest
 from typing import Final
 
-from aiohttp import web
-
+from gateway.http.heads import Head
 from gateway.http.settings import HttpSettings
 from gateway.operations.bodies import Received
 from gateway.operations.digests import INLINE_MAX, Digester, Digests, digest_small, run_hashing
@@ -78,13 +77,13 @@ class RequestBody:
         "_claim",
         "_compute",
         "_content_md5",
+        "_head",
         "_headers",
         "_idle_s",
         "_pace_bytes",
         "_pace_since_s",
         "_payload",
         "_rate_min_bytes_s",
-        "_request",
         "_verified",
         "_verify_documents",
         "bytes_read",
@@ -93,14 +92,14 @@ class RequestBody:
 
     def __init__(
         self,
-        request: web.BaseRequest,
+        head: Head,
         headers: dict[str, str],
         payload: Payload,
         verified: Verified | None,
         budget: WindowBudget,
         settings: HttpSettings,
     ) -> None:
-        self._request = request
+        self._head = head
         self._headers = headers
         self._payload = payload
         self._verified = verified
@@ -182,15 +181,15 @@ class RequestBody:
     def _begin(self) -> None:
         """Ask the client for its body, if it waits to be asked."""
         if not self.continued and self._headers.get("expect", "").lower() == "100-continue":
-            transport = self._request.transport
-            if transport is not None and self._request.version >= (1, 1):
+            transport = self._head.transport
+            if transport is not None and self._head.version >= (1, 1):
                 transport.write(_CONTINUE)
         self.continued = True
 
     async def _read(self) -> bytes:
         """The next bytes of the stream, b"" at its end. ``RequestTimeout`` after a while without any, or of too few."""
-        stream = self._request.content
-        data = stream.read_nowait()
+        stream = self._head.content
+        data: bytes = stream.read_nowait()
         if data or stream.at_eof():
             self.bytes_read += len(data)
             return data
@@ -262,7 +261,7 @@ class RequestBody:
         """A large read window for a body of ``length`` bytes, if it is worth one and the budget has one."""
         granted = length > INLINE_MAX and self._budget.take(2 * _WINDOW)
         if granted:
-            self._request.content.set_read_chunk_size(_WINDOW)
+            self._head.content.set_read_chunk_size(_WINDOW)
         try:
             yield
         finally:

@@ -123,7 +123,7 @@ class Call:
         """The body, ready to be read once."""
         if self._body is None:
             self._body = RequestBody(
-                self.request, self.raw_headers, self.payload, self.verified, self.shares.budget, self.settings
+                self.head, self.raw_headers, self.payload, self.verified, self.shares.budget, self.settings
             )
         return self._body
 

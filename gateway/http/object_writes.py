@@ -201,3 +201,6 @@ HANDLERS: Final[dict[Operation, CallHandler]] = {
     Operation.RenameObject: rename_one,
 }
 """What this file answers."""
+
+STORE_ALONE: Final[frozenset[CallHandler | None]] = frozenset({put_one, delete_one})
+"""Handlers that wait for the store and nothing else, once the body is at hand, and whose answers are small."""

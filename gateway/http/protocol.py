@@ -15,18 +15,20 @@ import sys
 import termios
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import aiohttp
 from aiohttp import http_parser, web, web_protocol
 from aiohttp.http_exceptions import InvalidURLError, LineTooLong
-from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from gateway.http.answers import ReadyAnswer
 from gateway.http.crowd import CROWD, Crowd
 from gateway.http.failures import answer_error
-from gateway.http.heads import ParsedHead
+from gateway.http.heads import NO_BODY, BodyAtHand, ParsedHead
 from gateway.http.settings import HttpSettings
 from gateway.http.unsent import WRITE_HIGH_BYTES, UnsentAnswers
 from gateway.s3.errors import InternalError, InvalidRequest, InvalidURI, RequestHeaderSectionTooLarge, S3Error
@@ -47,8 +49,10 @@ _LISTED_MAX: Final = 2  # requests of one connection that are parsed before they
 _LISTED_IN_CROWD: Final = 1  # of each connection beyond a crowd: 3 KB less, some microseconds more a request
 _DRAIN_STEP_S: Final = 0.02
 _CANCEL_TIMEOUT_S: Final = 1.0  # for handlers that were told to stop after the drain
+_AT_HAND_MAX: Final = 64 << 10  # a body up to this size that came with its head is handled with it
+_BODILESS: Final = frozenset({"GET", "HEAD", "DELETE", "PUT"})  # asked for without a body often enough to try
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-AnswerAtOnce = Callable[[ParsedHead], ReadyAnswer | None]
+AnswerAtOnce = Callable[[ParsedHead], ReadyAnswer | Coroutine[Any, Any, web.StreamResponse] | None]
 Result = TypeVar("Result")
 
 
@@ -94,6 +98,17 @@ async def _after_others(handled: Coroutine[Any, Any, Result]) -> Result:
     return await handled
 
 
+def _take_at_hand(message: RawRequestMessage, payload: StreamReader) -> BodyAtHand | None:
+    """The body of a request of a kind that may be answered at once, if it is here whole; it stays in its stream."""
+    if payload is EMPTY_PAYLOAD:
+        return NO_BODY if message.method in _BODILESS else None
+    if message.method != "PUT" or not payload.is_eof() or payload.total_bytes > _AT_HAND_MAX:
+        return None
+    if payload.exception() is not None:
+        return None
+    return BodyAtHand(b"".join(payload._buffer))  # reading it would have aiohttp parse on for more of it
+
+
 class _Listed(list[Any]):
     """Requests parsed and not handled: a few at most. A ``deque``, as aiohttp has, makes room for 64 at once."""
 
@@ -107,13 +122,14 @@ class _Listed(list[Any]):
 class S3Connection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_has_followers", "_is_refused", "_partial_since_s")
+    __slots__ = ("_has_followers", "_is_refused", "_partial_since_s", "_write")
 
     def __init__(self, manager: S3Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self._messages = _Listed()  # type: ignore[assignment]
         self._partial_since_s = 0.0
         self._is_refused = False
+        self._write: asyncio.Task[web.StreamResponse] | None = None  # begun at once, its answer is not there yet
         self._has_followers = False  # whether requests waited, parsed, behind the one handled last
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -169,24 +185,29 @@ class S3Connection(RequestHandler):
         """Feed the parser; remember since when the headers of a request have been incomplete.
 
         While the connection's task waits for a request, what comes is looked at before the task is woken: most small
-        reads are answered right here, and nothing else is ever made for them.
+        reads are answered right here, most small writes begun, and little else is ever made for them.
         """
         if self._manager is None or self._is_refused:
             return
         waiter = self._waiter
         if waiter is None or waiter.done():
             self._take(data)
-            return
+        else:
+            self._look(waiter, data)
+
+    def _look(self, waiter: asyncio.Future[None], data: bytes | None) -> None:
+        """Answer at once, or begin to, or wake the task. ``data`` None: nothing came, but a write was answered."""
         self._waiter = None
         try:
-            self._take(data)
-            answered = self._answer_at_once()
+            if data is not None:
+                self._take(data)
+            answered = self._write is None and self._answer_at_once()
         finally:
             self._waiter = waiter
             if self._force_close or self._close:
                 waiter.cancel()
-        if waiter.done():
-            return
+        if waiter.done() or self._write is not None:
+            return  # whatever came behind the write waits for its answer
         if self._messages:
             waiter.set_result(None)
         elif data and not answered and not self._partial_since_s:
@@ -206,15 +227,20 @@ class S3Connection(RequestHandler):
             newest.exc.__traceback__ = None
 
     def _answer_at_once(self) -> bool:
-        """Answer the one request that has come, if it has no body and its answer needs no waiting; whether it did."""
+        """Answer the one request that has come if that needs no waiting, or begin to if the store alone must be waited
+        for; whether it did.
+        """
         manager, transport = self._manager, self.transport
         if len(self._messages) != 1 or self._paused or self._upgraded or transport is None or transport.is_closing():
             return False
         message, payload = self._messages[0]
-        if payload is not EMPTY_PAYLOAD or isinstance(message, _ErrInfo) or message.should_close:
+        if isinstance(message, _ErrInfo) or message.should_close:
+            return False
+        body = _take_at_hand(message, payload)
+        if body is None:
             return False
         assert isinstance(manager, S3Server)
-        answer = manager.answer_at_once(ParsedHead(message, self))
+        answer = manager.answer_at_once(ParsedHead(message, self, body))
         if answer is None:
             return False
         self._messages.popleft()
@@ -223,14 +249,52 @@ class S3Connection(RequestHandler):
         if self._buffer_paused:  # in a crowd one request is enough for that
             self._resume_reading_if_drained()
         manager.requests_count += 1
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        answer.write_to(transport, message.method)
+        if isinstance(answer, ReadyAnswer):
+            self._send(transport, message, answer)
+        else:
+            self._write = asyncio.get_running_loop().create_task(answer)
+            self._write.add_done_callback(partial(self._end_write, message))
         return True
+
+    def _end_write(self, message: RawRequestMessage, write: asyncio.Task[web.StreamResponse]) -> None:
+        """Tell the client what came of its write, and go on with what it sent meanwhile."""
+        self._write = None
+        error = None if write.cancelled() else write.exception()
+        if error is not None and not isinstance(error, ConnectionError):
+            self.log_exception(exc_info=error)
+        if write.cancelled() or error is not None:
+            self.force_close()
+            return
+        answer, transport, waiter = write.result(), self.transport, self._waiter
+        if transport is None or transport.is_closing():
+            return
+        assert isinstance(answer, ReadyAnswer)
+        self._send(transport, message, answer)
+        if waiter is not None and not waiter.done():
+            self._look(waiter, None)
+
+    def _send(self, transport: asyncio.Transport, message: RawRequestMessage, answer: ReadyAnswer) -> None:
+        """Write an answer that was made without the connection's task; end the connection if it says so."""
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        answer.write_to(transport, message.method, is_old=message.version < (1, 1))
+        if answer.keep_alive is False:
+            self.force_close()
+
+    def _process_keepalive(self) -> None:
+        """The connection has been idle for long, unless a write is under way."""
+        if self._write is not None:
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        super()._process_keepalive()
+
+    def give_up(self) -> None:
+        """Do not wait for a write under way any longer: nobody is told what comes of it."""
+        if self._write is not None:
+            self._write.cancel()
 
     @property
     def is_busy(self) -> bool:
         """Whether a request is being answered, or waits parsed."""
-        return self._request_in_progress or bool(self._messages)
+        return self._request_in_progress or self._write is not None or bool(self._messages)
 
     @property
     def has_followers(self) -> bool:
@@ -351,6 +415,8 @@ class S3Server(web.Server):
             if not busy or self._loop.time() >= deadline_s:
                 break
             await asyncio.sleep(_DRAIN_STEP_S)
+        for connection in list(self.live):
+            connection.give_up()
         await self.shutdown(_CANCEL_TIMEOUT_S)
         for transport in list(self.live.values()):
             if not transport.get_write_buffer_size():

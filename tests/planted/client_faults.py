@@ -10,6 +10,7 @@ from typing import Final
 from tests.planted.fault import Fault
 
 _AT_ONCE = "tests/gateway/http/test_at_once.py"
+_WRITES = "tests/gateway/http/test_writes_at_once.py"
 _UNSENT = "tests/gateway/http/test_unsent.py"
 _CROWD = "tests/gateway/http/test_crowd.py"
 _HANDSHAKES = "tests/gateway/http/test_handshakes.py"
@@ -45,6 +46,26 @@ CLIENT_FAULTS: Final = (
         *("tell of errors in a way of its own", 0, "gateway/http/app.py"),
         *("            answer = self._fail(call, error)\n", "            return None\n"),
         (f"{_AT_ONCE}::test_what_is_answered_at_once",),
+    ),
+    Fault(
+        *("begin a write before its body has come", 0, "gateway/http/protocol.py"),
+        *('message.method != "PUT" or not payload.is_eof() or', 'message.method != "PUT" or'),
+        (f"{_WRITES}::test_a_body_in_pieces_is_waited_for_in_the_task",),
+    ),
+    Fault(
+        *("let a read overtake the write before it", 0, "gateway/http/protocol.py"),
+        *("        if waiter.done() or self._write is not None:\n", "        if waiter.done():\n"),
+        (f"{_WRITES}::test_what_comes_behind_a_write_waits_for_it",),
+    ),
+    Fault(
+        *("take a connection whose write is under way for idle", 0, "gateway/http/protocol.py"),
+        *("self._request_in_progress or self._write is not None or", "self._request_in_progress or"),
+        (f"{_WRITES}::test_a_write_under_way_keeps_its_connection",),
+    ),
+    Fault(
+        *("begin at once whatever the account may do", 0, "gateway/http/app.py"),
+        *("self._answer(call, self._admit(call, handler), started_ns)", "self._answer(call, None, started_ns)"),
+        (f"{_WRITES}::test_nothing_is_begun_for_who_is_not_admitted",),
     ),
     Fault(
         *("read on without any budget", 0, "gateway/http/object_reads.py"),

@@ -1,6 +1,7 @@
 """Every implemented operation × how it is signed × payload mode: the right secret is served, a wrong one is 403.
 
 A refused request stores and changes nothing. And what must never be taken: unsigned headers, two kinds of credentials.
+What may be answered at once is asked for in the connection's task, too: whichever way it takes, it is told the same.
 The requests are rows of ``tests/gateway/http/security_rows``, a small file a family; its docstring says how to add one.
 """
 
@@ -13,6 +14,9 @@ import msgspec
 import pytest
 
 from gateway.http.dispatch import HANDLERS, OWN_DOORS
+from gateway.http.object_reads import AT_ONCE
+from gateway.http.object_writes import STORE_ALONE
+from gateway.http.protocol import S3Connection
 from gateway.identity.users import add_user, new_access_key, new_user
 from gateway.operations import bucket_documents
 from gateway.s3.payload import PayloadMode
@@ -25,6 +29,12 @@ WRONG = "not-the-secret-not-the-secret-not-the-se"
 REQUESTS, PREPARES = collect_rows()
 CHUNKED = [Op.PutObject, Op.UploadPart]
 SIGNINGS = ["header-sha256", "header-unsigned", "query"]
+WAYS = [
+    (operation, in_task)
+    for operation in REQUESTS
+    for in_task in ([False, True] if HANDLERS[operation] in STORE_ALONE | AT_ONCE.keys() else [False])
+]
+WAY_NAMES = [f"{operation} in the task" if in_task else str(operation) for operation, in_task in WAYS]
 DOCUMENTS = [value for name, value in vars(bucket_documents).items() if name.isupper()]
 
 
@@ -90,6 +100,15 @@ def stage(server):
 
 
 @pytest.fixture
+def operation(request, monkeypatch):
+    """One of ``WAYS``: its operation, the way taken care of."""
+    asked, in_task = request.param
+    if in_task:
+        monkeypatch.setattr(S3Connection, "_answer_at_once", lambda connection: False)
+    return asked
+
+
+@pytest.fixture
 def scene(stage):
     """The upload's id, its part's ETag, and a picture of everything whenever asked for."""
     stage.set()
@@ -117,7 +136,7 @@ def request_of(raw, operation, signing, secret, upload, etag):
 
 
 @pytest.mark.parametrize("signing", SIGNINGS)
-@pytest.mark.parametrize("operation", REQUESTS, ids=str)
+@pytest.mark.parametrize("operation", WAYS, ids=WAY_NAMES, indirect=True)
 def test_right_and_wrong_secret(raw, scene, operation, signing):
     upload, etag, look = scene
     before = look()
@@ -131,7 +150,7 @@ def test_right_and_wrong_secret(raw, scene, operation, signing):
     assert answer.status == REQUESTS[operation].status, answer.body
 
 
-@pytest.mark.parametrize("operation", REQUESTS, ids=str)
+@pytest.mark.parametrize("operation", WAYS, ids=WAY_NAMES, indirect=True)
 def test_nobody_is_denied(raw, scene, operation):
     upload, etag, look = scene
     before = look()
@@ -144,7 +163,7 @@ def test_nobody_is_denied(raw, scene, operation):
     assert look() == before
 
 
-@pytest.mark.parametrize("operation", CHUNKED, ids=str)
+@pytest.mark.parametrize("operation", [way for way in WAYS if way[0] in CHUNKED], ids=str, indirect=True)
 @pytest.mark.parametrize("mode", [mode for mode in PayloadMode if mode.is_chunked], ids=lambda mode: mode.name)
 def test_chunked_right_and_wrong_secret(raw, scene, operation, mode):
     upload, _, look = scene
@@ -206,8 +225,9 @@ def test_a_disabled_key_and_a_disabled_user_are_unknown(server, raw):
     assert ask().status == 403
 
 
+@pytest.mark.parametrize("operation", [way for way in WAYS if way[0] is Op.PutObject], ids=str, indirect=True)
 @pytest.mark.parametrize("name", ["x-amz-copy-source", "x-amz-acl", "x-amz-meta-colour", "x-amz-unheard-of"])
-def test_an_unsigned_amz_header_is_refused(raw, scene, name):
+def test_an_unsigned_amz_header_is_refused(raw, scene, operation, name):
     _, _, look = scene
     before = look()
     value = {"x-amz-copy-source": "/raw/kept", "x-amz-acl": "private"}.get(name, "v")
