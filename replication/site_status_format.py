@@ -19,9 +19,11 @@ MessagePack array (version 1; fields may only ever be added at the end, with def
    14 tombstones       int     kept in its index; -1: not counted yet
    15 collects         int     1: it takes back in the bucket what nothing needs; 0: it was told not to; -1: not known
    16 held_since_ms    int     unix time since which it waits for some site to acknowledge anything; 0: for none
+   17 rekeyed          array   of bin16: epochs that are to end and under which nothing of it lies any more
 
-A status of a later version is read as far as its fields are known here: it is for people, nothing rests on it. What
-is no status at all is none (None), and never stops a log.
+A status of a later version is read as far as its fields are known here: it is for people, and nothing rests on it but
+whether an epoch may be ended (each site counts for itself before it gives the key up). What is no status at all is none
+(None), and never stops a log.
 
 Not here: when it is sent (shipper), how free space is judged (the composition root).
 """
@@ -56,6 +58,7 @@ class SiteStatus(msgspec.Struct, array_like=True, frozen=True, gc=False):
     tombstones: int = -1
     collects: int = -1
     held_since_ms: int = 0
+    rekeyed: tuple[bytes, ...] = ()
 
     @property
     def cloud_going_bytes(self) -> int:

@@ -39,6 +39,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "config": Command("config_check", "look at a configuration"),
     "kms": Command("kms", "keys for SSE-KMS"),
     "keys": Command("keys", "the realm's keys: list, rotate"),
+    "rekey": Command("rekey", "seal anew what lies under older keys"),
     "lifecycle": Command("lifecycle", "apply the buckets' lifecycle rules now"),
     "evict": Command("evict", "give up local copies that the cloud has"),
     "link": Command("link", "what the link may carry now: show, set, clear"),

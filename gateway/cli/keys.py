@@ -15,13 +15,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gateway.cli.epoch_progress import describe_epochs, find_needs
 from gateway.cli.opening import OpenSite, opened_site
 from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command, new_parser
-from gateway.cli.outcomes import EXIT_OK, EXIT_USAGE, complain, print_json, print_table
+from gateway.cli.outcomes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain, print_json, print_table
 from gateway.cli.site import root_key_provider, wrapped_root_key
+from gateway.cli.site_status import read_report
 from gateway.config import load_config
-from gateway.s3.times import format_iso
-from replication.realm_access import RealmAccess
 from replication.root_keys import FileRootKey, RootKeyProvider, generate_key_file
 
 Result = TypeVar("Result")
@@ -79,6 +79,18 @@ def add_parser(subcommands: Subcommands) -> None:
     )
     drop.add_argument("mark", metavar="FINGERPRINT")
     drop.set_defaults(run=_drop_root)
+    ending = new_parser(
+        verbs,
+        "drop-epoch",
+        "end the key of an epoch under which nothing lies any more",
+        "End an epoch's key, here and in the bucket; other sites give it up when they hear of it and have nothing\n"
+        "under it themselves. Refused, with what and who still needs it, until `skerry rekey` has come to its end on\n"
+        "every site (exit code 3). Backups of a site taken before hold the key and what is sealed with it: once they\n"
+        "are gone, too, a leaked root key opens nothing of that time. There is no way back.",
+        "skerry keys drop-epoch 0123456789abcdef0123456789abcdef --config site.toml",
+    )
+    ending.add_argument("epoch", metavar="EPOCH", help="its id, as `skerry keys list` shows it")
+    ending.set_defaults(run=_drop_epoch)
     for parser in verbs.choices.values():
         add_site_options(parser)
 
@@ -88,30 +100,28 @@ def _run(arguments: argparse.Namespace, work: Callable[[OpenSite], Awaitable[Res
         async with opened_site(load_site_config(arguments)) as site:
             if site.cloud is not None:
                 await site.realm.refresh(site.cloud)
-            return await work(site), describe_keys(site.realm)
+            return await work(site), describe_keys(site)
 
     return asyncio.run(run())
 
 
-def describe_keys(realm: RealmAccess) -> dict[str, Any]:
+def describe_keys(site: OpenSite) -> dict[str, Any]:
     """The document of ``skerry keys list --json``."""
+    realm = site.realm
     return {
         "realm": realm.realm.id.hex(),
         "recoverable": realm.recoverable,
         "roots": [
             {"fingerprint": root.mark.hex(), "in_use": root.in_use, "recovery": root.recovery} for root in realm.roots()
         ],
-        "epochs": [
-            {"id": epoch.id.hex(), "created": format_iso(epoch.created_ms), "current": epoch.current}
-            for epoch in realm.epochs()
-        ],
+        "epochs": describe_epochs(site, read_report(site), exact=True),
     }
 
 
 def _list(arguments: argparse.Namespace) -> int:
     async def read() -> dict[str, Any]:
         async with opened_site(load_site_config(arguments)) as site:
-            return describe_keys(site.realm)
+            return describe_keys(site)
 
     document = asyncio.run(read())
     if arguments.json:
@@ -127,8 +137,40 @@ def _list(arguments: argparse.Namespace) -> int:
     )
     print_table(
         ("EPOCH", "CREATED", ""),
-        [(epoch["id"], epoch["created"], "current" if epoch["current"] else "") for epoch in document["epochs"]],
+        [(epoch["id"], epoch["created"], _say_epoch(epoch)) for epoch in document["epochs"]],
     )
+    return EXIT_OK
+
+
+def _say_epoch(epoch: dict[str, Any]) -> str:
+    if not epoch["retired"]:
+        return "current" if epoch["current"] else ""
+    in_bucket = "not looked at yet" if epoch["objects_in_bucket"] is None else f"{epoch['objects_in_bucket']} objects"
+    waits = f"; waits for {', '.join(epoch['needed_by'])}" if epoch["needed_by"] else ""
+    return f"to end: {epoch['sealed_here']} things here, in the bucket {in_bucket}{waits}"
+
+
+def _drop_epoch(arguments: argparse.Namespace) -> int:
+    if not _MARK.fullmatch(arguments.epoch):
+        complain(f"an epoch's id is 32 hex digits, not {arguments.epoch!r}: see `skerry keys list`")
+        return EXIT_USAGE
+    epoch = bytes.fromhex(arguments.epoch)
+
+    async def drop(site: OpenSite) -> list[str]:
+        known = next((one for one in site.realm.epochs() if one.id == epoch), None)
+        needs = find_needs(site, read_report(site), epoch) if known is not None and known.retired else []
+        if not needs:
+            await site.realm.drop_epoch(site.cloud, epoch)
+        return needs
+
+    needs, document = _run(arguments, drop)
+    if needs:
+        complain(f"epoch {arguments.epoch} is still needed: {'; '.join(needs)}")
+        return EXIT_FAILED
+    if arguments.json:
+        print_json(document)
+    else:
+        print(f"the key of epoch {arguments.epoch} is gone: nothing sealed with it opens any more")
     return EXIT_OK
 
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from gateway.cli.epoch_progress import may_need
 from gateway.cli.failures import find_failure
 from gateway.cli.link_state import site_link
 from gateway.cli.opening import OpenSite
@@ -44,6 +45,7 @@ def make_service(site: OpenSite) -> ReplicationService:
     assert site.config.cloud is not None
     before = read_report(site)
     address = address_of(site.config.cloud)
+    site.realm.is_needed = lambda epoch: may_need(site, read_report(site), epoch)
     return ReplicationService(
         site.replica,
         site.replica,

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.cli.drill_report import DrillReport, read_drill
+from gateway.cli.epoch_progress import describe_epochs
 from gateway.cli.fleet_view import cut_age_s, describe_fleet, describe_waits, list_waits, see_fleet
 from gateway.cli.mirror_reports import describe_mirrors
 from gateway.cli.opening import OpenSite
@@ -134,6 +135,7 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         "stable_cut_age_s": round(cut_age_s(waits), 3),
         "cloud_objects": None if report is None or report.held is None else msgspec.to_builtins(report.held),
         "tombstones": None if report is None or report.tombstones is None else _describe_dead(report.tombstones),
+        "keys": {"epochs": describe_epochs(site, report, exact=False)},
         "cloud_collected": None if report is None or not report.collected else msgspec.to_builtins(report.collected),
     }
 

@@ -83,6 +83,7 @@ def _with_report(status: SiteStatus, report: DaemonReport) -> SiteStatus:
         cloud_doomed_bytes=held.doomed_bytes if held else -1,
         tombstones=sum(dead.kept.values()) if dead else -1,
         held_since_ms=min((wait.since_ms for wait in report.waits), default=0),
+        rekeyed=tuple([bytes.fromhex(epoch) for epoch, left in sorted(report.epochs.items()) if left.is_done]),
     )
 
 

@@ -59,6 +59,7 @@ LIVE_SHARE_MIN: Final = 0.5
 LOG_LIVE_SHARE_MIN: Final = 0.1
 SEAL_DEAD_BYTES_MIN: Final = 8 << 20
 """A data segment that is still appended to, or has the highest number, is given up only for this much."""
+ASKED_S: Final = 1.0
 _UNSUPPORTED: Final = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -121,6 +122,8 @@ class Collector:
         self._resealer = LogResealer(setup.directory, setup.log, setup.shared, setup.view, setup.commit)
         self._known_headers: set[int] = set()
         self._unlinked = 0
+        self.has_asked = False
+        """Whether processes were asked to end segments they append to: they look once a second."""
 
     def collect_step(self) -> bool:
         """Do one bounded piece of work: whether there was any. Raises what went wrong; nothing is half done then.
@@ -328,6 +331,7 @@ class Collector:
     def _choose_retired(self) -> bool:
         """Begin to empty a segment with something under a retired epoch; have those who append to one end it."""
         setup, retired = self._setup, self._setup.frames.keyring.retired
+        self.has_asked = False
         open_segments = setup.shared.open_segments()
         for kind in (KIND_DATA, KIND_LOG) if retired else ():
             numbers = setup.directory.segment_numbers(kind)
@@ -336,6 +340,7 @@ class Collector:
                     continue
                 if number in open_segments:
                     setup.shared.ask_to_seal(number)
+                    self.has_asked = True
                 elif kind == KIND_DATA and number == numbers[-1]:
                     self._begin_segment()
                     return True
@@ -486,7 +491,7 @@ async def collect_forever(
                     done = await loop.run_in_executor(executor, collector.collect_step)
                 except StoreError as error:
                     report(error)
-            await asyncio.sleep(pause_s if done else idle_s)
+            await asyncio.sleep(pause_s if done else ASKED_S if collector.has_asked else idle_s)
     finally:
         if held is not None:
             directory.files.close(held)

@@ -7,8 +7,9 @@ from replication.site_status_format import STATUS_BYTES_MAX, SiteStatus, decode_
 
 
 def test_a_later_version_is_read_as_far_as_it_is_known():
-    later = msgspec.msgpack.encode([2, "shop", "9.0", 7, 1, 2, 3, 4, 5.0, 6, 7, 8, 9, 10, 11, 1, 12, "new"])
-    assert decode_site_status(later) == SiteStatus(2, "shop", "9.0", 7, 1, 2, 3, 4, 5.0, 6, 7, 8, 9, 10, 11, 1, 12)
+    later = msgspec.msgpack.encode([2, "shop", "9.0", 7, 1, 2, 3, 4, 5.0, 6, 7, 8, 9, 10, 11, 1, 12, [b"e"], "new"])
+    known = SiteStatus(2, "shop", "9.0", 7, 1, 2, 3, 4, 5.0, 6, 7, 8, 9, 10, 11, 1, 12, (b"e",))
+    assert decode_site_status(later) == known
 
 
 def test_an_earlier_one_has_defaults():

@@ -1,0 +1,51 @@
+"""``skerry rekey`` and ``keys drop-epoch`` on a lone site: what is left, what is refused, and when the key goes."""
+
+import asyncio
+
+from gateway.cli.opening import opened_site
+from gateway.config import Overrides, load_config
+from tests.gateway.cli.test_commands import answer, data, run  # noqa: F401 - a fixture
+
+
+def collect(path):
+    """What a running site's collector does."""
+
+    async def work():
+        async with opened_site(load_config(None, {}, Overrides(data=path))) as site:
+            idle = 0
+            while idle < 6:
+                site.store.tidy()
+                idle = 0 if site.store.collector.collect_step() else idle + 1
+
+    asyncio.run(work())
+
+
+def test_an_epoch_ends_when_nothing_lies_under_it(capsys, data):  # noqa: F811
+    answer(capsys, "user", "add", "ada", "--data", data)
+    code, _, err = run(capsys, "rekey", "--data", data)
+    assert code == 3
+    assert "skerry keys rotate" in err
+    (first,) = answer(capsys, "keys", "list", "--data", data)["epochs"]
+    assert (first["current"], first["retired"]) == (True, False)
+    answer(capsys, "keys", "rotate", "--data", data)
+    code, _, err = run(capsys, "keys", "drop-epoch", first["id"], "--data", data)
+    assert code == 3
+    assert "rekey" in err
+    told = answer(capsys, "rekey", "--data", data)
+    assert told["retired"] == [first["id"]]
+    assert told["epochs"][0]["sealed_here"] > 0
+    assert answer(capsys, "status", "--data", data)["keys"]["epochs"][0]["retired"] is True
+    code, _, err = run(capsys, "keys", "drop-epoch", first["id"], "--data", data)
+    assert code == 3
+    assert "things on this site's disk" in err
+    collect(data)
+    old, new = answer(capsys, "keys", "list", "--data", data)["epochs"]
+    assert (old["sealed_here"], old["needed_by"], new["current"]) == (0, [], True)
+    assert "to end: 0 things here" in run(capsys, "keys", "list", "--data", data)[1]
+    assert answer(capsys, "keys", "drop-epoch", first["id"], "--data", data)["epochs"] == [new]
+    assert not list((data / "keys").glob(f"{first['id']}/*"))
+    assert [user["name"] for user in answer(capsys, "user", "list", "--data", data)["users"]] == ["ada"]
+    answer(capsys, "rebuild-index", "--data", data)
+    assert answer(capsys, "verify", "--data", data)["sound"] is True
+    for wrong in ("nothing", first["id"]):
+        assert run(capsys, "keys", "drop-epoch", wrong, "--data", data)[0] in (2, 3)
