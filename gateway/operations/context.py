@@ -86,10 +86,11 @@ def find_bucket(
 
 
 def check_not_elsewhere(view: ReadView, name: str) -> None:
-    """``InvalidBucketState`` for a bucket of the realm that this site does not take in: it is not absent."""
+    """``InvalidBucketState`` for a bucket of the realm that this site does not show: it is not absent."""
     if view.is_elsewhere(name):
         raise InvalidBucketState(
-            "The bucket exists, and this site does not subscribe to it: ask another site of the realm.", BucketName=name
+            "The bucket exists, and this site does not subscribe to it, or not yet: ask another site of the realm.",
+            BucketName=name,
         )
 
 

@@ -250,8 +250,12 @@ class Applier:
         acks = join_acks(known.acks, record.acks)
         row = OriginRow(record.n, record.seq, record.chain, record.sent_ms, acks, record.closed, status)
         put_origin(self.transaction, origin, row)
-        settle_rewind(self.transaction, self.is_applied)
+        self._settle_rewind()
         self._get_to_know(record.site, record.acks)
+
+    def _settle_rewind(self) -> None:
+        if settle_rewind(self.transaction, self.is_applied):
+            self.state.generation += 1  # views cache what is shown
 
     def _get_to_know(self, site: bytes, acks: Acks) -> None:
         """Who acknowledged the current own log waits for it from then on."""
@@ -306,7 +310,7 @@ class Applier:
             fold.fold(record)
         elif isinstance(record, JoinDone):
             fold.end()
-            settle_rewind(self.transaction, self.is_applied)
+            self._settle_rewind()
             for (site, _), row in list(scan_origins(self.transaction)):
                 self._get_to_know(site, row.acks)
         else:

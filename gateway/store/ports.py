@@ -91,7 +91,7 @@ class ReadView(Protocol):
         """Whether this site takes in (and so shows) buckets of this name."""
 
     def is_elsewhere(self, name: str) -> bool:
-        """Whether the realm has a bucket of this name that this site does not take in (and so does not show)."""
+        """Whether the realm has a bucket of this name that this site does not take in, or did not yet as a whole."""
 
     def buckets(self, owner: str | None = None) -> list[Bucket]:
         """Live buckets by name; of one owner if given."""

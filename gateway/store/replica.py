@@ -39,7 +39,7 @@ from gateway.store.own_changes import Stretch, issue_anew, read_on, read_own, re
 from gateway.store.pulled_frames import stage_pulled_frames
 from gateway.store.segments import SegmentReader
 from gateway.store.shared import Shared
-from gateway.store.subscription_rows import Scope
+from gateway.store.subscription_rows import read_scope
 from gateway.store.views import View, ViewContext
 from gateway.store.written_sums import HeldSums, Progress, WrittenSums, sum_held, sum_written
 from replication.change_format import Change, ChangeInvalid, decode_change, encode_change
@@ -187,7 +187,7 @@ class Replica:
             seen = max([batch.acks.get(own, 0), *(dot.seq for dot in replaced if dot[:2] == own)])
             if seen > state.shipped_seq:
                 raise OwnLogAhead(seen)
-            scope, changes = Scope(view.transaction), tuple(batch.changes)
+            scope, changes = read_scope(view.transaction), tuple(batch.changes)
             taken_in = changes if scope.everything else scope.pass_over(changes)
             if taken_in == changes or any(one == other for one, other in zip(changes, taken_in, strict=True)):
                 stage_pulled_frames(view, batch.frames, self._log.keyring)

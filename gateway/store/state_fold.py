@@ -37,7 +37,7 @@ from gateway.store.slice_format import (
     Sibling,
     decode_slice,
 )
-from gateway.store.subscription_rows import Scope
+from gateway.store.subscription_rows import read_scope
 from gateway.store.version_ids import decode_order
 from replication.change_format import Change
 from replication.crdt import Dot, Entry, Seen, Write, join
@@ -127,7 +127,7 @@ class StateFold:
         told = {row.key: row for row in content.rows}
         within = self._keys(self._transaction.tables.items, content.after, content.upto)
         known = {key for key in within if not stays_here(key[0], key[1:])}
-        scope = Scope(self._transaction)
+        scope = read_scope(self._transaction)
         for key in sorted(told.keys() | known):
             family, item = key[0], key[1:]
             if not scope.takes_told(family, item):
@@ -146,7 +146,7 @@ class StateFold:
         told = {row.key: row for row in content.rows}
         within = self._keys(self._transaction.tables.heads, content.after, content.upto)
         untold = {key for key in within if not is_local_uid(key)} - told.keys()  # nobody else knows what stays here
-        scope = Scope(self._transaction)
+        scope = read_scope(self._transaction)
         rows = [*content.rows, *[FoldedKey(key, 0, ()) for key in untold]]
         rows = [row for row in rows if scope.takes_told(FAMILY_NULL_SLOT, row.key)]
         for row in sorted(rows, key=lambda row: row.key) if untold else rows:

@@ -9,12 +9,14 @@ in a batch, ``state_fold``, and views. The filter is on what is applied; logs ar
   other leaves its place in the order (a change of no item). A bucket whose name is not known yet is taken in.
 * What was ever taken in goes on being taken in; a narrower subscription only hides it (``shown``).
 * A wider one **rewinds**: every log counts as not taken in, a checkpoint or the logs bring what was passed over, and
-  changes up to ``high`` that were taken in before are passed over in turn. When all logs are there again it is over.
+  changes up to ``high`` that were taken in before are passed over in turn. When all logs are there again it is over,
+  and only then what it added is shown: half of a bucket would pass for the whole, and what is written to it would not
+  have seen what this site has acknowledged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -67,45 +69,65 @@ def read_subscription(transaction: Transaction) -> SubscriptionRow:
 
 def apply_subscribed(transaction: Transaction, record: Subscribed) -> None:
     """The operator wants these buckets from now on."""
-    row, wanted = read_subscription(transaction), record.patterns or ALL
-    origins = dict(scan_origins(transaction))
-    if not origins and read_join(transaction) is None and not row.high:
-        row = SubscriptionRow(wanted, wanted)
-    elif all(covers(row.taken, pattern) for pattern in wanted):
-        row = msgspec.structs.replace(row, shown=wanted)
-    else:
-        before = row.before if row.high else row.taken
-        high = {known.origin: known for known in row.high}
-        for origin, log in origins.items():
-            if origin not in high or log.n > high[origin].n:
-                high[origin] = VectorRow(
-                    *origin, log.n, log.seq, log.chain, log.sent_ms, log.acks, log.closed, log.status
-                )
+    known = {
+        origin: VectorRow(*origin, log.n, log.seq, log.chain, log.sent_ms, log.acks, log.closed, log.status)
+        for origin, log in scan_origins(transaction)
+    }
+    is_new = not known and read_join(transaction) is None
+    row, rewinds = resubscribe(read_subscription(transaction), record.patterns or ALL, known, is_new=is_new)
+    if rewinds:
+        for origin in known:
             transaction.delete(transaction.tables.origins, origin[0] + origin[1])
         drop_join(transaction)
-        row = SubscriptionRow(tuple(dict.fromkeys((*row.taken, *wanted))), wanted, before, tuple(high.values()))
     transaction.put(transaction.tables.meta, _KEY, _encoder.encode(row))
 
 
-def settle_rewind(transaction: Transaction, is_applied: Seen) -> None:
-    """If every log is there again, the rewind is over, and marks that it left behind go."""
+def resubscribe(
+    row: SubscriptionRow, wanted: tuple[str, ...], known: Mapping[Origin, VectorRow], *, is_new: bool
+) -> tuple[SubscriptionRow, bool]:
+    """What a site takes in that is told to take in ``wanted``, and whether every log counts as not taken in from now
+    on. ``known``: how far each was; ``is_new``: nothing was ever begun here. Pure.
+    """
+    if is_new and not row.high:
+        return SubscriptionRow(wanted, wanted), False
+    if all(covers(row.taken, pattern) for pattern in wanted):
+        return msgspec.structs.replace(row, shown=wanted), False
+    before = row.before if row.high else row.taken
+    high = {one.origin: one for one in row.high}
+    for origin, log in known.items():
+        if origin not in high or log.n > high[origin].n:
+            high[origin] = log
+    return SubscriptionRow(tuple(dict.fromkeys((*row.taken, *wanted))), wanted, before, tuple(high.values())), True
+
+
+def is_shown(row: SubscriptionRow, name: str) -> bool:
+    """Whether a bucket of this name is to be seen: subscribed to, and there as a whole. Pure."""
+    return matches(row.shown, name) and (not row.high or matches(row.before, name))
+
+
+def settle_rewind(transaction: Transaction, is_applied: Seen) -> bool:
+    """If every log is there again, the rewind is over, and marks that it left behind go: whether that is so now."""
     row = read_subscription(transaction)
     if not row.high or any(read_origin(transaction, known.origin).n < known.n for known in row.high):
-        return
+        return False
     marks = transaction.tables.marks
     for key in [key for key, _ in transaction.scan(marks)]:
         if is_applied(Dot(*DOT.unpack(key))):
             transaction.delete(marks, key)
     settled = msgspec.structs.replace(row, before=(), high=())
     transaction.put(transaction.tables.meta, _KEY, _encoder.encode(settled))
+    return True
 
 
 class Scope:
-    """What this site takes in, as of one transaction."""
+    """What a site takes in, as of one moment. ``name_of``: a bucket's name by its uid, if it was heard; ``name_in``:
+    the one that a change of a bucket tells.
+    """
 
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
-        self._row = read_subscription(transaction)
+    def __init__(
+        self, row: SubscriptionRow, name_of: Callable[[bytes], str | None], name_in: Callable[[Change], str]
+    ) -> None:
+        self._row, self._name_of, self._name_in = row, name_of, name_in
         self._high: Mapping[Origin, int] = {known.origin: known.seq for known in self._row.high}
         self._names: dict[bytes, str | None] = {}
         self.everything = self._row.taken == ALL and not self._row.high
@@ -131,7 +153,7 @@ class Scope:
         decoded = [decode_change(data) for data in changes]
         for change in decoded:
             if change.family == FAMILY_BUCKET and change.item not in self._names:
-                self._names[change.item] = self._name(change.item) or decode_record(BucketRecord, change.body).name
+                self._names[change.item] = self._name(change.item) or self._name_in(change)
         return tuple(
             [
                 data if self.takes_change(change) else encode_change(_place_of(change))
@@ -149,9 +171,18 @@ class Scope:
 
     def _name(self, uid: bytes) -> str | None:
         if uid not in self._names:
-            live = read_entry(self._transaction, FAMILY_BUCKET, uid).live
-            self._names[uid] = decode_record(BucketRecord, live[0].body).name if live else None
+            self._names[uid] = self._name_of(uid)
         return self._names[uid]
+
+
+def read_scope(transaction: Transaction) -> Scope:
+    """What this site takes in, as of a transaction."""
+
+    def name_of(uid: bytes) -> str | None:
+        live = read_entry(transaction, FAMILY_BUCKET, uid).live
+        return decode_record(BucketRecord, live[0].body).name if live else None
+
+    return Scope(read_subscription(transaction), name_of, lambda change: decode_record(BucketRecord, change.body).name)
 
 
 def _place_of(change: Change) -> Change:

@@ -22,7 +22,7 @@ from gateway.store.log_rows import is_shipped, read_former
 from gateway.store.object_rows import count_visible, read_head, read_row, rows_of_vid
 from gateway.store.ports import Bucket, Version
 from gateway.store.scans import HeadWalk, VersionWalk, version_of
-from gateway.store.subscription_rows import read_subscription
+from gateway.store.subscription_rows import SubscriptionRow, is_shown, read_subscription
 from gateway.store.version_documents import has_version_documents, read_version_documents
 from gateway.store.version_ids import NULL_VID, VersionId, decode_order
 from replication.ports import FrameLocation
@@ -96,7 +96,7 @@ class View:
 
     def takes_in(self, name: str) -> bool:
         """Whether this site takes in buckets of this name."""
-        return matches(self._shown(), name)
+        return matches(self._subscription().shown, name)
 
     def is_elsewhere(self, name: str) -> bool:
         """Whether the realm has a bucket of this name that this site does not take in."""
@@ -252,11 +252,11 @@ class View:
         return None if found is None or not self._is_shown(found) else self._with_versioning(found)
 
     def _is_shown(self, bucket: item_rows.NamedBucket) -> bool:
-        shown = self._shown()
-        return shown == ALL or matches(shown, bucket.record.name)
+        row = self._subscription()
+        return (row.shown == ALL and not row.high) or is_shown(row, bucket.record.name)
 
-    def _shown(self) -> tuple[str, ...]:
-        return self._cached("shown", "", lambda: read_subscription(self.transaction).shown)
+    def _subscription(self) -> SubscriptionRow:
+        return self._cached("subscription", "", lambda: read_subscription(self.transaction))
 
     def _read_buckets(self, owner: str | None) -> list[Bucket]:
         found = [bucket for bucket in item_rows.scan_buckets(self.transaction) if self._is_shown(bucket)]

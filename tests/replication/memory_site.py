@@ -42,6 +42,7 @@ from replication.sealing import Keyring, chunk_id, open_frame, reseal_frame, sea
 from tests.replication.memory_graveyard import MemoryGraveyard
 from tests.replication.memory_holdings import MemoryHoldings
 from tests.replication.memory_state import FoldedMemory
+from tests.replication.memory_subscription import MemorySubscription
 
 Item = tuple[int, bytes]
 
@@ -50,7 +51,7 @@ class FrameGone(Exception):
     """A frame was collected while a round was on its way: the next one asks ``sendable`` again."""
 
 
-class MemorySite(MemoryHoldings, MemoryGraveyard, FoldedMemory):
+class MemorySite(MemoryHoldings, MemoryGraveyard, MemorySubscription, FoldedMemory):
     def __init__(self, keyring: Keyring, name: bytes, wall_ms: Callable[[], int], seed: int = 0) -> None:
         self.keyring = keyring
         self.wall_ms = wall_ms
@@ -260,9 +261,11 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, FoldedMemory):
         for change in changes:
             if change.family == FAMILY_MEMBER:
                 check_member_item(change.item, change.body, dead=change.dead)
-        self.frames |= {decode_header(frame.header).name: frame for frame in batch.frames}
+        taken_in = self._pass_over(batch.changes)
+        if taken_in == tuple(batch.changes) or set(taken_in) & set(batch.changes):
+            self.frames |= {decode_header(frame.header).name: frame for frame in batch.frames}
         self._locate(batch.located)
-        for change in changes:
+        for change in map(decode_change, taken_in):
             self._apply(change)
         if (self._identity.site, self._identity.incarnation) in batch.acks:
             self.trusted[batch.origin[0]] = True
@@ -271,6 +274,7 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, FoldedMemory):
         self.remotes[batch.origin] = RemoteLog(
             *(batch.position, {**batch.acks, **acks}, batch.sent_ms, batch.closed, batch.status or known.status)
         )
+        self._settle_rewind()
 
     def trail(self) -> Iterator[LogPosition]:
         return (position for position in reversed(self.shipped_trail) if position.n <= self.cursor.n)

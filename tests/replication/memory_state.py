@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
 
 from gateway.store.doom_format import decode_doom
 from gateway.store.item_format import FAMILY_DOOM
+from gateway.store.subscription_rows import Scope, SubscriptionRow
 from replication import crdt
 from replication.change_format import Ref
 from replication.collection_ports import Doom, DoomState
@@ -35,13 +37,18 @@ class FoldedMemory:
     folded_marks: frozenset[Dot]
     remotes: dict[Origin, RemoteLog]
     reissues: list[Reissue]
-    subscription: tuple[str, ...] = ()
+    subscription: SubscriptionRow
+    subscribed: Callable[[], tuple[str, ...]]
+    scope: Callable[[], Scope | None]
+    _settle_rewind: Callable[[], None]
 
     # FoldedState: items by key, a few at a time, then where frames lie
 
     def begin_export(self) -> ExportStart:
         if self.join is not None:
             raise StateNotReady("joining itself")
+        if self.subscription.high:
+            raise StateNotReady("it takes in buckets that it has subscribed to since")
         vector = dict(self.remotes)
         if self.cursor.n:
             vector[(self._identity.site, self._identity.incarnation)] = RemoteLog(self.cursor)
@@ -50,7 +57,7 @@ class FoldedMemory:
             if parted.known_seq > self.remotes[parted.former].position.seq:
                 raise StateNotReady("a former log of this site is to be taken in first")
             marks |= {Dot(*parted.former, seq) for seq in range(parted.known_seq + 1, parted.named_seq + 1)}
-        return ExportStart(vector, (msgspec.msgpack.encode(("marks", sorted(marks))),), self.subscription)
+        return ExportStart(vector, (msgspec.msgpack.encode(("marks", sorted(marks))),), self.subscribed())
 
     def export_slice(self, cursor: bytes) -> tuple[bytes, bytes]:
         keys = sorted(self.entries)
@@ -67,13 +74,6 @@ class FoldedMemory:
 
     def joining(self) -> JoinState | None:
         return self.join
-
-    def subscribed(self) -> tuple[str, ...]:
-        return self.subscription
-
-    async def subscribe(self, patterns: tuple[str, ...]) -> None:
-        """Known, not kept to: which bucket an item is of is opaque here."""
-        self.subscription = patterns
 
     async def begin_join(self, join: JoinState) -> None:
         await asyncio.sleep(0)
@@ -108,9 +108,13 @@ class FoldedMemory:
                 self.refs[writes[-1].dot] = tuple([Ref(*ref) for ref in refs])
             theirs[family, item] = Entry(tuple(writes), self.folded_marks)
         mine = {key for key in self.entries if key > tuple(after) and (upto is None or key <= tuple(upto))}
+        scope = self.scope()
         for key in mine | theirs.keys():
+            if scope is not None and not scope.takes_told(*key):
+                continue
             known, told = self.entries.get(key, EMPTY), theirs.get(key, Entry((), self.folded_marks))
-            self.entries[key] = crdt.join(known, told, self._is_applied, seen_there)
+            seen_here = self._is_applied if scope is None else scope.seen_here(*key, self._is_applied)
+            self.entries[key] = crdt.join(known, told, seen_here, seen_there)
             if key[0] == FAMILY_DOOM:
                 self._join_doom(known, self.entries[key])
 
@@ -132,6 +136,7 @@ class FoldedMemory:
             if not own and log.position.n > self.remotes.get(origin, RemoteLog(LogPosition())).position.n:
                 self.remotes[origin] = log
         self.join = replace(self.join, folded=True)
+        self._settle_rewind()
 
     async def finish_join(self) -> None:
         await asyncio.sleep(0)

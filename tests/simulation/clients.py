@@ -51,6 +51,8 @@ class Client:
         """One write of any kind; its name, or nothing if there was nothing to do."""
         leans = self.shape.leaning and self.rng.random() < LEANING
         kind = self.rng.choice(_LEANING) if leans else self.rng.choices(_KINDS, _WEIGHTS)[0]
+        if not self._shown() and kind != "configure":
+            return ""
         return kind if getattr(self, kind)() else ""
 
     # objects
@@ -143,7 +145,7 @@ class Client:
         found = [
             (item, store.refs[write.dot])
             for item, entry in store.entries.items()
-            if item[0] in _OBJECTS
+            if item[0] in _OBJECTS and store.shows(*item)
             for write in entry.live[:1]
             if store.refs[write.dot] and store.is_held(store.refs[write.dot])
         ]
@@ -203,14 +205,22 @@ class Client:
         return [
             item
             for (family, item), entry in self.store.entries.items()
-            if family == FAMILY_VERSION and entry.live and not any(write.dead for write in entry.live)
+            if family == FAMILY_VERSION
+            and self.store.shows(family, item)
+            and entry.live
+            and not any(write.dead for write in entry.live)
         ]
 
     def _content(self, pieces: int) -> list[bytes]:
         return [self.rng.choice(CONTENTS) for _ in range(pieces)]
 
     def _uid(self) -> bytes:
-        return b"bucket-%09d" % self.rng.randrange(self.shape.buckets)
+        shown, number = self._shown(), self.rng.randrange(self.shape.buckets)
+        return shown[number % len(shown)]
+
+    def _shown(self) -> list[bytes]:
+        uids = [b"bucket-%09d" % number for number in range(self.shape.buckets)]
+        return [uid for uid in uids if self.store.shows_bucket(uid)]
 
     def _key(self) -> bytes:
         return b"key-%d" % self.rng.randrange(self.shape.keys)

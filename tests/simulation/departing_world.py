@@ -46,7 +46,7 @@ def note_what_was_seen(store: MemorySite) -> None:
 
     def noting(*given, **more) -> Change:
         change = write(*given, **more)
-        store.own_seen[change.dot] = {origin: log.position.seq for origin, log in store.remotes.items()}
+        store.own_seen[change.dot] = {origin: position.seq for origin, position in store.heard().items()}
         return change
 
     store.write = noting
@@ -166,6 +166,8 @@ class DepartingWorld(World):
 
     def _check_heirlooms(self, machine: Machine) -> None:
         """Nothing is left of a site that is out but what its heir needs, or was never told of."""
+        if machine.wanted:
+            return  # it deletes nothing
         for site in {site for site, _ in take_census(machine.store).inherited()}:
             for held in machine.store.held_objects(site_prefix(site), "", 1 << 30, machine.clock.wall_ms()):
                 if held.name in self.bucket.objects and is_worth_it(held, self.collecting):
@@ -205,7 +207,7 @@ def check_cut(world: DepartingWorld, machine: Machine, heads: Mapping[Origin, in
 
 def _check_seen(machine: Machine, other: Machine, cut: Mapping[Origin, int], census: Census) -> None:
     identity = other.store.identity()
-    own, taken_in = (identity.site, identity.incarnation), other.store.pulled()
+    own, taken_in = (identity.site, identity.incarnation), other.store.heard()
     if own not in heads_or_logs(census):
         return  # it did not announce itself yet: it has nothing of this realm
     for origin, seq in cut.items():

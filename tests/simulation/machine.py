@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from replication.checkpoint_writer import CheckpointWriter, Draft, NotShippedYet
@@ -23,12 +24,14 @@ from replication.settings import ReplicationSettings
 from replication.shipper import LogEnded, Shipper
 from replication.site_status_format import SiteStatus, encode_site_status
 from replication.status import DaemonReport, assess
+from replication.subscription import ALL
 from replication.tombstones import TombstoneKeeper
 from tests.replication.faulty_cloud import Crash, FaultyCloud
 from tests.replication.fixed_realm import KEYRING
 from tests.replication.memory_site import FrameGone, MemorySite
 from tests.simulation.clocks import SiteClock
 from tests.simulation.shape import CHANCES, LIMITS
+from tests.simulation.subscriptions import choose_list
 from tests.simulation.tombstone_checks import check_endings
 
 if TYPE_CHECKING:
@@ -57,6 +60,12 @@ class MortalStore:
         self._link.may_crash("before a batch is applied")
         await self._store.record_pulled(*given)
         self._link.may_crash("after a batch was applied")
+
+    async def subscribe(self, patterns) -> None:
+        if (patterns or ALL) != self._store.subscription.shown:
+            self._link.may_crash("before it subscribes")
+            await self._store.subscribe(patterns)
+            self._link.may_crash("after it subscribed")
 
     async def begin_join(self, *given) -> None:
         self._link.may_crash("before a join")
@@ -125,13 +134,15 @@ class Machine:
             prefetch_max=rng.randint(1, 3),
         )
         self.backup: MemorySite | None = None
+        self.wanted = choose_list(world, name) if world.subscribes else ()
+        """Which buckets it is to take in (none: all), as of its last start."""
         self.start()
 
     def start(self) -> None:
         self.link = self.link.restarted()
         self.store.fetcher = CloudFetcher(self.link)
         self._running: set[str] = set()
-        mortal = MortalStore(self.store, self.link, lambda: self.world.time.now_ms)
+        self.mortal = mortal = MortalStore(self.store, self.link, lambda: self.world.time.now_ms)
         wall_ms = self.clock.wall_ms
         self.shipper = Shipper(
             *(mortal, mortal, self.link, keyring, self.settings),
@@ -154,7 +165,8 @@ class Machine:
         self.draft: Draft | None = None
         fetcher = CloudFetcher(self.link)
         self.collector = Collector(
-            *(mortal, mortal, self.shipper, self.link, fetcher, self.store.bring, keyring, self.world.collecting),
+            *(mortal, mortal, self.shipper, self.link, fetcher, self.store.bring, keyring),
+            replace(self.world.collecting, enabled=self.collects),
             wall_ms=wall_ms,
             steady_ms=lambda: self.world.time.now_ms,
             offload=run_at_once,
@@ -165,7 +177,17 @@ class Machine:
             offload=run_at_once,
         )
 
+    @property
+    def collects(self) -> bool:
+        """Whether it deletes in the bucket: not if it does not know all of the realm."""
+        return not self.wanted
+
+    @property
+    def ends_tombstones(self) -> bool:
+        return self.world.forgets and not self.wanted
+
     async def pull(self) -> str:
+        await self.mortal.subscribe(self.wanted)
         if not self.store.shipped().n:  # everybody waits for its acks before it reads anything
             await self.shipper.ship_round(speak=True)
         joined = await self.joiner.join_if_useful(self.puller.cut)
@@ -212,13 +234,14 @@ class Machine:
         """Collection in the bucket as the daemon goes about it: all news first, acknowledgements last."""
         if self.shipper.fenced or not self.store.shipped().n:
             await self.shipper.ship_round(speak=True)  # what parted goes on as another first
+        await self.mortal.subscribe(self.wanted)
         await self.joiner.join_if_useful(self.puller.cut)
         pulled = await self.puller.pull_round()
         await self.joiner.join_if_useful()  # it may be over now
         if self.store.joining() is not None:
             return CollectedRound()
         done = await self.collector.collect_round(caught_up=not pulled.stopped)
-        if self.world.forgets and not pulled.stopped:
+        if self.ends_tombstones and not pulled.stopped:
             done = done.plus(CollectedRound(ended=await self._end_tombstones()))
         while await self.shipper.ship_round(speak=self.shipper.owes_acks):
             pass

@@ -13,6 +13,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 
 from replication.ports import CloudError, Origin
 from replication.restore import close_log
@@ -35,6 +36,7 @@ from tests.simulation.clocks import YEAR_MS, TrueClock
 from tests.simulation.ledger import Ledger, token_of
 from tests.simulation.machine import Machine
 from tests.simulation.shape import DEEDS, Shape, collecting_of, shape_of
+from tests.simulation.subscriptions import BUCKETS, change_minds, has_subscriptions
 from tests.simulation.tombstone_checks import Buried
 
 TURNS_MAX = 60
@@ -45,6 +47,9 @@ class World:
     def __init__(self, seed: int, shape: Shape | None = None, skipped: Collection[int] = ()) -> None:
         self.seed, self.skipped = seed, frozenset(skipped)
         self.shape = shape or shape_of(seed)
+        self.subscribes = has_subscriptions(seed)
+        if self.subscribes:
+            self.shape = replace(self.shape, buckets=BUCKETS)
         self.rng = random.Random(f"world {seed}")
         self.time = TrueClock()
         self.bucket = RememberedBucket()
@@ -111,6 +116,8 @@ class World:
     # what happens
 
     async def _live_step(self) -> None:
+        if self.subscribes:
+            change_minds(self)
         if self.rng.random() < self.shape.troubles:
             await self._trouble()
             return
@@ -275,6 +282,7 @@ class World:
         """Everybody ships all and pulls once; whether anything moved."""
         moved, stopped = await self._ship_all(), ""
         for machine in self.machines:
+            await machine.store.subscribe(machine.wanted)
             joined = await machine.joiner.join_if_useful(machine.puller.cut)
             pulled = await machine.puller.pull_round()
             moved = moved or bool(pulled.batches) or joined is not None or pulled.waits

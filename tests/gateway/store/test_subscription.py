@@ -93,8 +93,10 @@ def check(realm: Realm, site: IndexSite, *names: str) -> None:
     heads = {key for (table, key) in content_of(site, tables=("heads",)) if table == "heads"}
     assert {key[:16] for key in heads} <= uids
     assert replica_of(site).pulled() == replica_of(whole).pulled()
-    with site.view() as view:
-        assert {bucket.record.name for bucket in view.buckets()} <= set(names)
+    with site.view() as view, whole.view() as complete:
+        assert [one.uid for one in view.buckets()] == [
+            one.uid for one in complete.buckets() if one.record.name in names
+        ]
         assert read_subscription(view.transaction).high == ()
     recount(site.index, site.open_pages)
     before = list(logical_dump(site.index, site.open_pages))
@@ -158,6 +160,9 @@ def test_subscribing_later_loses_nothing(realm, seed, by_checkpoint):
     pull_some(shop, realm.logs, rng, -1, rng.randrange(9))
     subscribe(shop, "one", "two")
     assert replica_of(shop).pulled() == {}
+    with shop.view() as view:  # half of it would pass for the whole
+        assert view.bucket("two") is None
+        assert {bucket.record.name for bucket in view.buckets()} <= {"one"}
     with pytest.raises(StateNotReady):
         state_of(shop).begin_export()
     if by_checkpoint:
