@@ -105,11 +105,11 @@ async def list_checkpoints(
 
 
 async def list_missing_parts(cloud: Cloud, found: FoundCheckpoint) -> list[str]:
-    """Parts that the manifest names and that a listing of the bucket does not show. One LIST."""
+    """The manifest, and parts that it names, as far as a listing of the bucket does not show them. One LIST."""
     origin, n = found.name.origin, found.name.n
     there = set(await list_all(cloud, checkpoint_prefix(origin)))
-    parts = found.manifest.parts if found.manifest is not None else ()
-    return [name for part in parts if (name := checkpoint_part_name(origin, n, part.digest)) not in there]
+    parts = [checkpoint_part_name(origin, n, part.digest) for part in found.manifest.parts] if found.manifest else []
+    return [name for name in (checkpoint_name(origin, n), *parts) if name not in there]
 
 
 def covered_up_to(found: Iterable[FoundCheckpoint]) -> dict[Origin, LogPosition]:

@@ -31,6 +31,7 @@ from typing import Final
 
 from replication.batch_format import decode_batch
 from replication.checkpoints import (
+    CheckpointName,
     FoundCheckpoint,
     covered_up_to,
     delete_checkpoint,
@@ -91,6 +92,7 @@ class LogCompactor:
     ) -> None:
         self._log, self._holdings, self._cloud, self._keyring = log, holdings, cloud, keyring
         self._is_worn, self._offload = is_worn, offload
+        self._manifests: dict[CheckpointName, FoundCheckpoint] = {}  # no name is ever given other bytes
         self._done: set[Origin] = set()
         self._after = ""
 
@@ -128,13 +130,17 @@ class LogCompactor:
         return Compaction()
 
     async def _own_checkpoints(self) -> list[FoundCheckpoint]:
-        """This site's checkpoints that are whole."""
+        """This site's checkpoints that are whole. Each manifest is read once; that all of it is there is asked anew."""
         site, whole = self._log.identity().site, list[FoundCheckpoint]()
+        known, self._manifests = self._manifests, {}
         for name in await list_checkpoint_names(self._cloud):
             if name.origin[0] != site:
                 continue
-            found = await read_manifest(self._cloud, self._keyring, name)
-            if found.manifest is not None and not await list_missing_parts(self._cloud, found):
+            found = known.get(name) or await read_manifest(self._cloud, self._keyring, name)
+            if found.manifest is None:
+                continue
+            self._manifests[name] = found
+            if not await list_missing_parts(self._cloud, found):
                 whole.append(found)
         return whole
 

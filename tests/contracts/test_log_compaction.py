@@ -5,6 +5,7 @@ import dataclasses
 
 import pytest
 
+from replication import log_compaction
 from replication.checkpoint_writer import CheckpointWriter
 from replication.checkpoints import list_checkpoints
 from replication.cloud_memory import MemoryCloud
@@ -105,6 +106,45 @@ async def test_what_a_checkpoint_stands_in_for_leaves_and_nothing_is_missed(make
     await ship(fresh, cloud)
     await pull(a, cloud)
     assert a.visible() == fresh.visible()
+
+
+class WatchedCloud(MemoryCloud):
+    """Notes which checkpoints' manifests are read."""
+
+    def __init__(self):
+        super().__init__()
+        self.manifests = []
+
+    async def get(self, name, **kwargs):
+        if "/checkpoint/" in name:
+            self.manifests.append(name)
+        return await super().get(name, **kwargs)
+
+
+async def test_a_manifest_is_read_once_and_its_going_is_noticed(make_site, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(log_compaction, "BATCHES_AT_ONCE", 2)
+    cloud, a = WatchedCloud(), make_site(b"a")
+    await written(a, cloud)
+    await write_checkpoint(a, cloud)
+    await a.put(b"later", b"later")
+    await ship(a, cloud, PACKED)
+    cloud.manifests.clear()
+    collector, shipper = make_collector(a, cloud, AT_ONCE)
+    await shipper.ship_round(speak=True)
+
+    async def collect():
+        return (await collector.collect_round(caught_up=True)).batches
+
+    gone = 0
+    for _ in range(20):
+        gone += await collect()
+        if gone >= 4:
+            break
+    assert (gone, len(cloud.manifests)) == (4, 1)
+    for name in set(cloud.manifests):
+        await cloud.delete(name)
+    assert [await collect() for _ in range(10)] == [0] * 10
+    assert len(batches_of(a, cloud)) == 4, "two that might have gone, and the newest"
 
 
 async def test_without_a_whole_checkpoint_of_its_own_everything_stays(make_site):  # noqa: F811

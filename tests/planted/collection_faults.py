@@ -80,8 +80,13 @@ COLLECTION_FAULTS: Final = (
     ),
     Fault(
         *("cut a log behind a checkpoint that lacks a part", 3, "replication/log_compaction.py"),
-        *(" and not await list_missing_parts(self._cloud, found)", ""),
+        *("            if not await list_missing_parts(self._cloud, found):", "            if True:"),
         (f"{_COMPACTION}::test_without_a_whole_checkpoint_of_its_own_everything_stays",),
+    ),
+    Fault(
+        *("cut a log behind a checkpoint whose manifest is gone", 3, "replication/checkpoints.py"),
+        *("for name in (checkpoint_name(origin, n), *parts) if", "for name in parts if"),
+        (f"{_COMPACTION}::test_a_manifest_is_read_once_and_its_going_is_noticed",),
     ),
     Fault(
         *("delete batches whose frames are needed", 3, "replication/log_compaction.py"),
