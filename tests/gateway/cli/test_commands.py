@@ -332,7 +332,7 @@ def test_what_needs_a_cloud_says_that_there_is_none(capsys, data, command):
 
 def test_an_unknown_command_is_a_usage_error(capsys):
     with pytest.raises(SystemExit) as caught:
-        run(capsys, "rekey")
+        run(capsys, "rekeyed")
     assert caught.value.code == 2
 
 
