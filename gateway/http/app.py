@@ -44,7 +44,7 @@ from gateway.identity.principals import ANONYMOUS, Principal
 from gateway.identity.session_principals import SessionPrincipals
 from gateway.identity.sessions import PURPOSE, SessionMaker
 from gateway.operations.context import Context
-from gateway.s3.errors import SlowDown
+from gateway.s3.errors import InvalidRequest, SlowDown
 from gateway.s3.headers import fold_headers, merge_query_headers, refuse_unknown
 from gateway.s3.names import HostNames, parse_target
 from gateway.s3.payload import UNSIGNED
@@ -112,7 +112,10 @@ class Gateway:
         """As ``handle``. ``handler``: of a request that was admitted; None: nothing of it was looked at yet."""
         response: web.StreamResponse
         self._in_flight += 1
+        ill_framed = call.head.version[1] == 0 and _has_coding(call.head)  # RFC 9112, section 6.1
         try:
+            if ill_framed:
+                raise InvalidRequest("Transfer codings are of a later version of HTTP than this request.")
             if self._in_flight > self._settings.requests_max and not self.end_stalled():
                 raise SlowDown(None, headers={"Retry-After": str(STALLED_MIN_S)})
             if handler is None:
@@ -126,7 +129,7 @@ class Gateway:
             raise
         except Exception as error:
             close = (not call.head.content.is_eof() and self._must_close(call)) or self._is_flood(call.head, error)
-            response = self._fail(call, error, close=close)
+            response = self._fail(call, error, close=close or ill_framed)
         finally:
             self._in_flight -= 1
         if self.is_draining():
@@ -282,6 +285,11 @@ class Gateway:
                 "elapsed_us": elapsed_us,
             }
             access_log.info(json.dumps(line, ensure_ascii=True))
+
+
+def _has_coding(head: Head) -> bool:
+    """Whether a Transfer-Encoding says where the body ends."""
+    return any(name.lower() == b"transfer-encoding" for name, _ in head.raw_headers)
 
 
 async def serve_gateway(

@@ -49,6 +49,13 @@ _SHAPES: Final = (
     b"POST /good HTTP/1.1\r\nhost: a\r\n\x0btransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     b"POST /good HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
     b"POST /good HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n-1\r\n\r\n",
+    b"POST /good HTTP/1.1\r\nhost: a\r\ntransfer-encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+    b"POST /good HTTP/1.1\r\nhost: a\r\nx: y\r\n content-length: 35\r\n\r\n",
+    b"POST /good HTTP/1.1\nhost: a\ncontent-length: 0\n\n",
+    b"POST /good HTTP/1.1\r\nhost: a\r\nx: y\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"POST /good HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0;a=b\nGET /x HTTP/1.1\r\n\r\n",
+    b"POST /good HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\ncontent-length: 35\r\n\r\n",
+    b"POST /good HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
 )
 
 
