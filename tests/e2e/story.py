@@ -6,6 +6,7 @@ alone. ``say`` narrates with figures.
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import shutil
@@ -35,6 +36,22 @@ from tests.support.site import CloudSettings, Site
 SLOW_BYTES_PER_S = 20_000
 FAULTS: dict[str, Fault] = {"refused": REFUSE, "black-holed": BLACK_HOLE, "slow": slow(SLOW_BYTES_PER_S)}
 SECRET_METADATA = "the-treasure-is-under-the-lighthouse"
+USER = ("SKIPPER0000000001", "the-skippers-secret-000000000001")
+KEYS_OF_USER = {"aws_access_key_id": USER[0], "aws_secret_access_key": USER[1]}
+TAGS = [{"Key": "berth", "Value": "the-northern-quay"}]
+POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Sid": "harbour-master-reads",
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": "s3:GetObject",
+            "Resource": "arn:aws:s3:::tree-of-packages/public/*",
+            "Condition": {"IpAddress": {"aws:SourceIp": "10.11.12.0/24"}},
+        }
+    ],
+}
 SAMPLE = 40
 """Objects read back after an outage besides those it touched; after the last stages all are."""
 DELTA_LIMIT_BYTES = 100_000
@@ -137,6 +154,9 @@ class Story:
         self.say(f"{self.scale.big_count} files of {self.scale.big_bytes >> 20} MiB: {rate:.0f} MB/s")
         client.put_object(Bucket=TREE, Key="with-metadata", Body=b"x" * 100, Metadata={"place": SECRET_METADATA})
         self.current[TREE, "with-metadata"] = digest(b"x" * 100)
+        client.put_object_tagging(Bucket=TREE, Key="with-metadata", Tagging={"TagSet": TAGS})
+        client.put_bucket_policy(Bucket=TREE, Policy=json.dumps(POLICY))
+        self.a.run("user", "add", "skipper", "--access-key", USER[0], "--secret-key", USER[1])
 
     def read_far(self) -> None:
         """Everything is replicated; B lists and reads it all, byte-identical."""
@@ -237,9 +257,12 @@ class Story:
         self.a.start()
         took = time.monotonic() - began
         assert not describe_difference(listing, list_site(self.a.client()))
+        self.proxy.set(REFUSE)  # what was restored lies here
         assert list_versions(self.a) == versions
         self.check_contents(self.a)
         self.check_collisions(self.a)
+        self.check_beside(self.a)
+        self.proxy.set(PASS)
         self.say(f"A's directory deleted, a restore killed, another done in {took:.1f} s: everything is back")
 
     # What they are made of.
@@ -320,6 +343,17 @@ class Story:
             found = {digest(read_object(client, name, VersionId=version)) for version in ids}
             assert values <= found, f"{site.name}: {name}: a value is lost"
 
+    def check_beside(self, site: Site) -> None:
+        """What comes with objects: metadata, tags, a bucket's policy, a user who may come in and own buckets."""
+        client = site.client()
+        assert client.head_object(Bucket=TREE, Key="with-metadata")["Metadata"] == {"place": SECRET_METADATA}
+        assert client.get_object_tagging(Bucket=TREE, Key="with-metadata")["TagSet"] == TAGS
+        assert json.loads(client.get_bucket_policy(Bucket=TREE)["Policy"]) == POLICY
+        user = boto3.client("s3", endpoint_url=site.endpoint, region_name="us-east-1", **KEYS_OF_USER)
+        user.create_bucket(Bucket="the-skippers-own")
+        assert [bucket["Name"] for bucket in user.list_buckets()["Buckets"]] == ["the-skippers-own"]
+        user.close()
+
     def cloud_bytes(self) -> int:
         """What the realm's bucket holds, in bytes."""
         pages = self.cloud.client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
@@ -333,8 +367,9 @@ class Story:
         lines: list[bytes] = []
         for path in sorted((self.directory / "tree").rglob("*.py"))[:100]:
             lines += [line.strip() for line in path.read_bytes().splitlines() if len(line.strip()) >= 12][:5]
-        users = [self.a.access_key.encode(), self.a.secret_key.encode()]
-        return [*keys, *names, *buckets, *lines, *users, SECRET_METADATA.encode()]
+        users = [self.a.access_key.encode(), self.a.secret_key.encode(), *(word.encode() for word in USER)]
+        beside = [SECRET_METADATA, TAGS[0]["Value"], "harbour-master-reads"]
+        return [*keys, *names, *buckets, *lines, *users, *(word.encode() for word in beside)]
 
     def close(self) -> None:
         """End both sites, however they are."""

@@ -70,7 +70,7 @@ def test_nothing_was_stored_by_any_of_it(place: Place) -> None:
 
 
 def test_connections_above_the_cap_are_told_when_to_come_back(place: Place) -> None:
-    """Those that come late are refused, or let in for one that was idle for seconds, as is promised, while they came."""
+    """Those that come late are refused, or let in for one that was idle for seconds meanwhile, as is promised."""
     place.site.stop()
     place.site.start()
     connections, told = [], []

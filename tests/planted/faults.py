@@ -12,8 +12,10 @@ from typing import Final
 from tests.planted.checkpoint_faults import CHECKPOINT_FAULTS
 from tests.planted.client_faults import CLIENT_FAULTS
 from tests.planted.collection_faults import COLLECTION_FAULTS
+from tests.planted.day_faults import DAY_FAULTS
 from tests.planted.disk_faults import DISK_FAULTS
 from tests.planted.fault import Fault
+from tests.planted.promise_faults import PROMISE_FAULTS
 from tests.planted.tombstone_faults import TOMBSTONE_FAULTS
 
 _STORE = "tests/gateway/store"
@@ -474,4 +476,6 @@ FAULTS: Final = (
     *TOMBSTONE_FAULTS,
     *DISK_FAULTS,
     *CLIENT_FAULTS,
+    *DAY_FAULTS,
+    *PROMISE_FAULTS,
 )

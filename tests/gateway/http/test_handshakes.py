@@ -122,12 +122,21 @@ class NoDescriptors:
 def test_a_process_without_descriptors_takes_connections_again(
     context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And looks for them now and then only: the row of those who wait is ready all the while."""
+    watch, looks = TlsDoor._watch, []
+
+    def count(door: TlsDoor) -> None:
+        looks.append(door)
+        watch(door)
+
+    monkeypatch.setattr(TlsDoor, "_watch", count)
     monkeypatch.setattr(handshakes, "_RETRY_S", 0.001)
     listener = NoDescriptors(socket.create_server(("127.0.0.1", 0)), 3)
 
     async def use(door: TlsDoor, port: int) -> None:
         assert b"served" in await ask(port)
         assert listener.left == 0
+        assert len(looks) == 4, "once when it opened, once behind each refusal"
 
     run_door(context, 30, use, listener)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from gateway.http import protocol
 from gateway.http.failures import ClientGone, release_frames
 from gateway.http.protocol import S3Connection, S3Server
 from gateway.http.settings import HttpSettings
@@ -236,3 +238,10 @@ def test_what_an_error_came_through_is_let_go() -> None:
         assert asyncio.run(run()) == 0
     finally:
         gc.enable()
+
+
+def test_who_comes_back_when_told_to_finds_a_place() -> None:
+    """By then whoever is idle, or takes nothing, gives way: what the refusal at the door says is no guess."""
+    told = re.search(rb"\r\nRetry-After: (\d+)\r\n", protocol._FULL)
+    assert told is not None
+    assert int(told[1]) >= max(protocol._IDLE_MIN_S, protocol.STALLED_MIN_S)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
 import lmdb
 import pytest
 from hypothesis import given
@@ -32,6 +38,7 @@ from gateway.store.item_format import UID_SIZE
 from gateway.store.scans import HeadWalk
 from replication.frame_format import FrameName
 
+ROOT = Path(__file__).resolve().parents[3]
 orders = st.binary(min_size=40, max_size=40)
 u32, u64 = st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 64) - 1)
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
@@ -217,3 +224,56 @@ def test_an_engine_that_gave_up_ends_its_process_and_refuses_until_then(index, m
             begin()
     monkeypatch.setattr(index, "_environment", environment)
     assert told == ["end", "end"]
+
+
+SLOT_HOLDER = """
+import os, sys
+from pathlib import Path
+from gateway.store.index import Index
+index = Index(Path(sys.argv[1]), 1 << 28)
+held = [index.begin_read() for _ in range(int(sys.argv[2]))]
+print(len(index._environment.readers().splitlines()) - 1, flush=True)
+os._exit(0)
+"""
+
+
+def hold_slots_and_die(path, count):
+    """A process that opens the index, takes snapshots, and is gone without giving their slots back: how many are held,
+    its own included.
+    """
+    command = [sys.executable, "-c", SLOT_HOLDER, str(path), str(count)]
+    return int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+
+
+def test_slots_of_the_dead_are_free_again_when_a_process_opens(tmp_path, index):
+    before = hold_slots_and_die(tmp_path, 3)
+    assert before >= 3
+    assert hold_slots_and_die(tmp_path, 3) == before
+
+
+def test_slots_of_the_dead_are_free_again_when_there_is_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr("gateway.store.index.READERS_MAX", 6)
+    index = Index(tmp_path, 1 << 28)
+    assert hold_slots_and_die(tmp_path, 5) == 6
+    held = [index.begin_read() for _ in range(3)]
+    for transaction in held:
+        transaction.end_read()
+    index.close()
+
+
+def test_an_index_that_cannot_be_mapped_is_said_and_left_alone(tmp_path):
+    """No memory for the map is no damage: a rebuild would take as much, and hours."""
+    Index(tmp_path, 1 << 28).close()
+    before = (tmp_path / "data.mdb").read_bytes()
+    child = os.fork()
+    if not child:
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 32, 1 << 32))
+        try:
+            Index(tmp_path, 1 << 40)
+        except BadDataDirectory as error:
+            os._exit(0 if "cannot be opened" in str(error) else 2)
+        except BaseException:
+            os._exit(3)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert (tmp_path / "data.mdb").read_bytes() == before
