@@ -112,7 +112,7 @@ class Gateway:
         """As ``handle``. ``handler``: of a request that was admitted; None: nothing of it was looked at yet."""
         response: web.StreamResponse
         self._in_flight += 1
-        ill_framed = call.head.version[1] == 0 and _has_coding(call.head)  # RFC 9112, section 6.1
+        ill_framed = _is_ill_framed(call.head)
         try:
             if ill_framed:
                 raise InvalidRequest("Transfer codings are of a later version of HTTP than this request.")
@@ -142,7 +142,7 @@ class Gateway:
         """The answer to a request whose body is at hand, or what gives it if the store alone is waited for: what
         ``handle`` would say, since it is found by the same functions. None: let ``handle`` do it, from the beginning.
         """
-        if self._in_flight >= self._settings.requests_max or self.is_draining():
+        if self._in_flight >= self._settings.requests_max or self.is_draining() or _is_ill_framed(head):
             return None
         started_ns = time.perf_counter_ns()
         call = self._begin(head)
@@ -287,9 +287,9 @@ class Gateway:
             access_log.info(json.dumps(line, ensure_ascii=True))
 
 
-def _has_coding(head: Head) -> bool:
-    """Whether a Transfer-Encoding says where the body ends."""
-    return any(name.lower() == b"transfer-encoding" for name, _ in head.raw_headers)
+def _is_ill_framed(head: Head) -> bool:
+    """Whether nobody can be sure where the request ends: a transfer coding in HTTP/1.0 (RFC 9112, section 6.1)."""
+    return head.version[1] == 0 and any(name.lower() == b"transfer-encoding" for name, _ in head.raw_headers)
 
 
 async def serve_gateway(

@@ -104,7 +104,8 @@ def _restore_elements(call: Call, restored: dict[tuple[bytes, str], int]) -> dic
 async def list_v1(call: Call) -> web.StreamResponse:
     """ListObjects."""
     parameters = list_requests.parse_list_v1(call.query.params)
-    page = list_objects(call.context, call.bucket, parameters.page, with_owners=True)
+    take_turn = call.shares.turns.take
+    page = await list_objects(call.context, call.bucket, parameters.page, take_turn, with_owners=True)
     body = render_list_v1(
         call.bucket,
         parameters,
@@ -118,7 +119,8 @@ async def list_v1(call: Call) -> web.StreamResponse:
 async def list_v2(call: Call) -> web.StreamResponse:
     """ListObjectsV2."""
     parameters = list_requests.parse_list_v2(call.query.params)
-    page = list_objects(call.context, call.bucket, parameters.page, with_owners=parameters.fetch_owner)
+    take_turn, with_owners = call.shares.turns.take, parameters.fetch_owner
+    page = await list_objects(call.context, call.bucket, parameters.page, take_turn, with_owners=with_owners)
     body = render_list_v2(
         call.bucket,
         parameters,
@@ -132,7 +134,8 @@ async def list_v2(call: Call) -> web.StreamResponse:
 async def list_versions(call: Call) -> web.StreamResponse:
     """ListObjectVersions."""
     parameters = list_requests.parse_list_versions(call.query.params)
-    page = list_object_versions(call.context, call.bucket, parameters.page, parameters.version_id_marker)
+    take_turn, marker = call.shares.turns.take, parameters.version_id_marker
+    page = await list_object_versions(call.context, call.bucket, parameters.page, marker, take_turn)
     body = render_list_versions(
         call.bucket,
         parameters,

@@ -24,7 +24,6 @@ from gateway.identity.sessions import SessionMaker
 from gateway.s3.query_errors import InvalidInput, LimitExceeded, QueryAccessDenied, ValidationError
 from gateway.s3.query_protocol import Fields, Parameters
 from gateway.s3.times import format_iso
-from gateway.store.document_format import UserRecord
 from gateway.store.ports import WriteView
 
 PATH: Final = re.compile(r"/|/[\x21-\x7e]+/", re.ASCII)
@@ -219,8 +218,3 @@ def _decode_marker(marker: str) -> str:
         return urlsafe_b64decode(marker.encode()).decode()
     except (ValueError, UnicodeEncodeError):
         raise ValidationError("Invalid Marker.") from None
-
-
-def is_user_of(user: UserRecord, account: str) -> bool:
-    """Whether a user lives in an account (its own user does not count)."""
-    return user.account == account

@@ -1,9 +1,10 @@
 """Listings as a pure fold over an ordered cursor: ListObjects V1 and V2, ListObjectVersions. No XML, no store.
 
 The cursor is anything that gives ``(key, head)`` or versions in UTF-8 byte order and can ``seek``; a common prefix
-costs one seek whatever lies under it, so a page costs O(max-keys) seeks and steps. Semantics are AWS's: keys and common
-prefixes count alike toward max-keys and come in one order; a page is truncated only if something follows; a marker
-inside a common prefix lies behind all of it.
+costs one seek whatever lies under it, so a page costs O(max-keys) seeks and steps, and steps over what is deleted: a
+cursor that has passed over enough of that pauses, and the fold goes on with another one. Semantics are AWS's: keys and
+common prefixes count alike toward max-keys and come in one order; a page is truncated only if something follows; a
+marker inside a common prefix lies behind all of it.
 
 Continuation tokens are opaque, versioned and checked; they are positions, not secrets.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from zlib import crc32
 
@@ -39,10 +40,12 @@ class AnyVersion(Protocol):
 class HeadCursor(Protocol[HeadT_co]):
     """Current objects in key order, from wherever ``seek`` last put it."""
 
+    @property
+    def paused_at(self) -> bytes | None:
+        """The key to go on with, if it stopped because it had passed over too many that are not there any more."""
+
     def seek(self, key: bytes, /) -> None:
         """Go on with the first key >= ``key``."""
-
-    def __next__(self) -> tuple[bytes, HeadT_co]: ...
 
     def take(self, prefix: bytes, count: int, /) -> Sequence[tuple[bytes, HeadT_co]]:
         """The next objects, at most ``count``, up to the first key that does not begin with ``prefix``."""
@@ -50,6 +53,10 @@ class HeadCursor(Protocol[HeadT_co]):
 
 class VersionCursor(Protocol[VersionT_co]):
     """Versions, keys ascending and newest first within a key."""
+
+    @property
+    def paused_at(self) -> tuple[bytes, Any] | None:
+        """What to ``seek`` to go on, if it stopped because it had passed over too many that are not there any more."""
 
     def seek(self, key: bytes, after: Any = None, /) -> None:
         """Go on with the first version of the first key >= ``key``; with ``after``, behind that version of ``key``."""
@@ -110,9 +117,11 @@ def _group(key: bytes, prefix: bytes, delimiter: bytes) -> bytes:
     return key[: at + len(delimiter)] if at >= 0 else b""
 
 
-def _start(page: Page) -> bytes | None:
-    """Where the scan begins; None if nothing can follow."""
+def _first(page: Page) -> bytes | None:
+    """Where the scan begins; None if nothing can follow, or nothing is asked for."""
     after = page.after
+    if page.keys_max <= 0 or len(page.prefix) > KEY_BYTES_MAX:
+        return None
     if not after or after < page.prefix:
         return page.prefix
     group = after if page.after_prefix else b""
@@ -121,86 +130,102 @@ def _start(page: Page) -> bytes | None:
     return successor(group) if group else after + b"\0"
 
 
-def list_heads(cursor: HeadCursor[HeadT], page: Page) -> Listing[HeadT]:
-    """One page of current objects."""
-    contents: list[tuple[bytes, HeadT]] = []
-    prefixes: list[bytes] = []
-    start = _start(page)
-    left = page.keys_max
-    last, last_is_prefix = b"", False
-    if left <= 0 or start is None or len(page.prefix) > KEY_BYTES_MAX:
-        return Listing(contents, prefixes, False, last, last_is_prefix)
-    prefix, delimiter = page.prefix, page.delimiter
-    cursor.seek(bound(start))
-    if not delimiter:
-        found = cursor.take(prefix, left + 1)  # one more tells whether there is more
-        contents = list(found[:left])
-        return Listing(contents, prefixes, len(found) > left, contents[-1][0] if contents else b"", False)
-    for key, head in _heads(cursor):
-        if not key.startswith(prefix):
-            break
-        if left == 0:
-            return Listing(contents, prefixes, True, last, last_is_prefix)
-        left -= 1
-        group = _group(key, prefix, delimiter)
-        if group:
-            prefixes.append(group)
-            last, last_is_prefix = group, True
+class HeadsFold(Generic[HeadT]):
+    """One page of current objects, from as many cursors as it takes."""
+
+    def __init__(self, page: Page) -> None:
+        self._page, self._left = page, page.keys_max
+        self._contents: list[tuple[bytes, HeadT]] = []
+        self._prefixes: list[bytes] = []
+        self._last, self._last_is_prefix = b"", False
+        self._at = _first(page)
+
+    def go_on(self, cursor: HeadCursor[HeadT]) -> Listing[HeadT] | None:
+        """The page; None if the cursor paused: go on with one that is fresh."""
+        if self._at is None:
+            return self._end(truncated=False)
+        cursor.seek(bound(self._at))
+        truncated = self._take_groups(cursor) if self._page.delimiter else self._take_keys(cursor)
+        if not truncated and cursor.paused_at is not None:
+            self._at = cursor.paused_at
+            return None
+        return self._end(truncated=truncated)
+
+    def _take_keys(self, cursor: HeadCursor[HeadT]) -> bool:
+        found = cursor.take(self._page.prefix, self._left + 1)  # one more tells whether there is more
+        taken = found[: self._left]
+        self._contents += taken
+        self._left -= len(taken)
+        if taken:
+            self._last = taken[-1][0]
+        return len(found) > len(taken)
+
+    def _take_groups(self, cursor: HeadCursor[HeadT]) -> bool:
+        prefix, delimiter = self._page.prefix, self._page.delimiter
+        while found := cursor.take(prefix, 1):
+            if self._left == 0:
+                return True
+            self._left -= 1
+            ((key, _),) = found
+            group = _group(key, prefix, delimiter)
+            self._last, self._last_is_prefix = group or key, bool(group)
+            if not group:
+                self._contents += found
+                continue
+            self._prefixes.append(group)
             beyond = successor(group)
             if beyond is None:
                 break
             cursor.seek(bound(beyond))
-        else:
-            contents.append((key, head))
-            last, last_is_prefix = key, False
-    return Listing(contents, prefixes, False, last, last_is_prefix)
+        return False
+
+    def _end(self, *, truncated: bool) -> Listing[HeadT]:
+        return Listing(self._contents, self._prefixes, truncated, self._last, self._last_is_prefix)
 
 
-def _heads(cursor: HeadCursor[HeadT]) -> Iterator[tuple[bytes, HeadT]]:
-    """Steps of a cursor that may be moved between them, until its end."""
-    step = cursor.__next__
-    while True:
-        try:
-            entry = step()
-        except StopIteration:
-            return
-        yield entry
+class VersionsFold(Generic[VersionT]):
+    """One page of versions, from as many cursors as it takes. ``page.after``: the key marker; ``after_version``: the
+    version of it to go on behind.
+    """
 
+    def __init__(self, page: Page, after_version: Any = None) -> None:
+        self._page, self._left = page, page.keys_max
+        self._versions: list[VersionT] = []
+        self._prefixes: list[bytes] = []
+        self._last: VersionT | None = None
+        self._last_prefix = b""
+        self._at, self._after = _first(page), None
+        if after_version is not None and page.after >= page.prefix and self._at == page.after + b"\0":
+            self._at, self._after = page.after, after_version
 
-def list_versions(cursor: VersionCursor[VersionT], page: Page, after_version: Any = None) -> VersionListing[VersionT]:
-    """One page of versions. ``page.after``: the key marker; ``after_version``: the version of it to go on behind."""
-    versions: list[VersionT] = []
-    prefixes: list[bytes] = []
-    last: VersionT | None = None
-    last_prefix = b""
-    left = page.keys_max
-    prefix, delimiter = page.prefix, page.delimiter
-    start = _start(page)
-    if left <= 0 or start is None or len(prefix) > KEY_BYTES_MAX:
-        return VersionListing(versions, prefixes, False, last, last_prefix)
-    if after_version is not None and page.after >= prefix and start == page.after + b"\0":
-        cursor.seek(bound(page.after), after_version)
-    else:
-        cursor.seek(bound(start))
-    while (version := next(cursor, None)) is not None:
-        key = version.key
-        if not key.startswith(prefix):
-            break
-        if left == 0:
-            return VersionListing(versions, prefixes, True, last, last_prefix)
-        left -= 1
-        group = _group(key, prefix, delimiter) if delimiter else b""
-        if group:
-            prefixes.append(group)
-            last, last_prefix = None, group
+    def go_on(self, cursor: VersionCursor[VersionT]) -> VersionListing[VersionT] | None:
+        """The page; None if the cursor paused: go on with one that is fresh."""
+        if self._at is None:
+            return self._end(truncated=False)
+        cursor.seek(bound(self._at), self._after)
+        prefix, delimiter = self._page.prefix, self._page.delimiter
+        while (version := next(cursor, None)) is not None and version.key.startswith(prefix):
+            if self._left == 0:
+                return self._end(truncated=True)
+            self._left -= 1
+            group = _group(version.key, prefix, delimiter)
+            if not group:
+                self._versions.append(version)
+                self._last, self._last_prefix = version, b""
+                continue
+            self._prefixes.append(group)
+            self._last, self._last_prefix = None, group
             beyond = successor(group)
             if beyond is None:
                 break
             cursor.seek(bound(beyond))
-        else:
-            versions.append(version)
-            last, last_prefix = version, b""
-    return VersionListing(versions, prefixes, False, last, last_prefix)
+        if cursor.paused_at is not None:
+            self._at, self._after = cursor.paused_at
+            return None
+        return self._end(truncated=False)
+
+    def _end(self, *, truncated: bool) -> VersionListing[VersionT]:
+        return VersionListing(self._versions, self._prefixes, truncated, self._last, self._last_prefix)
 
 
 def encode_token(last: bytes, *, is_prefix: bool) -> str:

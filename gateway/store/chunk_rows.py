@@ -306,11 +306,6 @@ class ChunkRows:
         self.put(chunk_id, structs.replace(row, flags=row.flags | CHUNK_CONDEMNED))
         return True
 
-    def is_released(self, chunk_id: bytes) -> bool:
-        """Whether nothing needs the chunk."""
-        row = self.get(chunk_id)
-        return row is None or not row.refcount
-
     def drop(self, chunk_id: bytes) -> bool:
         """Forget a chunk that nothing needs: its frame is dead space. False if something needs it (again)."""
         row = self.get(chunk_id)

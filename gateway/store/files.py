@@ -157,10 +157,6 @@ class Files:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
-    def allocated_bytes(self, fd: int) -> int:
-        """Bytes a file takes on the disk: less than its size where it has holes."""
-        return os.fstat(fd).st_blocks * 512
-
     def free_bytes(self, path: Path) -> int:
         """Bytes an unprivileged process may still write to the file system of ``path``."""
         figures = os.statvfs(path)

@@ -55,6 +55,9 @@ class Head(NamedTuple):
 class HeadScan(Protocol):
     """Current objects (no delete markers) of one bucket in UTF-8 byte order of their keys, each from ``seek`` on."""
 
+    paused_at: bytes | None
+    """Where to go on, if the walk ended because it had passed over as many deleted keys as it may at once."""
+
     def seek(self, key: bytes) -> None:
         """Go on with the first key >= ``key``. O(log n)."""
 
@@ -70,6 +73,9 @@ class HeadScan(Protocol):
 
 class VersionScan(Protocol):
     """All versions, delete markers and losers of one bucket: keys ascending, newest first within a key."""
+
+    paused_at: tuple[bytes, VersionId] | None
+    """What to ``seek`` to go on, if the walk ended because it had passed over as many tombstones as it may at once."""
 
     def seek(self, key: bytes, after: VersionId | None = None) -> None:
         """Go on with the first version of the first key >= ``key``; with ``after``, behind that version of ``key``."""
@@ -124,8 +130,10 @@ class ReadView(Protocol):
         nothing was changed: next to free in a bucket where nothing ever was.
         """
 
-    def scan_heads(self, uid: bytes, start: bytes = b"") -> HeadScan: ...
-    def scan_versions(self, uid: bytes, start: bytes = b"") -> VersionScan: ...
+    def scan_heads(self, uid: bytes, start: bytes = b"", passes_max: int = 0) -> HeadScan:
+        """``passes_max``: of deleted keys, until the walk pauses; 0: never."""
+
+    def scan_versions(self, uid: bytes, start: bytes = b"", passes_max: int = 0) -> VersionScan: ...
     def upload(self, upload_id: str) -> UploadRecord | None: ...
     def uploads(self, uid: bytes, after_key: bytes = b"", after_id: str = "") -> Iterator[UploadRecord]:
         """Open uploads of a bucket by key, then by id, behind the given position."""

@@ -1,7 +1,8 @@
 """Ordered walks over a bucket: current objects for listings, all versions for version listings.
 
 Stands between ``views`` and the tables ``heads`` and ``versions``. A walk belongs to its view's transaction and ends
-with it. Keys come in UTF-8 byte order, as S3 lists them.
+with it. Keys come in UTF-8 byte order, as S3 lists them. What is deleted still has rows, for weeks: a walk on behalf of
+a client passes over so many of them at once, then pauses, so that others have their turn.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ _new = tuple.__new__  # a named tuple's own costs three times as much
 class HeadWalk:
     """A ``HeadScan`` over one bucket."""
 
-    __slots__ = ("_check", "_cursor", "_items", "_uid")
+    __slots__ = ("_check", "_cursor", "_items", "_passes_left", "_uid", "paused_at")
 
-    def __init__(self, transaction: Transaction, uid: bytes, start: bytes) -> None:
-        self._uid, self._check = uid, transaction.check
+    def __init__(self, transaction: Transaction, uid: bytes, start: bytes, passes_max: int = 0) -> None:
+        """``passes_max``: of keys that are not there any more, until it pauses; 0: never."""
+        self._uid, self._check, self._passes_left = uid, transaction.check, passes_max
+        self.paused_at: bytes | None = None
         self._cursor: Any = transaction.raw.cursor(transaction.tables.heads)
         self.seek(start)
 
@@ -71,17 +74,24 @@ class HeadWalk:
                 found.append((key[UID_SIZE:], _new(Head, (size, modified, *texts))))
                 if len(found) == count:
                     break
+            elif self._passes_left:
+                self._passes_left -= 1
+                if not self._passes_left:
+                    self.paused_at, self._items = key[UID_SIZE:] + b"\0", iter(())
+                    break
         return found
 
 
 class VersionWalk:
     """A ``VersionScan`` over one bucket: versions, delete markers and losers; tombstones are passed over."""
 
-    __slots__ = ("_cursor", "_head", "_heads", "_key", "_rows", "_transaction", "_uid")
+    __slots__ = ("_cursor", "_head", "_heads", "_key", "_passes_left", "_rows", "_transaction", "_uid", "paused_at")
 
-    def __init__(self, transaction: Transaction, uid: bytes, start: bytes) -> None:
-        self._transaction = transaction
+    def __init__(self, transaction: Transaction, uid: bytes, start: bytes, passes_max: int = 0) -> None:
+        """``passes_max``: of tombstones, until it pauses; 0: never."""
+        self._transaction, self._passes_left = transaction, passes_max
         self._uid = uid
+        self.paused_at: tuple[bytes, VersionId] | None = None
         self.seek(start)
 
     def seek(self, key: bytes, after: VersionId | None = None) -> None:
@@ -106,6 +116,12 @@ class VersionWalk:
             for row in self._rows:
                 if not row.dead:
                     return version_of(self._key, self._head, row)
+                if self._passes_left:
+                    self._passes_left -= 1
+                    if not self._passes_left:
+                        self.paused_at = self._key, VersionId(b"", row.order)
+                        self._heads = iter(())
+                        raise StopIteration
             key, data = next(self._heads)
             self._key, self._head = key[UID_SIZE:], decode_head(data)
             self._rows = rows_of_key(self._transaction, self._head.key_id)

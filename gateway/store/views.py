@@ -183,13 +183,13 @@ class View:
             return {}
         return read_version_documents(self.transaction, uid, version)
 
-    def scan_heads(self, uid: bytes, start: bytes = b"") -> HeadWalk:
+    def scan_heads(self, uid: bytes, start: bytes = b"", passes_max: int = 0) -> HeadWalk:
         """Current objects of a bucket, by key."""
-        return HeadWalk(self.transaction, uid, start)
+        return HeadWalk(self.transaction, uid, start, passes_max)
 
-    def scan_versions(self, uid: bytes, start: bytes = b"") -> VersionWalk:
+    def scan_versions(self, uid: bytes, start: bytes = b"", passes_max: int = 0) -> VersionWalk:
         """All versions of a bucket, by key, newest first."""
-        return VersionWalk(self.transaction, uid, start)
+        return VersionWalk(self.transaction, uid, start, passes_max)
 
     @property
     def site(self) -> bytes:

@@ -134,10 +134,10 @@ class MemoryView:
     def version_documents(self, version_owner_uid: bytes, version: Version) -> dict[str, bytes]:
         return dict(self._state.version_documents.get((version_owner_uid, version.key, version.order), {}))
 
-    def scan_heads(self, uid: bytes, start: bytes = b"") -> HeadScan:
+    def scan_heads(self, uid: bytes, start: bytes = b"", passes_max: int = 0) -> HeadScan:
         return HeadScan(self, self._state, uid, start)
 
-    def scan_versions(self, uid: bytes, start: bytes = b"") -> VersionScan:
+    def scan_versions(self, uid: bytes, start: bytes = b"", passes_max: int = 0) -> VersionScan:
         return VersionScan(self._state, uid, start)
 
     def upload(self, upload_id: str) -> UploadRecord | None:
@@ -294,6 +294,8 @@ def _sorted_keys(state: State, uid: bytes) -> tuple[bytes, ...]:
 
 
 class HeadScan:
+    paused_at: bytes | None = None
+
     def __init__(self, view: MemoryView, state: State, uid: bytes, start: bytes) -> None:
         self._view, self._state, self._uid = view, state, uid
         self._keys = _sorted_keys(state, uid)
@@ -324,6 +326,8 @@ class HeadScan:
 
 
 class VersionScan:
+    paused_at: tuple[bytes, VersionId] | None = None
+
     def __init__(self, state: State, uid: bytes, start: bytes) -> None:
         self._all = [row for key in _sorted_keys(state, uid) for row in state.rows[uid][key]]
         self.seek(start)

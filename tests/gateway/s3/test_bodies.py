@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.s3 import bodies
+from gateway.s3 import bodies, documents
 from gateway.s3.bodies import (
     CompletedPart,
     DeleteEntry,
@@ -166,6 +166,13 @@ def test_an_empty_completion_is_refused():
     ],
 )  # fmt: skip
 def test_documents_that_are_refused(body):
+    with pytest.raises(MalformedXML):
+        parse_delete_objects(body)
+
+
+@pytest.mark.parametrize("body", [b"<Delete>" * 200_000, b"<Delete>" + b"<Object/>" * 20_000 + b"</Delete>"])
+def test_floods_of_tags_are_not_even_parsed(body, monkeypatch):
+    monkeypatch.setattr(documents, "fromstring", lambda *_, **__: pytest.fail("it is parsed"))
     with pytest.raises(MalformedXML):
         parse_delete_objects(body)
 

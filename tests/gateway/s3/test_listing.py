@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Collection
 from contextlib import suppress
 from itertools import islice, takewhile
 from typing import NamedTuple
@@ -13,25 +14,29 @@ from hypothesis import strategies as st
 
 from gateway.s3.errors import InvalidArgument, S3Error
 from gateway.s3.listing import (
+    HeadsFold,
     Listing,
     Page,
     VersionListing,
+    VersionsFold,
     bound,
     decode_token,
     encode_token,
-    list_heads,
-    list_versions,
     successor,
 )
 
 
 class HeadRows:
-    """A cursor over sorted keys that counts what it is asked and refuses keys an index could not hold."""
+    """A cursor over sorted keys that counts what it is asked and refuses keys an index could not hold.
 
-    def __init__(self, keys: list[bytes]) -> None:
-        self.keys = sorted(keys)
+    It passes over those that are ``dead``, and pauses behind ``passes`` of them.
+    """
+
+    def __init__(self, keys: list[bytes], dead: Collection[bytes] = (), passes: int = 0) -> None:
+        self.keys, self.dead, self.passes = sorted({*keys, *dead}), set(dead) - set(keys), passes
         self.at = 0
         self.seeks = self.steps = 0
+        self.paused_at: bytes | None = None
 
     def seek(self, key: bytes) -> None:
         assert len(key) <= 1025
@@ -39,11 +44,17 @@ class HeadRows:
         self.at = bisect_left(self.keys, key)
 
     def __next__(self) -> tuple[bytes, str]:
+        assert self.paused_at is None, "it goes on with another one"
         self.steps += 1
-        if self.at >= len(self.keys):
-            raise StopIteration
-        self.at += 1
-        return self.keys[self.at - 1], "head"
+        while self.at < len(self.keys):
+            self.at += 1
+            if self.keys[self.at - 1] not in self.dead:
+                return self.keys[self.at - 1], "head"
+            self.passes -= 1
+            if not self.passes:
+                self.paused_at = self.keys[self.at - 1] + b"\0"
+                break
+        raise StopIteration
 
     def __iter__(self) -> HeadRows:
         return self
@@ -58,9 +69,11 @@ class Row(NamedTuple):
 
 
 class VersionRows:
-    def __init__(self, rows: list[Row]) -> None:
-        self.rows = sorted(rows, key=lambda row: (row.key, -row.number))
+    def __init__(self, rows: list[Row], dead: Collection[Row] = (), passes: int = 0) -> None:
+        self.rows = sorted({*rows, *dead}, key=lambda row: (row.key, -row.number))
+        self.dead, self.passes = set(dead) - set(rows), passes
         self.at = 0
+        self.paused_at: tuple[bytes, int] | None = None
 
     def seek(self, key: bytes, after: int | None = None) -> None:
         self.at = bisect_left(self.rows, key, key=lambda row: row.key)
@@ -70,10 +83,29 @@ class VersionRows:
             self.at += 1
 
     def __next__(self) -> Row:
-        if self.at >= len(self.rows):
-            raise StopIteration
-        self.at += 1
-        return self.rows[self.at - 1]
+        assert self.paused_at is None, "it goes on with another one"
+        while self.at < len(self.rows):
+            self.at += 1
+            row = self.rows[self.at - 1]
+            if row not in self.dead:
+                return row
+            self.passes -= 1
+            if not self.passes:
+                self.paused_at = row
+                break
+        raise StopIteration
+
+
+def list_heads(rows: HeadRows, page: Page) -> Listing[str]:
+    found = HeadsFold[str](page).go_on(rows)
+    assert found is not None
+    return found
+
+
+def list_versions(rows: VersionRows, page: Page, after_version: int | None = None) -> VersionListing[Row]:
+    found = VersionsFold[Row](page, after_version).go_on(rows)
+    assert found is not None
+    return found
 
 
 def naive(keys: list[bytes], page: Page) -> Listing[str]:
@@ -132,6 +164,19 @@ def test_pages_join_to_the_whole_by_token_and_by_marker(keys, prefix, delimiter,
                 after, is_prefix = decode_token(encode_token(found.last, is_prefix=found.last_is_prefix))
             page = Page(prefix, delimiter, after, keys_max, is_prefix)
         assert (contents, prefixes) == (whole.contents, whole.prefixes)
+
+
+@given(keys=KEYS, dead=KEYS, prefix=TEXT, delimiter=DELIMITERS, keys_max=st.integers(0, 4), passes=st.integers(1, 4))
+def test_a_page_goes_on_where_its_cursor_paused(keys, dead, prefix, delimiter, keys_max, passes):
+    """However much is passed over between two keys, and with no more of it at once."""
+    page = Page(prefix, delimiter, b"", keys_max)
+    fold: HeadsFold[str] = HeadsFold(page)
+    for goes in range(len(keys) + len(dead) + 1):
+        assert goes <= len(dead), "it does not get on"
+        found = fold.go_on(HeadRows(keys, dead, passes))
+        if found is not None:
+            break
+    assert found == list_heads(HeadRows(keys), page)
 
 
 def test_a_common_prefix_costs_one_seek_whatever_lies_under_it():
@@ -202,6 +247,18 @@ def test_pages_of_versions_join_to_the_whole(rows, prefix, delimiter, keys_max):
         after_version = last.number if last is not None else None
         page = page._replace(after=last.key if last is not None else found_page.last_prefix)
     assert (seen, prefixes) == (singles, groups)
+
+
+@given(rows=VERSIONS, dead=VERSIONS, delimiter=DELIMITERS, keys_max=st.integers(0, 4), passes=st.integers(1, 4))
+def test_a_page_of_versions_goes_on_where_its_cursor_paused(rows, dead, delimiter, keys_max, passes):
+    page = Page(b"", delimiter, b"", keys_max)
+    fold: VersionsFold[Row] = VersionsFold(page)
+    for goes in range(len(rows) + len(dead) + 1):
+        assert goes <= len(dead), "it does not get on"
+        found = fold.go_on(VersionRows(rows, dead, passes))
+        if found is not None:
+            break
+    assert found == list_versions(VersionRows(rows), page)
 
 
 def test_a_key_marker_alone_lies_behind_all_versions_of_the_key():
