@@ -94,7 +94,7 @@ CLIENT_FAULTS: Final = (
     ),
     Fault(
         *("refuse each request of a flood", 0, "gateway/http/app.py"),
-        *('return isinstance(error, SlowDown) and getattr(request.protocol, "has_followers", False)', "return False"),
+        *('return isinstance(error, SlowDown) and getattr(head.protocol, "has_followers", False)', "return False"),
         (f"{_UNSENT}::test_too_many_requests_at_a_time_are_told_to_slow_down",),
     ),
     Fault(
