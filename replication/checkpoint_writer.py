@@ -91,9 +91,11 @@ class CheckpointWriter:
         origin = self._origin()
         n = await self._next_number(origin)
         start = await self._offload(self._state.begin_export)
-        if not start.vector:
+        # A log that this site wrote before it parted with it at its very beginning is at batch 0 until it is read.
+        begun = {log: known for log, known in start.vector.items() if known.position.n}
+        if not begun:
             raise StateNotReady("no log of this realm is known to be in the bucket yet")
-        vector = await self._with_own_acks(origin, start.vector)
+        vector = await self._with_own_acks(origin, begun)
         parts: list[PartEntry] = []
         waiting, cursor = list(start.slices), b""
         while True:

@@ -151,6 +151,19 @@ async def test_nothing_is_told_of_a_former_log_before_it_was_taken_in(make_site)
     assert former in a.state.begin_export().vector
 
 
+async def test_a_log_parted_with_at_its_beginning_is_told_once_it_is_read(make_site):  # noqa: F811
+    """It is at batch 0 until then, which no vector may name (world 415645)."""
+    cloud, a = MemoryCloud(), make_site(b"a")
+    await a.put(b"k", noise(300, 1))
+    former = origin_of(a)
+    await a.replica.issue_anew(Reissue(former, LogPosition(), 0, 0, former[0], bytes(8), "told"))
+    await ship(a, cloud)
+    assert former in a.state.begin_export().vector
+    manifest = await new_writer(a, cloud).write()
+    assert set(manifest.vector) == {origin_of(a)}
+    assert await new_joiner(make_site(b"b"), cloud).join_if_useful() is not None
+
+
 async def test_the_newest_stands_and_older_and_interrupted_ones_go(make_site):  # noqa: F811
     cloud, a, _ = await realm_of_two(make_site)
     await new_writer(a, cloud).scan()  # and the machine stops
