@@ -75,7 +75,7 @@ async def forget_site(
     if not insist and now_ms - spoke_ms < UNHEARD_MS_MIN:
         minutes = max(0, (now_ms - spoke_ms) // 60_000)
         raise DepartureRefused(f"it spoke {minutes} minutes ago: a site that lives is told to retire")
-    cut = {incarnation: position.n for (other, incarnation), position in log.pulled().items() if other == site}
+    cut = {incarnation: position.n for (other, incarnation), position in log.heard().items() if other == site}
     before = known or Removal({}, heir, frozenset(), at_ms=now_ms)
     await _state_removal(log, site, before, cut, revoked=revoked)
     return read_register(log.statements()).removed[site]
@@ -85,7 +85,7 @@ async def raise_cuts(log: ChangeLog) -> None:
     """Say of every forgotten site whose logs were taken in further here than anybody named how far that is."""
     me = log.identity().site
     for site, removal in read_register(log.statements()).removed.items():
-        reached = {incarnation: position.n for (other, incarnation), position in log.pulled().items() if other == site}
+        reached = {incarnation: position.n for (other, incarnation), position in log.heard().items() if other == site}
         if site != me and any(n > removal.counts(incarnation) for incarnation, n in reached.items()):
             await _state_removal(log, site, removal, reached, revoked=removal.revoked)
 
@@ -134,5 +134,5 @@ async def _state_removal(
 
 
 def _check_known(log: ChangeLog, site: bytes, who: str = "the site") -> None:
-    if site != log.identity().site and all(other != site for other, _ in log.pulled()):
+    if site != log.identity().site and all(other != site for other, _ in log.heard()):
         raise DepartureRefused(f"{who} {site.hex()} is not known here: nothing of it was taken in")

@@ -191,6 +191,11 @@ class ChangeLog(Protocol):
     def pulled(self) -> Mapping[Origin, LogPosition]:
         """Every remote log and how far it was taken in."""
 
+    def heard(self) -> Mapping[Origin, LogPosition]:
+        """How far every remote log was ever taken in here, and may have been acknowledged: a site that takes in more
+        buckets than before begins again (``FoldedState.subscribe``), but knows what it knew.
+        """
+
     def remote_logs(self) -> Mapping[Origin, RemoteLog]:
         """Every remote log with what its writer said of itself in what was taken in."""
 

@@ -411,8 +411,8 @@ class Shipper:
             raise self._fence(f"this site's log was closed at batch {n}: it was replaced")
         own = self._log.read_changes(before.seq, len(batch.changes), ALL_BYTES) if batch.changes else []
         same = len(own) == len(batch.changes) and all(map(is_same_change, own, batch.changes))
-        pulled = self._log.pulled()
-        if any(seq > pulled[log].seq if log in pulled else seq for log, seq in batch.acks.items()):
+        heard = self._log.heard()
+        if any(seq > heard[log].seq if log in heard else seq for log, seq in batch.acks.items()):
             same = False  # it acknowledges what this machine never took in
         if batch.chain != before.chain or batch.first_seq != before.seq + 1 or not same:
             raise self._fence(f"batch {n} in the bucket holds changes that another machine wrote as this site")

@@ -39,7 +39,7 @@ from gateway.store.own_changes import Stretch, issue_anew, read_on, read_own, re
 from gateway.store.pulled_frames import stage_pulled_frames
 from gateway.store.segments import SegmentReader
 from gateway.store.shared import Shared
-from gateway.store.subscription_rows import read_scope
+from gateway.store.subscription_rows import heard_logs, read_scope
 from gateway.store.views import View, ViewContext
 from gateway.store.written_sums import HeldSums, Progress, WrittenSums, sum_held, sum_written
 from replication.change_format import Change, ChangeInvalid, decode_change, encode_change
@@ -166,6 +166,11 @@ class Replica:
         """Every remote log and how far it was taken in."""
         with self._open_view() as view:
             return {origin: LogPosition(row.n, row.seq, row.chain) for origin, row in scan_origins(view.transaction)}
+
+    def heard(self) -> Mapping[Origin, LogPosition]:
+        """How far every remote log was ever taken in."""
+        with self._open_view() as view:
+            return heard_logs(view.transaction)
 
     async def record_pulled(self, batch: PulledBatch) -> None:
         """Merge a remote batch, whole or not at all. ``ValueError`` for a gap; ``ChangeInvalid`` for what is no

@@ -38,7 +38,7 @@ from gateway.store.log_format import Subscribed, VectorRow
 from gateway.store.log_rows import read_origin, scan_origins
 from replication.change_format import Change, decode_change, encode_change
 from replication.crdt import Dot, Seen
-from replication.ports import Origin
+from replication.ports import LogPosition, Origin
 from replication.subscription import ALL, covers, matches
 
 _KEY: Final = b"subscription"
@@ -65,6 +65,15 @@ def read_subscription(transaction: Transaction) -> SubscriptionRow:
     """What this site takes in and shows."""
     data = transaction.get(transaction.tables.meta, _KEY)
     return _EVERYTHING if data is None else _decoder.decode(data)
+
+
+def heard_logs(transaction: Transaction) -> dict[Origin, LogPosition]:
+    """How far every log was ever taken in: a rewind takes none of that back."""
+    found = {row.origin: LogPosition(row.n, row.seq, row.chain) for row in read_subscription(transaction).high}
+    for origin, row in scan_origins(transaction):
+        if row.n >= found.get(origin, LogPosition()).n:
+            found[origin] = LogPosition(row.n, row.seq, row.chain)
+    return found
 
 
 def apply_subscribed(transaction: Transaction, record: Subscribed) -> None:
@@ -97,7 +106,8 @@ def resubscribe(
     for origin, log in known.items():
         if origin not in high or log.n > high[origin].n:
             high[origin] = log
-    return SubscriptionRow(tuple(dict.fromkeys((*row.taken, *wanted))), wanted, before, tuple(high.values())), True
+    taken = ALL if covers(wanted, "*") else tuple(dict.fromkeys((*row.taken, *wanted)))
+    return SubscriptionRow(taken, wanted, before, tuple(high.values())), True
 
 
 def is_shown(row: SubscriptionRow, name: str) -> bool:

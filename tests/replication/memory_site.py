@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import msgspec
 
-from gateway.store.item_format import FAMILY_DOOM, FAMILY_MEMBER
+from gateway.store.item_format import FAMILY_DOOM, FAMILY_MEMBER, FAMILY_VOID
 from replication.change_format import REF_DATA, Change, Ref, decode_change, encode_change
 from replication.clock import tick
 from replication.collection_ports import Doom
@@ -411,6 +411,8 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, MemorySubscription, FoldedMemo
         if change.dot in self.applied and change.dot not in change.replaces:
             return
         self.applied.add(change.dot)
+        if change.family == FAMILY_VOID:  # passed over, perhaps not for the first time: what it once brought stays
+            return
         key = (change.family, change.item)
         self.refs[change.dot] = change.refs
         before = self.entries.get(key, EMPTY)

@@ -26,6 +26,11 @@ def test_a_new_site_does_not_wait_for_what_a_forgotten_one_had_to_say_beyond_its
     live_with(DepartingWorld(1248))
 
 
+def test_who_begins_again_says_how_far_it_had_heard_a_forgotten_site():
+    """It was given a longer list of buckets, and heard then that a site was forgotten: what it had of that counts."""
+    live_with(DepartingWorld(1365))
+
+
 def call_stable_what_most_have_seen(patch):
     real = membership.stable_cut
     patch.setattr(membership, "stable_cut", lambda me, positions, acks, members: real(me, positions, acks, {}))

@@ -158,8 +158,10 @@ def test_subscribing_later_loses_nothing(realm, seed, by_checkpoint):
     realm.live(2)
     realm.ship_all()
     pull_some(shop, realm.logs, rng, -1, rng.randrange(9))
+    before = replica_of(shop).pulled()
     subscribe(shop, "one", "two")
     assert replica_of(shop).pulled() == {}
+    assert replica_of(shop).heard() == before
     with shop.view() as view:  # half of it would pass for the whole
         assert view.bucket("two") is None
         assert {bucket.record.name for bucket in view.buckets()} <= {"one"}
