@@ -38,6 +38,7 @@ from gateway.store.log import Log
 from gateway.store.log_format import Anew, Folded, Imported, JoinBegun, Own
 from gateway.store.log_rows import scan_batches
 from gateway.store.object_format import ObjectRecord, decode_object
+from gateway.store.object_rows import DROP_BODY
 from gateway.store.shared import Shared
 from gateway.store.slice_format import Objects, decode_slice
 from gateway.store.version_ids import VersionId, decode_order
@@ -77,7 +78,8 @@ class _Item:
                 self.marks.add(dot)
         if change.dot in self.marks:
             self.marks.discard(change.dot)
-        else:
+        elif not (change.family == FAMILY_NULL_SLOT and change.dead and change.body == DROP_BODY):
+            # A drop of losers is no delete: it ends what it names, and stands for nothing.
             self.live[change.dot] = change
 
 

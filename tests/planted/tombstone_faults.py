@@ -78,4 +78,11 @@ TOMBSTONE_FAULTS: Final = (
         *("    if not live:\n", "    if live is None:\n"),
         (f"{_ENDINGS}::test_documents_of_a_null_object_go_with_it_and_not_before",),
     ),
+    # What was deleted, and what was not, looking back.
+    Fault(
+        *("take the drop of a loser for a delete, looking back", 5, "gateway/store/history.py"),
+        "        elif not (change.family == FAMILY_NULL_SLOT and change.dead and change.body == DROP_BODY):",
+        "        else:",
+        ("tests/gateway/store/test_history.py::test_what_won_a_collision_stays_when_the_loser_is_dropped",),
+    ),
 )
