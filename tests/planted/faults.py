@@ -16,6 +16,7 @@ from tests.planted.day_faults import DAY_FAULTS
 from tests.planted.disk_faults import DISK_FAULTS
 from tests.planted.fault import Fault
 from tests.planted.promise_faults import PROMISE_FAULTS
+from tests.planted.rekey_faults import REKEY_FAULTS
 from tests.planted.tombstone_faults import TOMBSTONE_FAULTS
 
 _STORE = "tests/gateway/store"
@@ -474,6 +475,7 @@ FAULTS: Final = (
     *CHECKPOINT_FAULTS,
     *COLLECTION_FAULTS,
     *TOMBSTONE_FAULTS,
+    *REKEY_FAULTS,
     *DISK_FAULTS,
     *CLIENT_FAULTS,
     *DAY_FAULTS,

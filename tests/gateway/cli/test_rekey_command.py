@@ -1,9 +1,14 @@
 """``skerry rekey`` and ``keys drop-epoch`` on a lone site: what is left, what is refused, and when the key goes."""
 
 import asyncio
+from types import SimpleNamespace
 
+from gateway.cli import epoch_progress
 from gateway.cli.opening import opened_site
 from gateway.config import Overrides, load_config
+from replication.fleet import FleetSite, SiteState
+from replication.site_status_format import SiteStatus
+from replication.status import DaemonReport, EpochAccount
 from tests.gateway.cli.test_commands import answer, data, run  # noqa: F401 - a fixture
 
 
@@ -49,3 +54,37 @@ def test_an_epoch_ends_when_nothing_lies_under_it(capsys, data):  # noqa: F811
     assert answer(capsys, "verify", "--data", data)["sound"] is True
     for wrong in ("nothing", first["id"]):
         assert run(capsys, "keys", "drop-epoch", wrong, "--data", data)[0] in (2, 3)
+
+
+def test_who_needs_an_epoch_is_named(monkeypatch):
+    epoch, other = b"e" * 16, b"f" * 16
+
+    def member(name, status, state=SiteState.MEMBER):
+        return FleetSite(name.encode().ljust(16), name, state, (), status, 0, True)
+
+    fleet = [
+        member("this", None, SiteState.HERE),
+        member("done", SiteStatus(rekeyed=(other, epoch))),
+        member("older release", SiteStatus()),
+        member("never heard", None),
+        member("gone", None, SiteState.FORGOTTEN),
+    ]
+    monkeypatch.setattr(epoch_progress, "see_fleet", lambda site, report: (None, fleet))
+    here = {epoch: 0}
+    site = SimpleNamespace(
+        cloud=object(),
+        store=SimpleNamespace(sealed=SimpleNamespace(count=lambda: here)),
+        config=SimpleNamespace(
+            retention=SimpleNamespace(collect_cloud=True), replication=SimpleNamespace(subscribe=())
+        ),
+    )
+    report = DaemonReport(0, epochs={epoch.hex(): EpochAccount(0, 0)})
+    needs = epoch_progress.find_needs(site, report, epoch)
+    assert [need.split(" has ")[0] for need in needs] == ["site older release", "site never heard"]
+    assert not epoch_progress.may_need(site, report, epoch)
+    for told in (None, DaemonReport(0), DaemonReport(0, epochs={epoch.hex(): EpochAccount(0, 3)})):
+        assert len(epoch_progress.find_needs(site, told, epoch)) == 3
+        assert epoch_progress.may_need(site, told, epoch)
+    here[epoch] = 1
+    assert "this site's disk" in epoch_progress.find_needs(site, report, epoch)[0]
+    assert epoch_progress.may_need(site, report, epoch)

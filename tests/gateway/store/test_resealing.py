@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway.store.errors import StoreError
+from gateway.store.index_format import ChunkPlace, decode_chunk
 from gateway.store.log_format import RESEALED_VERSION
 from gateway.store.logical_dump import logical_dump
 from gateway.store.segment_format import KIND_DATA, KIND_LOG
 from gateway.store.store import SiteStore, open_store, rebuild_store_index
+from gateway.store.views import View
+from replication.cloud_memory import MemoryCloud
+from replication.puller import Puller
 from replication.sealing import Keyring
+from tests.contracts.real_site import RealSite
+from tests.contracts.test_replica import ship
 from tests.gateway.store.failing_files import FailingFiles
 from tests.gateway.store.store_site import EPOCH, KEYRING, REALM, SETTINGS, StoreSite
+from tests.replication.fixed_realm import KEYRING as KEYRING_OF_TESTS
 
 MIB = 1 << 20
 LATER = b"f" * 16
@@ -64,6 +74,11 @@ def rekey(store: SiteStore, steps_max: int = 2000) -> None:
 
 def raw(site: StoreSite) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(site.directory.segments.iterdir()))
+
+
+def chunk_rows(view: View) -> Iterator[tuple[bytes, ChunkPlace]]:
+    for key, data in view.transaction.scan(view.transaction.tables.chunks):
+        yield key, decode_chunk(data)
 
 
 def dump(store: SiteStore) -> list:
@@ -199,3 +214,69 @@ async def test_damage_stays_where_it_is_named(tmp_path: Path) -> None:
         assert site.store.sealed.count()[EPOCH] > 0
         assert number in site.directory.segment_numbers(KIND_DATA)
         assert site.directory.segment_numbers(KIND_LOG)
+
+
+async def test_a_log_segment_goes_behind_all_who_read_it(tmp_path: Path) -> None:
+    async with StoreSite(tmp_path / "d") as site:
+        await fill(site)
+        log = site.store.log
+        (before,) = log.segment_numbers()
+        token = site.store.shared.enter()
+        site.store.set_keyring(RETIRING)
+        rekey(site.store)
+        assert before in log.segment_numbers()
+        site.store.shared.leave(token)
+        rekey(site.store)
+        assert before not in log.segment_numbers()
+
+
+async def test_a_new_log_file_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    class Watching(FailingFiles):
+        seen: tuple[str, ...] = ()
+
+        def fdatasync(self, fd: int) -> None:
+            names = [os.readlink(f"/proc/self/fd/{fd}")]
+            self.seen += tuple(name for name in names if name.endswith(".log"))
+            super().fdatasync(fd)
+
+    files = Watching()
+    async with StoreSite(tmp_path / "d", files=files) as site:
+        await fill(site)
+        (before,) = site.store.log.segment_numbers()
+        site.store.set_keyring(RETIRING)
+        files.seen = ()
+        files.fail["link"] = (0, errno.EIO)
+        with pytest.raises(StoreError):
+            rekey(site.store)
+        assert site.store.log.segment_numbers() == [before]
+        assert files.seen == (), "it is synced under a name that does not count"
+        files.fail.clear()
+        rekey(site.store)
+        assert before not in site.store.log.segment_numbers()
+        assert not list(site.directory.segments.glob("*.tmp"))
+
+
+async def test_nothing_comes_under_an_epoch_that_is_to_end(tmp_path: Path) -> None:
+    """Frames of another site that did not hear of it: with its batch, and when they are read."""
+    cloud = MemoryCloud()
+    a, b = (RealSite(tmp_path / name, KEYRING_OF_TESTS, name.encode()) for name in "ab")
+    old = KEYRING_OF_TESTS.current
+    ring = replace(KEYRING_OF_TESTS, epochs={**KEYRING_OF_TESTS.epochs, LATER: b"l" * 32}, current=LATER)
+    try:
+        await a.put(b"inline", noise(1, 3000))
+        await ship(a, cloud)
+        await a.put(b"packed", noise(2, 400_000))
+        await ship(a, cloud)
+        b.set_keyring(replace(ring, retired=frozenset({old})))
+        before = b.store.sealed.count()[old]
+        b.use_cloud(cloud)
+        await Puller(b.replica, cloud, lambda: b.keyring, wall_ms=b.wall_ms).pull_round()
+        for key, size in ((b"inline", 3000), (b"packed", 400_000)):
+            assert len(await b.read(key)) == size
+        with b.store.view() as view:
+            assert all(row.local for _, row in chunk_rows(view))
+        assert b.store.sealed.count()[old] == before == 0
+        assert (await b.store.verify()).sound
+    finally:
+        a.close()
+        b.close()

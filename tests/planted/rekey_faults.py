@@ -1,0 +1,97 @@
+"""Planted faults of sealing anew what lies under epochs that are to end. Data only: see ``faults``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.planted.fault import Fault
+
+_DISK = "tests/gateway/store/test_resealing.py"
+_BUCKET = "tests/contracts/test_rekeying.py"
+_KEYS = "tests/replication/test_key_rotation.py"
+_NOTHING_LEFT = f"{_DISK}::test_nothing_is_left_under_a_retired_epoch_and_its_key_may_go"
+_NOWHERE = f"{_BUCKET}::test_nothing_is_left_under_the_first_epoch_anywhere"
+
+REKEY_FAULTS: Final = (
+    Fault(
+        *("move frames without sealing them anew", 4, "gateway/store/collect.py"),
+        *("if header.epoch in keyring.retired:", "if False:"),
+        (_NOTHING_LEFT,),
+    ),
+    Fault(
+        *("leave the batches of the log as they are", 4, "gateway/store/collect.py"),
+        *("for kind in (KIND_DATA, KIND_LOG) if retired else ():", "for kind in (KIND_DATA,) if retired else ():"),
+        (_NOTHING_LEFT,),
+    ),
+    Fault(
+        *("give a batch sealed anew another hash", 1, "gateway/store/log_format.py"),
+        *("return sealed[:_HASH_SIZE]", "return blake3.blake3(header).update(sealed).digest()"),
+        (f"{_DISK}::test_a_batch_sealed_anew_keeps_its_place_in_the_chain",),
+    ),
+    Fault(
+        *("believe a kept hash that anybody may have written", 8, "gateway/store/log_format.py"),
+        *('kept = sealed[:_HASH_SIZE] if header.version == RESEALED_VERSION else b""', 'kept = b""'),
+        ("tests/gateway/store/test_log_format.py::test_a_batch_sealed_anew_has_golden_bytes_and_the_hash_it_had",),
+    ),
+    Fault(
+        *("unlink a log segment that somebody still reads", 1, "gateway/store/collect.py"),
+        *(
+            "self._pending.append(_Pending(self._setup.shared.epoch, [], number, KIND_LOG))",
+            "self._unlink(number, KIND_LOG)",
+        ),
+        (f"{_DISK}::test_a_log_segment_goes_behind_all_who_read_it",),
+    ),
+    Fault(
+        *("name a log file that is not whole", 1, "gateway/store/log_resealing.py"),
+        *("path = self._unfinished(number)", "path = directory.segment_path(number, KIND_LOG)"),
+        (f"{_DISK}::test_a_new_log_file_has_its_name_when_it_is_whole",),
+    ),
+    Fault(
+        *("take old packs for alive", 4, "replication/rekeying.py"),
+        *("is_old = bool(held.epochs & self.retired) or held.name in self._old", "is_old = False"),
+        (_NOWHERE,),
+    ),
+    Fault(
+        *("ship again as it was sealed", 4, "replication/collector.py"),
+        *("if header.epoch in ring.retired:", "if False:"),
+        (_NOWHERE,),
+    ),
+    Fault(
+        *("write no checkpoint for old batches", 4, "replication/rekeying.py"),
+        *("self.wants_checkpoint = await self._find_uncovered()", "self.wants_checkpoint = False"),
+        (_NOWHERE,),
+    ),
+    Fault(
+        *("leave an idle site nothing to acknowledge", 4, "replication/rekeying.py"),
+        *("if batch.last_seq >= self._log.last_seq():", "if False:"),
+        (f"{_BUCKET}::test_a_site_that_writes_nothing_lets_its_log_go_as_well",),
+    ),
+    Fault(
+        *("keep pulled frames under an epoch that is to end", 4, "gateway/store/pulled_frames.py"),
+        *("if header.epoch in keyring.retired:", "if False:"),
+        (f"{_DISK}::test_nothing_comes_under_an_epoch_that_is_to_end",),
+    ),
+    Fault(
+        *("keep fetched frames under an epoch that is to end", 4, "gateway/store/frames.py"),
+        *("if header.epoch in self.keyring.retired:", "if False:"),
+        (f"{_DISK}::test_nothing_comes_under_an_epoch_that_is_to_end",),
+    ),
+    Fault(
+        *("give up a key that something lies under", 1, "replication/realm_access.py"),
+        *("if not await asyncio.to_thread(self.is_needed, epoch)", ""),
+        (f"{_KEYS}::test_an_epoch_ends_in_the_bucket_and_where_nothing_lies_under_it",),
+    ),
+    Fault(
+        *("publish a dropped epoch again", 4, "replication/realm_access.py"),
+        *(
+            "dropped = {*wraps_of(self._objects, marks), *wraps_around(self._objects, marks)}",
+            "dropped = {*wraps_of(self._objects, marks)}",
+        ),
+        (f"{_KEYS}::test_an_epoch_ends_in_the_bucket_and_where_nothing_lies_under_it",),
+    ),
+    Fault(
+        *("end an epoch that others need", 1, "gateway/cli/epoch_progress.py"),
+        *("if not _is_done(one, epoch)\n    ]", "if False\n    ]"),
+        ("tests/gateway/cli/test_rekey_command.py::test_who_needs_an_epoch_is_named",),
+    ),
+)
