@@ -1,7 +1,7 @@
 """ON WIRE: one batch of a site's cloud log, the only commit point of a ship round.
 
     offset size field
-     0     4    magic          b"SKL1"
+     0     4    magic          b"SKL1"; b"SKL2": sealed anew under a later epoch, where it lay
      4     4    envelope size  little-endian
      8     ..   envelope       PURPOSE_CLOUD_LOG; context = site | incarnation | n u64 LE; ``padded_format`` b"SKB1"
     ..     ..   tail           ciphertexts of inline frames, one behind the other, then random bytes up to a Padmé size
@@ -21,6 +21,10 @@ The envelope's body is a MessagePack array (version 1; fields may only ever be a
    10 status     bin     what the writer tells of itself (``site_status_format``); empty: nothing
 
 Inline ciphertexts lie outside the envelope because they are sealed already: so they can be fetched by range later.
+Of a log that has ended what never leaves the bucket (``log_compaction``) is sealed anew in its place when its epoch is
+to end (``rekeying``). Such an object says the same, without frames and index; its tail is the BLAKE3 that it first had,
+which stays what ``chain`` names, and is bound into the envelope's context behind n.
+
 A batch without changes may carry frames or an index: the bytes of a huge object go ahead of its change.
 Valid if: the envelope opens in its place, n and sizes fit, frames fill the tail, the tail has its hash.
 
@@ -32,7 +36,8 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import blake3
@@ -48,6 +53,7 @@ from replication.sealing import PURPOSE_CLOUD_LOG, Keyring, SealBroken, open_env
 BATCH_VERSION: Final = 1
 HASH_SIZE: Final = 32
 _MAGIC: Final = b"SKL1"
+_RESEALED_MAGIC: Final = b"SKL2"
 _BODY_MAGIC: Final = b"SKB1"
 _HEAD: Final = struct.Struct("<4sI")
 HEAD_SIZE: Final = 8
@@ -98,24 +104,32 @@ def hash_object(data: bytes) -> bytes:
     return blake3.blake3(data).digest()
 
 
+def chain_of(keyring: Keyring, origin: Origin, n: int, data: bytes) -> bytes:
+    """What the batch behind this object must name. Of one that was sealed anew: what it was, if that is authentic."""
+    if data[: len(_MAGIC)] == _RESEALED_MAGIC:
+        with suppress(ValueError):
+            decode_batch(keyring, origin, n, data)
+            return data[-HASH_SIZE:]
+    return hash_object(data)
+
+
+def reseal_batch(keyring: Keyring, origin: Origin, n: int, data: bytes) -> bytes:
+    """The object of a batch as it says the same under the current epoch, without inline frames and index: for what
+    everybody has taken in. Errors as of ``decode_batch``.
+    """
+    batch, kept = decode_batch(keyring, origin, n, data), chain_of(keyring, origin, n, data)
+    plain = encode_padded(
+        _BODY_MAGIC, BATCH_VERSION, _encoder.encode(_wire_of(replace(batch, frames=(), index=b""), b""))
+    )
+    envelope = seal_envelope(keyring, PURPOSE_CLOUD_LOG, _context(origin, n) + kept, plain)
+    return _HEAD.pack(_RESEALED_MAGIC, len(envelope)) + envelope + kept
+
+
 def encode_batch(keyring: Keyring, origin: Origin, batch: Batch) -> bytes:
     """The sealed object of a batch."""
     tail = b"".join([frame.ciphertext for frame in batch.frames])
     tail += os.urandom(padme_size(len(tail)) - len(tail))
-    wire = _Wire(
-        batch.n,
-        batch.chain,
-        batch.first_seq,
-        batch.changes,
-        tuple(sorted((*who, seq) for who, seq in batch.acks.items())),
-        batch.sent_ms,
-        batch.index,
-        tuple(frame.header for frame in batch.frames),
-        hash_object(tail) if tail else bytes(HASH_SIZE),
-        batch.closed,
-        batch.status,
-    )
-    body = encode_padded(_BODY_MAGIC, BATCH_VERSION, _encoder.encode(wire))
+    body = encode_padded(_BODY_MAGIC, BATCH_VERSION, _encoder.encode(_wire_of(batch, tail)))
     envelope = seal_envelope(keyring, PURPOSE_CLOUD_LOG, _context(origin, batch.n), body)
     return _HEAD.pack(_MAGIC, len(envelope)) + envelope + tail
 
@@ -124,8 +138,12 @@ def decode_batch(keyring: Keyring, origin: Origin, n: int, data: bytes) -> Batch
     """Batch ``n`` of ``origin``'s log; ``CloudObjectInvalid``, ``CloudObjectTooNew`` or ``SealBroken``
     (``KeyUnknown``).
     """
-    begin = tail_offset(data)
-    body = open_envelope(keyring, PURPOSE_CLOUD_LOG, _context(origin, n), memoryview(data)[HEAD_SIZE:begin])
+    begin, context = tail_offset(data), _context(origin, n)
+    if data[: len(_MAGIC)] == _RESEALED_MAGIC:
+        if len(data) != begin + HASH_SIZE:
+            raise CloudObjectInvalid("a batch sealed anew has another length than its hash")
+        context, data = context + data[begin:], data[:begin]
+    body = open_envelope(keyring, PURPOSE_CLOUD_LOG, context, memoryview(data)[HEAD_SIZE:begin])
     try:
         wire = _decoder.decode(decode_padded(_BODY_MAGIC, BATCH_VERSION, body))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -153,9 +171,25 @@ def tail_offset(data: bytes) -> int:
     if len(data) < HEAD_SIZE:
         raise CloudObjectInvalid("shorter than a log batch")
     magic, size = _HEAD.unpack_from(data)
-    if magic != _MAGIC or HEAD_SIZE + size > len(data):
+    if magic not in (_MAGIC, _RESEALED_MAGIC) or HEAD_SIZE + size > len(data):
         raise CloudObjectInvalid("not a log batch")
     return HEAD_SIZE + int(size)
+
+
+def _wire_of(batch: Batch, tail: bytes) -> _Wire:
+    return _Wire(
+        batch.n,
+        batch.chain,
+        batch.first_seq,
+        batch.changes,
+        tuple(sorted((*who, seq) for who, seq in batch.acks.items())),
+        batch.sent_ms,
+        batch.index,
+        tuple(frame.header for frame in batch.frames),
+        hash_object(tail) if tail else bytes(HASH_SIZE),
+        batch.closed,
+        batch.status,
+    )
 
 
 def _check(wire: _Wire, n: int) -> None:

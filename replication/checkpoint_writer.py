@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from replication.batch_format import decode_batch, hash_object
+from replication.batch_format import chain_of, decode_batch
 from replication.checkpoint_format import Manifest, PartEntry, decode_manifest, encode_manifest, encode_part
 from replication.checkpoints import (
     CheckpointName,
@@ -153,7 +153,7 @@ class CheckpointWriter:
         if own is None:
             return vector
         data = await self._cloud.get(log_name(origin, own.position.n))
-        if hash_object(data) != own.position.chain:
+        if chain_of(self._keyring(), origin, own.position.n, data) != own.position.chain:
             raise StateNotReady("the newest batch in the bucket is not the one this site shipped")
         batch = decode_batch(self._keyring(), origin, own.position.n, data)
         return {**vector, origin: RemoteLog(own.position, batch.acks, batch.sent_ms, batch.closed, batch.status)}

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from replication.batch_format import decode_batch, hash_object
+from replication.batch_format import chain_of, decode_batch
 from replication.change_format import decode_change
 from replication.checkpoints import (
     CheckpointName,
@@ -177,7 +177,7 @@ class CloudAudit:
             self._find(name, "the batch is missing")
             return None
         self._batches, self._bytes = self._batches + 1, self._bytes + len(data)
-        if hash_object(data) != chain:
+        if chain_of(self._keyring(), origin, n, data) != chain:
             self._find(name, "the batch is not the one that was put there: its hash differs")
             return None
         try:

@@ -137,9 +137,10 @@ class Collector:
         return self._settings.enabled and self.rekeying.wants_checkpoint
 
     async def make_way(self) -> None:
-        """Let the last old batches of this site's log become such that may leave."""
+        """Let the last old batches of this site's log become such that may leave; seal anew those that never do."""
         if self._settings.enabled and self._may_delete(caught_up=True):
             await self.rekeying.make_way()
+            await self.rekeying.seal_ended()
 
     def _is_worn(self, held: HeldObject) -> bool:
         return is_mostly_dead(held, self._settings) or self.rekeying.is_old(held)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from replication.batch_format import HASH_SIZE, Batch, decode_batch, encode_batch, hash_object
+from replication.batch_format import HASH_SIZE, Batch, chain_of, decode_batch, encode_batch
 from replication.cloud_names import head_name, head_prefix, log_name, log_prefix, split_head_name
 from replication.listing import list_all
 from replication.ports import Cloud, CloudExists, CloudMissing, Origin
@@ -39,7 +39,7 @@ async def end_log(
         batch = decode_batch(keyring, origin, n, data)
         if batch.closed:
             return batch
-        chain, seq = hash_object(data), batch.last_seq
+        chain, seq = chain_of(keyring, origin, n, data), batch.last_seq
         break
     acks = {successor: 0} if successor else {}
     while True:
@@ -55,7 +55,7 @@ async def end_log(
             if batch.closed:
                 await cloud.put(head_name(origin, batch.n), b"")
                 return batch
-            n, chain, seq = batch.n, hash_object(data), batch.last_seq
+            n, chain, seq = batch.n, chain_of(keyring, origin, batch.n, data), batch.last_seq
 
 
 async def goes_on(cloud: Cloud, origin: Origin, n: int) -> bool:

@@ -25,7 +25,7 @@ from typing import Final
 
 import msgspec
 
-from replication.batch_format import Batch, decode_batch, hash_object
+from replication.batch_format import Batch, chain_of, decode_batch
 from replication.change_format import decode_change
 from replication.cloud_names import log_name
 from replication.crdt import Dot
@@ -73,7 +73,7 @@ async def plan_reissue(
     if counted is not None:
         common = next((position for position in log.trail() if position.n <= counted), LogPosition())
         return Reissue(origin, common, common.seq, shipped.seq, *following, reason)
-    common = await _find_common(log, cloud, origin)
+    common = await _find_common(log, cloud, keyring, origin)
     found = await _follow(log, cloud, keyring, origin, common)
     # What was confirmed once, and has no other in its place: whoever took it in has it under its old dot.
     named_seq = shipped.seq if shipped.seq > found.known_seq >= found.last_seq else 0
@@ -102,11 +102,12 @@ async def claim_site(log: ChangeLog, cloud: Cloud, keyring: Keyring, origin: Ori
     return True
 
 
-async def _find_common(log: ChangeLog, cloud: Cloud, origin: Origin) -> LogPosition:
+async def _find_common(log: ChangeLog, cloud: Cloud, keyring: Keyring, origin: Origin) -> LogPosition:
     """The newest batch we shipped that stands in the bucket as we shipped it."""
     for position in log.trail():
         try:
-            if hash_object(await cloud.get(log_name(origin, position.n))) == position.chain:
+            data = await cloud.get(log_name(origin, position.n))
+            if chain_of(keyring, origin, position.n, data) == position.chain:
                 return position
         except CloudMissing:
             if await goes_on(cloud, origin, position.n):  # it left the bucket (``log_compaction``)
@@ -161,7 +162,7 @@ async def _read(cloud: Cloud, keyring: Keyring, origin: Origin, n: int) -> tuple
     for _ in range(READS_MAX):
         data = await cloud.get(log_name(origin, n))
         try:
-            return decode_batch(keyring, origin, n, data), hash_object(data)
+            return decode_batch(keyring, origin, n, data), chain_of(keyring, origin, n, data)
         except KeyUnknown:
             raise
         except ValueError:

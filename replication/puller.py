@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from replication.batch_format import Batch, decode_batch, hash_object, locate_inline
+from replication.batch_format import Batch, chain_of, decode_batch, hash_object, locate_inline
 from replication.change_format import ChangeInvalid, ChangeTooNew, decode_change
 from replication.cloud_index_format import decode_index
 from replication.cloud_names import HEADS_PREFIX, INDEX_HASH_SIZE, index_name, log_name, split_head_name, split_out_name
@@ -294,4 +294,4 @@ def verify_batch(keyring: Keyring, origin: Origin, before: LogPosition, data: by
         raise OriginStopped(StopReason.DAMAGED, f"batch {n}: its changes do not follow those before")
     if any((change.dot.site, change.dot.incarnation) != origin for change in changes):
         raise OriginStopped(StopReason.DAMAGED, f"batch {n}: it carries changes of another log")
-    return batch, LogPosition(n, batch.last_seq, hash_object(data))
+    return batch, LogPosition(n, batch.last_seq, chain_of(keyring, origin, n, data))

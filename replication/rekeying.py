@@ -9,8 +9,11 @@ epoch, and no name is ever given other bytes. So how far it is with an epoch is 
     batches      are doomed if frames are in them, and leave behind a checkpoint of this site as any do; for that the
                  site writes one, and makes a change, if it has made none since (it dooms the last of them)
     checkpoints  are replaced by that one
+    ended logs   keep their last batches for ever: those are sealed anew where they lie, the only objects that are
+                 (``batch_format``): they say the same, and the hash that a batch behind them would name is kept
 
-An object that nobody knows counts as lying under every retired epoch, until it is swept (``orphans``).
+An object of this site that nobody knows counts as lying under every retired epoch, until it is swept (``orphans``). Of
+what a site that is out has left its heir counts what counts: not what stands behind its cut.
 
 Not here: who else needs an epoch (each says so in its status), when its key goes (``key_rotation``), the disk (the
 store's collector).
@@ -22,10 +25,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from replication.batch_format import HEAD_SIZE, decode_batch
+from replication.batch_format import HEAD_SIZE, decode_batch, reseal_batch
 from replication.checkpoints import covered_up_to, list_checkpoint_names, read_manifest
 from replication.cloud_names import (
+    index_prefix,
     is_pack_name,
+    log_name,
     log_prefix,
     site_prefix,
     split_checkpoint_object,
@@ -34,14 +39,16 @@ from replication.cloud_names import (
 )
 from replication.collection_ports import HeldObject, Holdings
 from replication.listing import list_all
-from replication.log_compaction import held_behind
+from replication.log_compaction import held_behind, own_logs
 from replication.membership import take_census
 from replication.offload import Offload, run_in_thread
-from replication.ports import ChangeLog, Cloud, CloudMissing
+from replication.ports import ChangeLog, Cloud, CloudMissing, CloudUnreachable, Origin
 from replication.sealing import ENVELOPE_SIZE, Keyring, envelope_epoch
 from replication.status import EpochAccount
 
 _EVERYTHING_LATER: Final = 1 << 62
+SEALED_AT_ONCE: Final = 64
+"""So many batches of ended logs are sealed anew in one turn, the last ones first: earlier ones may leave meanwhile."""
 
 
 class Rekeying:
@@ -61,6 +68,7 @@ class Rekeying:
         self._finish_attempt, self._offload = finish_attempt, offload
         self._epochs: dict[str, bytes | None] = {}
         self._old: frozenset[str] = frozenset()
+        self._framed: frozenset[str] = frozenset()
         self.account: dict[bytes, EpochAccount] = {}
         self.wants_checkpoint = False
         """Whether batches or checkpoints are old that only a new checkpoint of this site's lets go."""
@@ -86,9 +94,11 @@ class Rekeying:
             self._finish_attempt()
         )  # what was sealed before the mark was seen is in the bucket by now, or never will be
         found: dict[str, frozenset[bytes]] = {}
-        sites = {self._log.identity().site, *(site for site, _ in take_census(self._log).inherited())}
-        for site in sorted(sites):
-            found |= await self._look_at(site_prefix(site), retired)
+        me, inherited = self._log.identity().site, take_census(self._log).inherited()
+        self._framed = frozenset()
+        for site in sorted({me, *(site for site, _ in inherited)}):
+            counted = None if site == me else {log_prefix(log): n for log, n in inherited.items() if log[0] == site}
+            found |= await self._look_at(site_prefix(site), retired, counted)
         here = await self._offload(self._holdings.sealed_here)
         bucket = Counter(epoch for epochs in found.values() for epoch in epochs)
         self._old = frozenset(name for name, epochs in found.items() if epochs)
@@ -114,11 +124,57 @@ class Rekeying:
         if batch.last_seq >= self._log.last_seq():
             await self._holdings.doom([names[-1]])
 
-    async def _look_at(self, prefix: str, retired: frozenset[bytes]) -> dict[str, frozenset[bytes]]:
+    async def seal_ended(self) -> int:
+        """Seal anew, where they lie, old batches of logs that have ended: how many. ``CloudError``."""
+        census, own = take_census(self._log), own_logs(self._log)
+        identity, sealed = self._log.identity(), 0
+        own.pop((identity.site, identity.incarnation))
+        for origin in sorted({**own, **census.inherited()}):
+            if origin in own and not census.logs[origin].closed:
+                continue
+            names = sorted(name for name in self._old - self._framed if name.startswith(log_prefix(origin)))
+            done = {
+                name
+                for name in names[::-1][: SEALED_AT_ONCE - sealed]
+                if await self._seal_batch(origin, name, census.cut().get(origin, 0))
+            }
+            sealed += len(done)
+            for name in [name for name in self._old if name.startswith(index_prefix(origin))]:
+                if log_name(origin, split_index_name(name) or 0) not in self._old - done:
+                    await self._cloud.delete(name)  # its batch needs none, or has left
+        return sealed
+
+    async def _seal_batch(self, origin: Origin, name: str, seq: int) -> bool:
+        n = split_log_name(name)
+        assert n is not None
+        ring = self._keyring()
+        try:
+            data = await self._cloud.get(name)
+        except CloudMissing:
+            return False
+        try:
+            batch, anew = decode_batch(ring, origin, n, data), reseal_batch(ring, origin, n, data)
+        except ValueError as error:
+            raise CloudUnreachable(f"batch {n} of an ended log did not come whole: {error}") from None
+        if (batch.frames or batch.index) and batch.last_seq > seq:
+            return False  # who has not taken it in needs to know where its bytes lie
+        await self._cloud.put(name, anew)
+        if await self._cloud.get(name) != anew:
+            raise CloudUnreachable(f"the bucket gave back other bytes for {name}")
+        self._epochs.pop(name, None)
+        return True
+
+    async def _look_at(
+        self, prefix: str, retired: frozenset[bytes], counted: Mapping[str, int] | None
+    ) -> dict[str, frozenset[bytes]]:
+        """For each object under a site's prefix which epochs it lies under; ``counted``: how far logs of it count."""
         names = await list_all(self._cloud, prefix)
         if not names:
             return {}
         held = await self._offload(lambda: held_behind(self._holdings, prefix, "", names[-1], _EVERYTHING_LATER))
+        self._framed |= {name for name, one in held.items() if one.frames}
+        if counted is not None:
+            names = [name for name in names if name in held or _counts(name, counted)]
         return {name: await self._epochs_of(name, held, retired) for name in names}
 
     async def _epochs_of(
@@ -155,3 +211,12 @@ class Rekeying:
         covered = covered_up_to([await read_manifest(self._cloud, self._keyring, name) for name in marks])
         reached = {log_prefix(origin): position.n for origin, position in covered.items()}
         return any((split_log_name(name) or 0) > reached.get(name.rpartition("/")[0] + "/", 0) for name in logs)
+
+
+def _counts(name: str, counted: Mapping[str, int]) -> bool:
+    """Whether an object of a site that is out stands before its cut; of packs only those that are known do."""
+    if is_pack_name(name):
+        return False
+    n = split_log_name(name) or split_index_name(name) or 0
+    origin_prefix = "/".join(name.split("/")[:3])
+    return n <= max((last for prefix, last in counted.items() if prefix.startswith(origin_prefix)), default=0)

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from replication.acknowledging import AckLimits, Acknowledging, doom_limits
-from replication.batch_format import Batch, decode_batch, encode_batch, hash_object, locate_inline
+from replication.batch_format import Batch, chain_of, decode_batch, encode_batch, hash_object, locate_inline
 from replication.cloud_index_format import PackedFrames, decode_index, encode_index, locate_packed
 from replication.cloud_names import head_name, head_prefix, index_name, log_name, out_name
 from replication.crdt import INCARNATION_SIZE, SITE_SIZE
@@ -297,7 +297,7 @@ class Shipper:
                 newest = await self._cloud.get(log_name(origin, before.n))
             except CloudMissing:
                 raise self._doubt(f"the bucket no longer holds batch {before.n}, which it had confirmed") from None
-            if hash_object(newest) != before.chain:
+            if chain_of(self._keyring(), origin, before.n, newest) != before.chain:
                 await self._tell_apart(origin, before.n, newest)
             with suppress(ValueError):  # our own, and whole; should its key be missing, it is told again
                 batch = decode_batch(self._keyring(), origin, before.n, newest)

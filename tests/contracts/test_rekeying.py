@@ -2,21 +2,25 @@
 
 import asyncio
 import dataclasses
+from contextlib import suppress
 
 import pytest
 
+from replication.batch_format import chain_of
 from replication.checkpointing import Checkpointing
 from replication.cloud_audit import AuditLimits, CloudAudit
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import is_pack_name, log_prefix
 from replication.collecting import Collecting
 from replication.collector import Collector
+from replication.departures import forget_site, retire_site
 from replication.hydrate import CloudFetcher
 from replication.offload import run_at_once
+from replication.ports import Reissue
 from replication.puller import Puller
 from replication.restore import restore_site
 from replication.settings import ReplicationSettings, ShipLimits
-from replication.shipper import Shipper
+from replication.shipper import LogEnded, Shipper
 from tests.contracts.stopping_cloud import StoppingCloud
 from tests.contracts.test_collection import AT_ONCE, holdings_of
 from tests.contracts.test_replica import Memory, make_site, noise, origin_of  # noqa: F401 - a fixture
@@ -213,6 +217,69 @@ async def test_a_value_written_again_comes_under_the_later_epoch(make_site):  # 
     for daemon in (a, b):
         daemon.know(SECOND_ONLY)
     await check(cloud, values | {b"again": values[b"shared"]}, (a.site, b.site), make_site)
+
+
+async def test_what_is_not_here_is_fetched_and_sealed_anew(make_site):  # noqa: F811
+    cloud = MemoryCloud()
+    a, b = (Daemon(make_site(name), cloud, KEYRING) for name in (b"a", b"b"))
+    values = await fill(a, b)
+    for daemon in (a, b):
+        daemon.know(RETIRING)
+        holdings_of(daemon.site).local_frame = lambda header: None
+    await rekey(a, b)
+    for daemon in (a, b):
+        daemon.know(SECOND_ONLY)
+    await check(cloud, values, (a.site, b.site), make_site)
+
+
+async def leave(how, a, b, c):
+    """Site ``c`` is out, or ``a`` goes on under another incarnation: a log ends."""
+    out, heir = origin_of(c.site), origin_of(a.site)
+    if how == "retired":
+        await retire_site(c.site.replica, out[0], c.site.wall_ms())
+        while not c.shipper.ended:
+            with suppress(LogEnded):
+                await c.shipper.ship_round()
+    elif how == "forgotten":
+        await forget_site(b.site.replica, out[0], heir[0], b.site.wall_ms(), insist=True)
+    else:
+        at = a.site.replica.shipped()
+        await a.site.replica.issue_anew(Reissue(heir, at, at.seq, at.seq, heir[0], b"incarn-2", "for a test"))
+
+
+@pytest.mark.parametrize("how", ["retired", "forgotten", "parted"])
+async def test_logs_that_have_ended_come_under_the_later_epoch_where_they_lie(make_site, how):  # noqa: F811
+    cloud = MemoryCloud()
+    a, b, c = (Daemon(make_site(name), cloud, KEYRING) for name in (b"a", b"b", b"c"))
+    values = await fill(a, b)
+    for daemon in (c, a, b, c):
+        await daemon.turn()
+    values[b"of c"] = noise(5000, 9)
+    await c.site.put(b"of c", values[b"of c"])
+    await c.turn()
+    for daemon in (a, b):
+        await daemon.turn()
+    ended = origin_of(a.site if how == "parted" else c.site)
+    await leave(how, a, b, c)
+    left = (a, b, c) if how == "parted" else (a, b)
+    for _ in range(3):
+        for daemon in left:
+            await daemon.turn()
+    for daemon in left:
+        daemon.know(RETIRING)
+    await rekey(*left)
+    assert sealed_under(cloud, FIRST) == []
+    name = sorted(name for name in cloud.objects if name.startswith(log_prefix(ended)))[-1]
+    data, known = cloud.objects[name], b.site.replica.pulled()[ended]
+    assert data.startswith(b"SKL2")
+    assert chain_of(SECOND_ONLY, ended, known.n, data) == known.chain
+    forged = data[:-1] + bytes([data[-1] ^ 1])
+    assert chain_of(SECOND_ONLY, ended, known.n, forged) != forged[-32:], "nobody can have it stand for another"
+    for daemon in left:
+        daemon.know(SECOND_ONLY)
+    await check(cloud, values, [daemon.site for daemon in left], make_site)
+    for daemon in (*left, *left):
+        await daemon.turn()
 
 
 async def interrupted(make_site, stop_at):  # noqa: F811

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from replication.batch_format import Batch, decode_batch, encode_batch, hash_object
+from replication.batch_format import Batch, decode_batch, encode_batch, hash_object, reseal_batch
 from replication.change_format import REF_DATA, Change, Ref, decode_change, encode_change
 from replication.checkpoint_format import (
     Manifest,
@@ -87,6 +87,7 @@ COLLECTING = structs.replace(
     collects=1,
     held_since_ms=1_700_000_000_000,
 )
+REKEYED = structs.replace(COLLECTING, rekeyed=(b"epoch-zero------",))
 FORGOTTEN = ForgottenRecord(1, 1_700_000_000_000, ((b"i" * 8, 12), (b"j" * 8, 0)), b"h" * 16, True)
 PACK = encode_pack(KEYRING, ORIGIN, FRAMES)
 SLICES = [b"slice one", b"slice two" * 100]
@@ -110,6 +111,8 @@ WRITE = {
     "told": lambda: encode_batch(KEYRING, ORIGIN, TOLD),
     "status": lambda: encode_site_status(STATUS),
     "collecting": lambda: encode_site_status(COLLECTING),
+    "rekeyed": lambda: encode_site_status(REKEYED),
+    "resealed": lambda: reseal_batch(KEYRING, ORIGIN, 5, encode_batch(KEYRING, ORIGIN, BATCH)),
     "forgotten": lambda: encode_member(FORGOTTEN),
     "retired": lambda: encode_member(RetiredRecord(1, 1_700_000_000_000)),
     "name": lambda: encode_member(NameRecord(1, "Lädchen 7")),
@@ -128,6 +131,8 @@ READ = {
     "told": (lambda data: decode_batch(KEYRING, ORIGIN, 5, data), TOLD),
     "status": (decode_site_status, STATUS),
     "collecting": (decode_site_status, COLLECTING),
+    "rekeyed": (decode_site_status, REKEYED),
+    "resealed": (lambda data: decode_batch(KEYRING, ORIGIN, 5, data), replace(BATCH, frames=(), index=b"")),
     "forgotten": (lambda data: decode_member(ForgottenRecord, data), FORGOTTEN),
     "retired": (lambda data: decode_member(RetiredRecord, data), RetiredRecord(1, 1_700_000_000_000)),
     "name": (lambda data: decode_member(NameRecord, data), NameRecord(1, "Lädchen 7")),
@@ -139,7 +144,7 @@ READ = {
     "key": (lambda data: unwrap_key(KEYRING.realm, ROOT, KEY_ID, data), RECORD),
     "text": (lambda data: decode_key_text(data.decode()), ROOT),
 }
-DETERMINISTIC = ["change", "frame", "collecting", "forgotten", "retired", "name", "pack", "realm", "text"]
+DETERMINISTIC = ["change", "frame", "rekeyed", "forgotten", "retired", "name", "pack", "realm", "text"]
 
 
 @pytest.mark.parametrize("kind", READ)

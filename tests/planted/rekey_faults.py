@@ -37,7 +37,7 @@ REKEY_FAULTS: Final = (
         *("unlink a log segment that somebody still reads", 1, "gateway/store/collect.py"),
         *(
             "self._pending.append(_Pending(self._setup.shared.epoch, [], number, KIND_LOG))",
-            "self._unlink(number, KIND_LOG)",
+            "self._pending.append(_Pending(-1, [], number, KIND_LOG))",
         ),
         (f"{_DISK}::test_a_log_segment_goes_behind_all_who_read_it",),
     ),
@@ -54,7 +54,7 @@ REKEY_FAULTS: Final = (
     Fault(
         *("ship again as it was sealed", 4, "replication/collector.py"),
         *("if header.epoch in ring.retired:", "if False:"),
-        (_NOWHERE,),
+        (f"{_BUCKET}::test_what_is_not_here_is_fetched_and_sealed_anew",),
     ),
     Fault(
         *("write no checkpoint for old batches", 4, "replication/rekeying.py"),
@@ -65,6 +65,16 @@ REKEY_FAULTS: Final = (
         *("leave an idle site nothing to acknowledge", 4, "replication/rekeying.py"),
         *("if batch.last_seq >= self._log.last_seq():", "if False:"),
         (f"{_BUCKET}::test_a_site_that_writes_nothing_lets_its_log_go_as_well",),
+    ),
+    Fault(
+        *("give the last batch of a log another hash", 1, "replication/batch_format.py"),
+        *("            return data[-HASH_SIZE:]", "            pass"),
+        (f"{_BUCKET}::test_logs_that_have_ended_come_under_the_later_epoch_where_they_lie",),
+    ),
+    Fault(
+        *("believe a hash that anybody may have put there", 4, "replication/batch_format.py"),
+        *("            decode_batch(keyring, origin, n, data)\n            return data", "            return data"),
+        (f"{_BUCKET}::test_logs_that_have_ended_come_under_the_later_epoch_where_they_lie",),
     ),
     Fault(
         *("keep pulled frames under an epoch that is to end", 4, "gateway/store/pulled_frames.py"),
