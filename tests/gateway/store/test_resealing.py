@@ -219,13 +219,20 @@ async def test_damage_stays_where_it_is_named(tmp_path: Path) -> None:
 async def test_a_log_segment_goes_behind_all_who_read_it(tmp_path: Path) -> None:
     async with StoreSite(tmp_path / "d") as site:
         await fill(site)
-        log = site.store.log
+        log, resealer, tokens = site.store.log, site.store.collector._resealer, []
         (before,) = log.segment_numbers()
-        token = site.store.shared.enter()
+        real = resealer.reseal
+
+        def reseal(segment: int) -> bool:
+            tokens.append(site.store.shared.enter())  # somebody looks up where batches lie, and is about to read them
+            return real(segment)
+
+        resealer.reseal = reseal
         site.store.set_keyring(RETIRING)
         rekey(site.store)
         assert before in log.segment_numbers()
-        site.store.shared.leave(token)
+        for token in tokens:
+            site.store.shared.leave(token)
         rekey(site.store)
         assert before not in log.segment_numbers()
 
