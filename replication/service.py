@@ -204,7 +204,7 @@ class ReplicationService:
             running=self._running,
             cloud=self._cloud.reachability.value,
             cloud_since_ms=since_ms,
-            last_error="; ".join(self._errors.values()) or self._cloud.last_error,
+            last_error="; ".join(dict.fromkeys(self._errors.values())) or self._cloud.last_error,
             fenced=self.shipper.fenced or self.shipper.waits,
             stopped=self._stopped,
             create_once=self._create_once,

@@ -1,7 +1,8 @@
 """``skerry restore --at``: a bucket as it was at a time, as a bucket of its own beside it.
 
 Works on a site that is in use, and changes nothing of the bucket that is looked back at. The new bucket is an ordinary
-one: S3 clients list and read it, copy out of it what they miss, and delete it when they are done. It takes next to no
+one: S3 clients list and read it, copy out of it what they miss, and delete it when they are done (with ``--read-only``
+its policy lets nobody change it until that is deleted). It takes next to no
 space, since its objects share the chunks of those they once were; what was collected here since comes from the cloud.
 What cannot be had any more (it was overwritten before it was ever shipped) is named, and the exit code says so.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import time
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -20,7 +22,7 @@ from gateway.cli.opening import OpenSite, opened_site
 from gateway.cli.options import load_site_config
 from gateway.cli.outcomes import EXIT_FAILED, EXIT_NO, EXIT_OK, EXIT_USAGE, complain, print_json
 from gateway.cli.progress import PhaseProgress
-from gateway.operations.bucket_documents import OWNERSHIP, PUBLIC_ACCESS_BLOCK
+from gateway.operations.bucket_documents import OWNERSHIP, POLICY, PUBLIC_ACCESS_BLOCK
 from gateway.s3.errors import S3Error
 from gateway.s3.names import check_bucket_name
 from gateway.store.document_format import BucketRecord
@@ -32,6 +34,7 @@ from replication.settings import DAY_MS
 
 OBJECTS_AT_ONCE: Final = 100
 _COPIED_DOCUMENTS: Final = (OWNERSHIP, PUBLIC_ACCESS_BLOCK)
+_CHANGING: Final = ["s3:Put*", "s3:Delete*", "s3:RestoreObject", "s3:BypassGovernanceRetention"]
 _LOCKS: Final = ("retention", "hold")  # of the version that was; the new one is another
 
 
@@ -56,6 +59,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bucket", metavar="NAME", help="with --at: which bucket")
     parser.add_argument("--as", dest="alias", metavar="NAME", help="with --at: the new bucket (default: NAME-at-TIME)")
     parser.add_argument("--prefix", default="", metavar="PREFIX", help="with --at: only keys that begin so")
+    parser.add_argument(
+        "--read-only",
+        action="store_true",
+        help="with --at: the new bucket's policy forbids to write and to delete objects",
+    )
 
 
 def parse_time(text: str) -> int:
@@ -123,11 +131,11 @@ async def _run(arguments: argparse.Namespace, alias: str, at_ms: int) -> Restore
                     if found.key.startswith(arguments.prefix.encode())
                 ]
             )
-            target = await store.commit(lambda view: _make_bucket(view, source, alias))
+            target = await store.commit(lambda view: _make_bucket(view, source, alias, read_only=arguments.read_only))
             return await _bring_back(site, target, past, bars)
 
 
-def _make_bucket(view: WriteView, source: Bucket, alias: str) -> Bucket:
+def _make_bucket(view: WriteView, source: Bucket, alias: str, *, read_only: bool) -> Bucket:
     made = view.put_bucket(
         BucketRecord(name=alias, owner=source.record.owner, created_ms=view.now_ms, region=source.record.region),
         local=is_local_uid(source.uid),
@@ -135,7 +143,21 @@ def _make_bucket(view: WriteView, source: Bucket, alias: str) -> Bucket:
     for name in _COPIED_DOCUMENTS:
         if (body := view.document(source.uid, name)) is not None:
             view.put_document(made.uid, name, body)
+    if read_only:
+        view.put_document(made.uid, POLICY, _forbid_changes(alias))
     return made
+
+
+def _forbid_changes(bucket: str) -> bytes:
+    """A bucket policy that lets nobody change an object, the owner neither."""
+    statement = {
+        "Sid": "AsItWas",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": _CHANGING,
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode()
 
 
 async def _bring_back(site: OpenSite, target: Bucket, past: list[PastObject], bars: PhaseProgress) -> Restored:

@@ -6,10 +6,12 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.support.clouds import TestCloud
 from tests.support.net import wait_until
@@ -40,8 +42,11 @@ def restore_at(site: Site, at: str, bucket: str, *more: str, check: bool = True)
 
 
 def live_through(client: Any, bucket: str, *, versioned: bool) -> list[tuple[str, dict[str, bytes]]]:
-    """Some history: (time, what the bucket showed then)."""
+    """Some history: (time, what the bucket showed then). Another bucket needs the same bytes: what nothing needs is
+    collected, on a site without a cloud for good, as soon as it comes to it.
+    """
     client.create_bucket(Bucket=bucket)
+    client.create_bucket(Bucket=f"{bucket}-bytes")
     if versioned:
         client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     moments = [(now(), objects(client, bucket))]
@@ -56,6 +61,7 @@ def live_through(client: Any, bucket: str, *, versioned: bool) -> list[tuple[str
             if body is None:
                 client.delete_object(Bucket=bucket, Key=key)
             else:
+                client.put_object(Bucket=f"{bucket}-bytes", Key=sha256(body).hexdigest(), Body=body)
                 client.put_object(Bucket=bucket, Key=key, Body=body, Metadata={"made": "then"})
         moments.append((now(), objects(client, bucket)))
     assert len({tuple(sorted(shown)) for _, shown in moments}) > 2
@@ -82,6 +88,25 @@ def test_a_bucket_is_listed_and_read_as_it_was(alone: Site, versioned: bool) -> 
     only = restore_at(site, moments[1][0], box, "--prefix", "dir/")
     assert only["bucket"].startswith(f"{box}-at-")
     assert (only["objects"], objects(client, only["bucket"])) == (1, {"dir/c": b""})
+
+
+def test_a_read_only_one_is_changed_by_nobody(alone: Site) -> None:
+    client = alone.client()
+    client.create_bucket(Bucket="kept")
+    client.put_object(Bucket="kept", Key="k", Body=b"then")
+    assert restore_at(alone, now(), "kept", "--as", "kept-then", "--read-only")["objects"] == 1
+    for change in (
+        lambda: client.put_object(Bucket="kept-then", Key="k", Body=b"now"),
+        lambda: client.delete_object(Bucket="kept-then", Key="k"),
+        lambda: client.create_multipart_upload(Bucket="kept-then", Key="new"),
+        lambda: client.copy_object(Bucket="kept-then", Key="k2", CopySource="kept/k"),
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            change()
+    assert objects(client, "kept-then") == {"k": b"then"}
+    client.delete_bucket_policy(Bucket="kept-then")
+    client.delete_object(Bucket="kept-then", Key="k")
+    client.delete_bucket(Bucket="kept-then")
 
 
 def test_what_cannot_be_is_said(alone: Site) -> None:
