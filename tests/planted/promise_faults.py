@@ -55,11 +55,8 @@ PROMISE_FAULTS: Final = (
         (f"{_ISLAND}::test_the_bucket_and_the_key_bring_a_site_back",),
     ),
     Fault(
-        *("take any 200 for a confirmation", 6, "replication/cloud_s3.py"),
-        *(
-            '    if not _etag(reply):\n        raise CloudUnreachable(f"PUT',
-            '    if not _etag(reply):\n        return\n        raise CloudUnreachable(f"PUT',
-        ),
+        *("call a site safe that has unsent changes", 6, "replication/status.py"),
+        *("    if backlog.changes or backlog.bytes:", "    if False:"),
         ("tests/e2e/test_refusals.py::test_a_captive_portal_is_no_cloud",),
     ),
     Fault(
