@@ -7,6 +7,7 @@ requests in flight finish. SIGHUP: the certificate is read again; one that canno
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import logging
 import signal
@@ -18,6 +19,7 @@ from typing import Final
 import uvloop
 
 from gateway.cli.child import Orders, read_orders, report_ready, watch_index, watch_parent
+from gateway.cli.descriptors import fit_connections
 from gateway.cli.listener import make_server_context
 from gateway.cli.logs import configure_logs
 from gateway.cli.opening import opened_site
@@ -60,7 +62,7 @@ async def _serve(orders: Orders) -> None:
         metrics = RequestMetrics(site.counters / f"worker-{orders.number}.counters")
         await serve_gateway(
             site.store,
-            config.server,
+            dataclasses.replace(config.server, connections_max=fit_connections(config.server.connections_max)),
             listener,
             ssl_context=context,
             stop=stop,

@@ -39,6 +39,16 @@ DAY_FAULTS: Final = (
         *("                if error.errno in _EXHAUSTED:", "                if False:"),
         (f"{_HTTP}/test_handshakes.py::test_a_process_without_descriptors_takes_connections_again",),
     ),
+    Fault(
+        *("let connections have every descriptor", 0, "gateway/cli/worker.py"),
+        *("connections_max=fit_connections(config.server.connections_max)", "connections_max=1 << 20"),
+        ("tests/hostile/test_few_descriptors.py",),
+    ),
+    Fault(
+        *("take the limit of open files as it is", 0, "gateway/cli/descriptors.py"),
+        *("        resource.setrlimit(resource.RLIMIT_NOFILE, (given, hard))", "        pass"),
+        ("tests/gateway/cli/test_descriptors.py",),
+    ),
     # A process is killed.
     Fault(
         *("do not start a dead worker again", 0, "gateway/supervise.py"),
