@@ -20,9 +20,10 @@ from tests.simulation.checks import Broken
 from tests.simulation.clocks import DAY_MS
 from tests.simulation.departing_world import DepartingWorld
 from tests.simulation.leaning_world import LeaningWorld
+from tests.simulation.retaining_world import RetainingWorld
 from tests.simulation.world import World, live_with
 
-KINDS = {"plain": World, "departing": DepartingWorld, "leaning": LeaningWorld}
+KINDS = {"plain": World, "departing": DepartingWorld, "leaning": LeaningWorld, "retaining": RetainingWorld}
 BLOCK = 100
 TOLD_S = 30.0
 

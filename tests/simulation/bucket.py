@@ -18,8 +18,11 @@ class RememberedBucket(MemoryCloud):
         self.left: dict[str, bytes] = {}
         """Batches and indexes that are gone."""
         self.on_leaving: Callable[[str], None] = lambda name: None
+        self.on_any_leaving: Callable[[str], None] = lambda name: None
 
     async def delete(self, name: str) -> None:
+        if name in self.objects:
+            self.on_any_leaving(name)
         if name in self.objects and (split_log_name(name) or split_index_name(name)):
             self.on_leaving(name)
             self.left[name] = self.objects[name]

@@ -13,11 +13,12 @@ site. What is checked besides the promises of every world:
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from replication.change_format import Change, decode_change
-from replication.cloud_names import site_prefix
+from replication.cloud_names import is_pack_name, site_prefix
 from replication.collector import is_worth_it
 from replication.departures import DepartureRefused, forget_site, retire_site
 from replication.fleet import SiteState, list_fleet
@@ -57,6 +58,7 @@ class DepartingWorld(World):
         self.retired: list[Machine] = []
         self.forgotten: set[bytes] = set()
         super().__init__(seed, departing_shape(seed), skipped)
+        self.bucket.on_any_leaving = self._check_heir
 
     def join(self) -> Machine:
         machine = super().join()
@@ -93,11 +95,30 @@ class DepartingWorld(World):
                 await retire_site(by.store, self.rng.choice([site, by.store.identity().site]), self.time.now_ms)
                 self.tell("tell to retire", by.name)
             elif self.rng.random() < 0.5 or self._is_away(site):
-                await forget_site(by.store, site, by.store.identity().site, self.time.now_ms, insist=True)
+                await forget_site(by.store, site, self._heir(by, known), self.time.now_ms, insist=True)
                 self.forgotten.add(site)
                 self.tell("forget", by.name, site[:8])
         except DepartureRefused as refused:
             self.tell("refuse", by.name, refused)
+
+    def _heir(self, by: Machine, known: list[bytes]) -> bytes:
+        """Whoever says it, or, in every fourth world, anybody it knows: who hears of it by another's log."""
+        me = by.store.identity().site
+        return random.Random(f"heir {self.seed} {self.step}").choice([me, *known]) if self.seed % 4 == 3 else me
+
+    def _check_heir(self, name: str) -> None:
+        """A pack of a lost site leaves, and not by itself: every member knows that the site is out."""
+        owner = bytes.fromhex(name[6:38]) if is_pack_name(name) else b""
+        everybody = [*self.machines, *self.away]
+        if owner not in self.forgotten or any(other.store.identity().site == owner for other in everybody):
+            return
+        dooms = [doom for other in everybody for doom in other.store.dooms() if name in doom.names]
+        if any(doom.dot.site == owner for doom in dooms):
+            return  # its own last requests
+        for other in everybody:
+            site, register = other.store.identity().site, read_register(other.store.statements())
+            if other.store.shipped().n and not self.is_out(site) and owner not in register.removed:
+                raise Broken(f"an heir deleted what a lost site had left before {other.name} knew: {name}")
 
     def _is_away(self, site: bytes) -> bool:
         return all(machine.store.identity().site != site for machine in self.machines)
