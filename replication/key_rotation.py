@@ -4,6 +4,9 @@ Stands beside ``keys``: values in, key objects out; ``RealmAccess`` puts them in
 
 * **Epoch** (``new_epoch``): a fresh key, wrapped by the wrapping key: one object. New segments and cloud objects are
   sealed with the newest epoch; what was sealed before stays as it is, and older epochs stay for as long as it does.
+* **Everything** (``renew``): an epoch under a fresh wrapping key, which the root key in use and a fresh recovery key
+  wrap, and nothing else does. A new epoch alone is open to whoever got hold of the wrapping key before, by a root key
+  that leaked, and reads the bucket's keys of today. The recovery key of before opens nothing later.
 * **Root** (``wrap_for_root``): the new root key wraps the wrapping key and the chunk-id key: two small objects,
   whatever the amount of data. The old one works until somebody ends it.
 * **Ending a root key** (``drop_root``): a mark, ``keys/dropped/<fingerprint>``, then its wraps go. The mark stays: a
@@ -27,7 +30,17 @@ from replication.cloud_names import KEYS_PREFIX, key_name, retired_name, split_k
 from replication.keys import KeyObjects, OpenRealm, RealmError
 from replication.listing import list_all
 from replication.ports import Cloud
-from replication.realm_format import KEY_CHUNK, KEY_EPOCH, KEY_ID_SIZE, KEY_WRAPPING, KeyRecord, fingerprint, wrap_key
+from replication.realm_format import (
+    KEY_CHUNK,
+    KEY_EPOCH,
+    KEY_ID_SIZE,
+    KEY_WRAPPING,
+    RECOVERY_KEY_LABEL,
+    KeyRecord,
+    encode_key_text,
+    fingerprint,
+    wrap_key,
+)
 from replication.sealing import KEY_SIZE
 
 DROPPED_PREFIX: Final = f"{KEYS_PREFIX}dropped/"
@@ -47,11 +60,23 @@ class RealmEpoch:
 
 @dataclass(frozen=True, slots=True)
 class RealmRoot:
-    """A key that opens the realm: its fingerprint, whether it is the one in use here, whether a recovery key."""
+    """A key that opens the realm: its fingerprint, whether it is the one in use here, whether a recovery key, and one
+    that opens nothing of what came after ``renew``.
+    """
 
     mark: bytes
     in_use: bool
     recovery: bool
+    outdated: bool = False
+
+
+@dataclass(frozen=True, repr=False)
+class Renewed:
+    """What ``renew`` makes: the epoch's id, the objects, and the recovery key's text, which exists nowhere else."""
+
+    epoch: bytes
+    objects: KeyObjects
+    recovery_key: str
 
 
 def new_epoch(opened: OpenRealm, now_ms: int) -> tuple[bytes, KeyObjects]:
@@ -62,6 +87,30 @@ def new_epoch(opened: OpenRealm, now_ms: int) -> tuple[bytes, KeyObjects]:
     epoch = KeyRecord(secrets.token_bytes(KEY_ID_SIZE), KEY_EPOCH, created_ms, secrets.token_bytes(KEY_SIZE))
     name = key_name(epoch.id, fingerprint(opened.realm.id, wrapping.key))
     return epoch.id, {name: wrap_key(opened.realm.id, wrapping.key, epoch)}
+
+
+def renew(opened: OpenRealm, now_ms: int) -> Renewed:
+    """An epoch that is open to nobody by what was known before, but to who has the root key in use here.
+
+    The object by which the root key opens the rest is the last one: until it is there, nobody knows of the others.
+    """
+    before = _record(opened, KEY_WRAPPING)
+    stamp = max(now_ms, 1 + max(record.created_ms for record in opened.records))
+    wrapping = KeyRecord(secrets.token_bytes(KEY_ID_SIZE), KEY_WRAPPING, stamp, secrets.token_bytes(KEY_SIZE))
+    epoch = KeyRecord(secrets.token_bytes(KEY_ID_SIZE), KEY_EPOCH, stamp, secrets.token_bytes(KEY_SIZE))
+    recovery, root = secrets.token_bytes(KEY_SIZE), opened.openers[opened.mark]
+    assert wrapping.created_ms > before.created_ms
+    inside = [record for record in opened.records if record.kind in (KEY_CHUNK, KEY_EPOCH)]
+    realm = opened.realm.id
+    objects = {
+        key_name(record.id, fingerprint(realm, by)): wrap_key(realm, by, record)
+        for by, record in [
+            *[(wrapping.key, record) for record in (*inside, epoch)],
+            (recovery, wrapping),
+            (root, wrapping),
+        ]
+    }
+    return Renewed(epoch.id, objects, encode_key_text(RECOVERY_KEY_LABEL, recovery))
 
 
 def wrap_for_root(opened: OpenRealm, root: bytes) -> tuple[bytes, KeyObjects]:
@@ -85,15 +134,16 @@ def retire_older(opened: OpenRealm) -> KeyObjects:
 
 def list_roots(opened: OpenRealm, names: Iterable[str]) -> list[RealmRoot]:
     """Every key outside the realm that opens it."""
-    wrapping = _record(opened, KEY_WRAPPING)
-    inside = fingerprint(opened.realm.id, wrapping.key)
+    newest = _record(opened, KEY_WRAPPING)
+    wrapping = [record for record in opened.records if record.kind == KEY_WRAPPING]
+    inside, ids_of_wrapping = {fingerprint(opened.realm.id, one.key) for one in wrapping}, {one.id for one in wrapping}
     wraps: dict[bytes, set[bytes]] = {}
     for split in filter(None, map(split_key_name, names)):
         wraps.setdefault(split[1], set()).add(split[0])
     return [
-        RealmRoot(mark, mark == opened.mark, ids == {wrapping.id})
+        RealmRoot(mark, mark == opened.mark, ids <= ids_of_wrapping, newest.id not in ids)
         for mark, ids in sorted(wraps.items())
-        if mark != inside
+        if mark not in inside
     ]
 
 
@@ -128,7 +178,9 @@ def wraps_of(names: Iterable[str], marks: Collection[bytes]) -> list[str]:
 
 
 def _record(opened: OpenRealm, kind: int) -> KeyRecord:
-    found = next((record for record in opened.records if record.kind == kind), None)
+    """The newest key of a kind."""
+    of_kind = [record for record in opened.records if record.kind == kind]
+    found = max(of_kind, key=lambda record: (record.created_ms, record.id), default=None)
     if found is None:
         raise RealmError("this key opens the realm only in part: use the realm's root key")
     return found

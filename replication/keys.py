@@ -132,12 +132,17 @@ def reopen_realm(opened: OpenRealm, objects: KeyObjects) -> OpenRealm:
 
 def recovery_kit(made: NewRealm, cloud: str) -> str:
     """The text to print and keep elsewhere; ``cloud`` says where the bucket is."""
+    return describe_recovery(made.opened.realm, made.recovery_key, cloud)
+
+
+def describe_recovery(realm: Realm, recovery_key: str, cloud: str) -> str:
+    """The same for a recovery key of a realm that is in use."""
     return f"""\
 SKERRY RECOVERY KIT - print this, or keep it in a password safe. Not on this machine.
 
-Realm         {made.opened.realm.id.hex()}
+Realm         {realm.id.hex()}
 Cloud         {cloud}
-Recovery key  {made.recovery_key}
+Recovery key  {recovery_key}
 
 With this key and read access to the bucket, everything in it can be read and a site be rebuilt;
 without it, and without the realm key of a site, the bucket is noise, and nobody can help.
@@ -242,11 +247,14 @@ def _open(realm: Realm, mark: bytes, openers: Mapping[bytes, bytes], objects: Ke
     current = epochs[-1].id
     retired = {epoch for name in objects if (epoch := split_retired_name(name)) is not None} - {current}
     ring = Keyring(realm.id, chunk[0].key, {epoch.id: epoch.key for epoch in epochs}, current, frozenset(retired))
-    wrapping = {record.id for record in records.values() if record.kind == KEY_WRAPPING}
+    wrapping = [record for record in records.values() if record.kind == KEY_WRAPPING]
+    newest = max(wrapping, key=_age).id if wrapping else b""
     by_key: dict[bytes, set[bytes]] = {}
     for key_id, by, _ in wraps:
         by_key.setdefault(by, set()).add(key_id)
-    recoverable = any(ids <= wrapping for ids in by_key.values())  # root keys wrap the chunk-id key, too
+    ids_of_wrapping = {record.id for record in wrapping}
+    # Root keys wrap the chunk-id key, too.
+    recoverable = any(newest in ids and ids <= ids_of_wrapping for ids in by_key.values())
     return OpenRealm(realm, ring, recoverable, mark, tuple(records.values()), opener)
 
 

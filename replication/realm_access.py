@@ -24,6 +24,7 @@ from replication.key_rotation import (
     list_epochs,
     list_roots,
     new_epoch,
+    renew,
     retire_older,
     wrap_for_root,
     wraps_around,
@@ -125,6 +126,20 @@ class RealmAccess:
         epoch, objects = new_epoch(self._opened, now_ms)
         await self._add(cloud, objects)
         return epoch
+
+    async def renew(self, cloud: Cloud | None, now_ms: int, tell: Callable[[str], None]) -> bytes:
+        """Begin an epoch that nothing known before opens but the root key in use: its id. With a fresh wrapping key and
+        a fresh recovery key, whose text exists nowhere else: ``tell`` is given it before anything counts.
+
+        ``CloudError``; ``RealmError`` while another root key opens the realm: who runs with it would be left out.
+        """
+        others = [root.mark.hex() for root in self.roots() if not root.in_use and not root.recovery]
+        if others:
+            raise RealmError(f"root key {others[0]} opens the realm, too: have every site run with one, and drop it")
+        made = renew(self._opened, now_ms)
+        tell(made.recovery_key)
+        await self._add(cloud, made.objects)
+        return made.epoch
 
     async def retire_epochs(self, cloud: Cloud | None) -> list[bytes]:
         """Have everything sealed anew that lies under an older epoch than the current one, on every site: which those

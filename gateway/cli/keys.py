@@ -19,9 +19,10 @@ from gateway.cli.epoch_progress import describe_epochs, find_needs
 from gateway.cli.opening import OpenSite, opened_site
 from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command, new_parser
 from gateway.cli.outcomes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain, print_json, print_table
-from gateway.cli.site import root_key_provider, wrapped_root_key
+from gateway.cli.site import describe_cloud, root_key_provider, wrapped_root_key
 from gateway.cli.site_status import read_report
 from gateway.config import load_config
+from replication.keys import describe_recovery
 from replication.root_keys import FileRootKey, RootKeyProvider, generate_key_file
 
 Result = TypeVar("Result")
@@ -53,6 +54,13 @@ def add_parser(subcommands: Subcommands) -> None:
         "key, on every site as soon as it hears of it.",
         "skerry keys rotate --config site.toml",
     )
+    rotate.add_argument(
+        "--new-recovery-key",
+        action="store_true",
+        help="renew what wraps the epochs, too, and print a new recovery kit: after a root key leaked with the wrapped "
+        "keys, else whoever has them opens the new epoch as soon as he reads it in the bucket. First `rotate-root` and "
+        "`drop-root`; the recovery key of before opens nothing that comes later",
+    )
     rotate.set_defaults(run=_rotate)
     root = new_parser(
         verbs,
@@ -79,6 +87,12 @@ def add_parser(subcommands: Subcommands) -> None:
     )
     drop.add_argument("mark", metavar="FINGERPRINT")
     drop.set_defaults(run=_drop_root)
+    _add_drop_epoch(verbs)
+    for parser in verbs.choices.values():
+        add_site_options(parser)
+
+
+def _add_drop_epoch(verbs: Subcommands) -> None:
     ending = new_parser(
         verbs,
         "drop-epoch",
@@ -86,13 +100,11 @@ def add_parser(subcommands: Subcommands) -> None:
         "End an epoch's key, here and in the bucket; other sites give it up when they hear of it and have nothing\n"
         "under it themselves. Refused, with what and who still needs it, until `skerry rekey` has come to its end on\n"
         "every site (exit code 3). Backups of a site taken before hold the key and what is sealed with it: once they\n"
-        "are gone, too, a leaked root key opens nothing of that time. There is no way back.",
+        "are gone, too, what leaked of its key opens nothing. There is no way back.",
         "skerry keys drop-epoch 0123456789abcdef0123456789abcdef --config site.toml",
     )
     ending.add_argument("epoch", metavar="EPOCH", help="its id, as `skerry keys list` shows it")
     ending.set_defaults(run=_drop_epoch)
-    for parser in verbs.choices.values():
-        add_site_options(parser)
 
 
 def _run(arguments: argparse.Namespace, work: Callable[[OpenSite], Awaitable[Result]]) -> tuple[Result, dict[str, Any]]:
@@ -112,7 +124,13 @@ def describe_keys(site: OpenSite) -> dict[str, Any]:
         "realm": realm.realm.id.hex(),
         "recoverable": realm.recoverable,
         "roots": [
-            {"fingerprint": root.mark.hex(), "in_use": root.in_use, "recovery": root.recovery} for root in realm.roots()
+            {
+                "fingerprint": root.mark.hex(),
+                "in_use": root.in_use,
+                "recovery": root.recovery,
+                "outdated": root.outdated,
+            }
+            for root in realm.roots()
         ],
         "epochs": describe_epochs(site, read_report(site), exact=True),
     }
@@ -131,7 +149,11 @@ def _list(arguments: argparse.Namespace) -> int:
     print_table(
         ("OPENS THE REALM", ""),
         [
-            (root["fingerprint"], kinds.get((root["in_use"], root["recovery"]), "root key"))
+            (
+                root["fingerprint"],
+                kinds.get((root["in_use"], root["recovery"]), "root key")
+                + (", opens nothing of late" if root["outdated"] else ""),
+            )
             for root in document["roots"]
         ],
     )
@@ -175,12 +197,21 @@ def _drop_epoch(arguments: argparse.Namespace) -> int:
 
 
 def _rotate(arguments: argparse.Namespace) -> int:
+    now_ms, kits = time.time_ns() // 1_000_000, list[str]()
+
     async def rotate(site: OpenSite) -> bytes:
-        return await site.realm.rotate_epoch(site.cloud, time.time_ns() // 1_000_000)
+        def tell(recovery_key: str) -> None:
+            kits.append(describe_recovery(site.realm.realm, recovery_key, describe_cloud(site.config.cloud)))
+            if not arguments.json:  # before anything counts: who does not see it would have none
+                print(kits[0], flush=True)
+
+        if arguments.new_recovery_key:
+            return await site.realm.renew(site.cloud, now_ms, tell)
+        return await site.realm.rotate_epoch(site.cloud, now_ms)
 
     epoch, document = _run(arguments, rotate)
     if arguments.json:
-        print_json(document)
+        print_json({**document, "recovery_kit": kits[0]} if kits else document)
     else:
         print(f"epoch {epoch.hex()} seals what is written from now on; what there is stays readable")
     return EXIT_OK

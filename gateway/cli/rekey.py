@@ -27,8 +27,9 @@ def add_parser(subcommands: Subcommands) -> None:
         "bucket, on every other site. Running sites do it in the background, and need their [retention] grace_days\n"
         "and point_in_time_days for it: what may be looked back to stays as it is until then. Begin an epoch first:\n"
         "`skerry keys rotate`. `skerry keys list` says how far it is; when nothing is left, `skerry keys drop-epoch`\n"
-        "ends the old key: who kept it, and the root key, opens nothing with it any more that still lies anywhere.\n"
-        "Backups of a site taken before are then the last place where it does.",
+        "ends the old key: who kept it opens nothing with it any more that still lies anywhere. Backups of a site\n"
+        "taken before are then the last place where it does. Who has a root key of then, too, and reads the bucket of\n"
+        "today, opens what lies under the new epoch, unless that began with `keys rotate --new-recovery-key`.",
         "skerry rekey --config site.toml",
     )
     add_site_options(parser)

@@ -128,8 +128,10 @@ def _left_to_do(site: OpenSite, revoked: str) -> list[str]:
     return [
         f"At the cloud's provider, delete the access key of that site's user ({where}): until then it can read the "
         f"realm and write below sites/{revoked}/.",
-        "Rotate the realm's root key and epoch, and encrypt again what is under the old one: `skerry rekey` (see its "
-        "--help). Whoever has the box and a copy of the bucket can read what was written before.",
+        "Rotate the realm's keys: `skerry keys rotate-root`, the new key on every site, `skerry keys drop-root`, "
+        "`skerry keys rotate --new-recovery-key`; then seal anew what is under the old ones: `skerry rekey`, and when "
+        "that is done `skerry keys drop-epoch`. Whoever has the box and a copy of the bucket can read what was written "
+        "before.",
         "Rotate the S3 access keys that were used on it: `skerry user list`, then `skerry user rotate` for each; and "
         "the KMS keys and customer keys that its clients held.",
         "Let this be heard: `skerry replicate --once` here, then see on the other sites that `skerry sites list` "

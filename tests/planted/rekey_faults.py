@@ -92,6 +92,16 @@ REKEY_FAULTS: Final = (
         (f"{_KEYS}::test_an_epoch_ends_in_the_bucket_and_where_nothing_lies_under_it",),
     ),
     Fault(
+        *("open a renewed realm before its recovery key does", 5, "replication/key_rotation.py"),
+        *("            (recovery, wrapping),\n            (root, wrapping),", "            (root, wrapping),"),
+        (f"{_KEYS}::test_a_renewal_that_is_cut_short_leaves_no_realm_without_its_recovery_key",),
+    ),
+    Fault(
+        *("wrap later epochs with the wrapping key of before", 4, "replication/key_rotation.py"),
+        *("found = max(of_kind, key", "found = min(of_kind, key"),
+        (f"{_KEYS}::test_what_leaked_opens_nothing_of_a_renewed_realm_whatever_is_read_of_the_bucket",),
+    ),
+    Fault(
         *("publish a dropped epoch again", 4, "replication/realm_access.py"),
         *(
             "dropped = {*wraps_of(self._objects, marks), *wraps_around(self._objects, marks)}",

@@ -263,3 +263,74 @@ async def test_a_frame_sealed_anew_is_the_same_frame(realm):
     assert anew[1] != ciphertext
     with pytest.raises(SealBroken):
         reseal_frame(ring, encoded, ciphertext[:-1] + bytes([ciphertext[-1] ^ 1]))
+
+
+async def test_what_leaked_opens_nothing_of_a_renewed_realm_whatever_is_read_of_the_bucket(realm, tmp_path):
+    """Root key, wrapped keys, and all of the bucket as it is now: and still none of what is sealed from then on."""
+    a, root, recovery, cloud = realm
+    b = await join(tmp_path / "b", root, cloud)
+    leaked = dict(await fetch_realm(cloud))
+    old = seal(a)
+    new = key_file(tmp_path / "new")
+    await a.add_root(cloud, new)
+    a, keys = open_local(tmp_path / "a", new), []
+    with pytest.raises(RealmError, match="drop it"):
+        await a.renew(cloud, 5, keys.append)
+    (before,) = [one.mark for one in a.roots() if not one.in_use and not one.recovery]
+    await a.drop_root(cloud, before)
+    plain = await a.rotate_epoch(cloud, 5)
+    thief = open_realm(root, {**await fetch_realm(cloud), **leaked})
+    assert plain in thief.keyring.epochs, "a new epoch alone is open to who has the wrapping key"
+    renewed_epoch = await a.renew(cloud, 6, keys.append)
+    fresh = seal(a)
+    assert a.keyring().current == renewed_epoch
+    assert a.recoverable
+    bucket = await fetch_realm(cloud)
+    for leak in (root, recovery):
+        opened = open_realm(leak, {**bucket, **leaked})
+        assert renewed_epoch not in opened.keyring.epochs
+        with pytest.raises(KeyUnknown):
+            can_open(opened.keyring, fresh)
+    renewed = GivenRootKey(keys[-1])
+    for provider in (new, renewed):
+        opened = open_realm(provider, bucket)
+        assert opened.recoverable
+        assert can_open(opened.keyring, old)
+        assert can_open(opened.keyring, fresh)
+    later = await a.rotate_epoch(cloud, 7)
+    opened = open_realm(renewed, await fetch_realm(cloud))
+    assert later in opened.keyring.epochs, "the new recovery key outlives what follows"
+    assert later not in open_realm(root, {**await fetch_realm(cloud), **leaked}).keyring.epochs
+    roots = sorted((one.recovery, one.outdated) for one in a.roots())
+    assert roots == [(False, False), (True, False), (True, True)]
+    b = open_local(tmp_path / "b", root)
+    await b.refresh(cloud)
+    assert renewed_epoch not in b.keyring().epochs, "it runs with the root key of before"
+
+
+@pytest.mark.parametrize("kind", [CRASH_BEFORE, CRASH_AFTER, LOST_REPLY])
+async def test_a_renewal_that_is_cut_short_leaves_no_realm_without_its_recovery_key(realm, tmp_path, kind):
+    a, root, recovery, cloud = realm
+    providers, cut_short = [recovery], 0
+    for call in range(1, 24):
+        a, keys = open_local(tmp_path / "a", root), []
+        try:
+            await a.renew(FaultyCloud(cloud, script={call: kind}), 5 + call, keys.append)
+        except (Crash, CloudUnreachable):
+            cut_short += 1
+        assert len(keys) == 1, "told before anything counts"
+        providers.append(GivenRootKey(keys[0]))
+        bucket = await fetch_realm(cloud)
+        sealed = seal_envelope(open_realm(root, bucket).keyring, PURPOSE_CLOUD_LOG, CONTEXT, b"text")
+        opens = [provider for provider in providers if opens_envelope(provider, bucket, sealed)]
+        assert opens, f"call {call}: nothing but a root key opens what is sealed now"
+        assert open_realm(root, bucket).recoverable
+    assert cut_short > 5
+
+
+def opens_envelope(provider, bucket, sealed):
+    """Whether a recovery key opens it."""
+    try:
+        return can_open(open_realm(provider, bucket).keyring, sealed)
+    except (KeyUnknown, RealmError):
+        return False

@@ -56,6 +56,21 @@ def test_an_epoch_ends_when_nothing_lies_under_it(capsys, data):  # noqa: F811
         assert run(capsys, "keys", "drop-epoch", wrong, "--data", data)[0] in (2, 3)
 
 
+def test_after_a_leak_a_new_recovery_kit_is_printed(capsys, data):  # noqa: F811
+    old = answer(capsys, "keys", "list", "--data", data)
+    code, out, _ = run(capsys, "keys", "rotate", "--new-recovery-key", "--data", data)
+    assert code == 0
+    assert "SKERRY RECOVERY KIT" in out
+    assert out.index("Recovery key") < out.index("seals what is written")
+    told = answer(capsys, "keys", "rotate", "--new-recovery-key", "--data", data)
+    assert "skerry-recovery-key-1" in told["recovery_kit"]
+    assert told["recoverable"]
+    assert [root["outdated"] for root in told["roots"] if not root["recovery"]] == [False]
+    assert sorted(root["outdated"] for root in told["roots"] if root["recovery"]) == [False, True, True]
+    assert len(told["epochs"]) == len(old["epochs"]) + 2
+    assert "opens nothing of late" in run(capsys, "keys", "list", "--data", data)[1]
+
+
 def test_who_needs_an_epoch_is_named(monkeypatch):
     epoch, other = b"e" * 16, b"f" * 16
 
