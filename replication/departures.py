@@ -74,7 +74,10 @@ async def forget_site(
     spoke_ms = max((log.sent_ms for (other, _), log in log.remote_logs().items() if other == site), default=0)
     if not insist and now_ms - spoke_ms < UNHEARD_MS_MIN:
         minutes = max(0, (now_ms - spoke_ms) // 60_000)
-        raise DepartureRefused(f"it spoke {minutes} minutes ago: a site that lives is told to retire")
+        raise DepartureRefused(
+            f"it spoke {minutes} minutes ago: a site that lives is told to retire (`skerry sites retire`); if "
+            "it is lost for good all the same, say --force"
+        )
     cut = {incarnation: position.n for (other, incarnation), position in log.heard().items() if other == site}
     before = known or Removal({}, heir, frozenset(), at_ms=now_ms)
     await _state_removal(log, site, before, cut, revoked=revoked)

@@ -1,6 +1,7 @@
 """What ``skerry sites name|retire|forget|revoke`` do, and what they say to the operator.
 
-Each is asked about first unless ``--yes``; nothing is done without a person at the terminal or that word.
+Each is asked about first unless ``--yes``; nothing is done without a person at the terminal or that word. This site is
+whom its log says it is: a copied machine goes on under another id than its data directory was made with.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def retire(arguments: argparse.Namespace) -> int:
 
     async def act(site: OpenSite, named: bytes) -> dict[str, Any]:
         await retire_site(site.replica, named, time.time_ns() // 1_000_000)
-        here = named == site.directory.site
+        here = named == site.replica.identity().site
         if here:
             await replicate_once(site)
             if site.replica.backlog().changes:
@@ -84,7 +85,7 @@ def _run(arguments: argparse.Namespace, act: Act, question: str, tell: Callable[
     async def run() -> dict[str, Any] | None:
         async with opened_site(load_site_config(arguments)) as site:
             _, fleet = see_fleet(site, read_report(site))
-            named = site.directory.site if arguments.site is None else resolve_site(fleet, arguments.site)
+            named = site.replica.identity().site if arguments.site is None else resolve_site(fleet, arguments.site)
             called = next((one.name for one in fleet if one.site == named), "")
             if question and not arguments.yes and not _is_confirmed(f"{called} ({named.hex()})", question):
                 return None
@@ -109,7 +110,7 @@ async def _remove(
     site: OpenSite, named: bytes, heir_named: str | None, *, revoked: bool, insist: bool
 ) -> dict[str, Any]:
     _, fleet = see_fleet(site, read_report(site))
-    heir = resolve_site(fleet, heir_named) if heir_named else site.directory.site
+    heir = resolve_site(fleet, heir_named) if heir_named else site.replica.identity().site
     now_ms = time.time_ns() // 1_000_000
     removal = await forget_site(site.replica, named, heir, now_ms, revoked=revoked, insist=insist)
     cut = {incarnation.hex(): n for incarnation, n in sorted(removal.cut.items())}

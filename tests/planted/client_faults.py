@@ -162,4 +162,11 @@ CLIENT_FAULTS: Final = (
         *("FILE_MODE: Final = 0o600", "FILE_MODE: Final = 0o644"),
         (f"{_SECRETS}::test_files_are_their_owners_alone_and_only_two_keep_secrets",),
     ),
+    # What operators say of sites.
+    Fault(
+        *("take a copied machine for the site its directory was made as", 3, "gateway/cli/site_verbs.py"),
+        "if heir_named else site.replica.identity().site",
+        "if heir_named else site.directory.site",
+        ("tests/gateway/cli/test_commands.py::test_verbs_of_sites_know_a_machine_by_the_id_it_goes_on_under",),
+    ),
 )

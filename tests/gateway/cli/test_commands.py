@@ -14,6 +14,8 @@ from gateway.cli.opening import opened_site
 from gateway.cli.site import create_site
 from gateway.config import Overrides, load_config
 from gateway.store.document_format import BucketRecord
+from replication.departures import name_site
+from replication.ports import LogPosition, Reissue
 
 
 @pytest.fixture
@@ -218,6 +220,22 @@ def test_verbs_of_sites_have_help_with_an_example(capsys, verb):
         run(capsys, "sites", verb, "--help")
     assert "example:\n  skerry sites" in capsys.readouterr().out
     assert run(capsys, "sites", "policy", "--data", data)[0] == 2
+
+
+def test_verbs_of_sites_know_a_machine_by_the_id_it_goes_on_under(capsys, data):
+    """A copied machine takes another id than its directory was made with: verbs without a name mean that one."""
+
+    async def part():
+        async with opened_site(load_config(None, {}, Overrides(data=data))) as site:
+            former = site.replica.identity()
+            log, common = (former.site, former.incarnation), LogPosition(0, 0, bytes(32))
+            await site.replica.issue_anew(Reissue(log, common, 0, 0, b"n" * 16, b"i" * 8, "told by a test"))
+            await name_site(site.replica, b"n" * 16, "anew")
+            return former.site
+
+    former = asyncio.run(part())
+    said = answer(capsys, "sites", "revoke", former.hex(), "--yes", "--data", data)
+    assert (said["site_id"], said["heir"]) == (former.hex(), (b"n" * 16).hex())
 
 
 @pytest.mark.parametrize("command", [["status"], ["user", "list"], ["conflicts"], ["rebuild-index"]])
