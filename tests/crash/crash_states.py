@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.crash.recording_files import (
     Create,
+    Link,
     MakeDirectory,
     Note,
     Operation,
@@ -141,6 +142,9 @@ class Disk:
                     names = self._of(source).names(len(self._of(source).pending))
                     self._of(source).pending.append(("unlink", source.name, None))
                     self._of(target).pending.append(("link", target.name, names[source.name]))
+            case Link(source, target):
+                names = self._of(source).names(len(self._of(source).pending))
+                self._of(target).pending.append(("link", target.name, names[source.name]))
             case Unlink(path):
                 self._of(path).pending.append(("unlink", path.name, None))
             case _:

@@ -15,7 +15,10 @@ from replication.ports import ChunkFetcher
 from replication.sealing import Keyring
 
 REALM, SITE, EPOCH = b"r" * 16, b"s" * 16, b"e" * 16
-KEYRING = Keyring(REALM, b"c" * 32, {EPOCH: b"k" * 32}, EPOCH)
+LATER = b"f" * 16
+KEYRING = Keyring(REALM, b"c" * 32, {EPOCH: b"k" * 32, LATER: b"l" * 32}, EPOCH)
+RETIRING = Keyring(REALM, KEYRING.chunk_key, KEYRING.epochs, LATER, frozenset({EPOCH}))
+"""The same realm a little later: what lies under the first epoch is to be sealed anew."""
 SETTINGS = StoreSettings(reserve_bytes=0, map_size_bytes=1 << 30, threads=2)
 
 

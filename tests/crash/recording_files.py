@@ -63,6 +63,12 @@ class Rename:
 
 
 @dataclass(frozen=True)
+class Link:
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
 class Unlink:
     path: Path
 
@@ -80,7 +86,7 @@ class Note:
     value: object
 
 
-Operation = Create | Write | Truncate | Punch | Sync | SyncDirectory | Rename | Unlink | MakeDirectory | Note
+Operation = Create | Write | Truncate | Punch | Sync | SyncDirectory | Rename | Link | Unlink | MakeDirectory | Note
 
 
 class RecordingFiles(Files):
@@ -161,6 +167,12 @@ class RecordingFiles(Files):
             if source in self._by_path:  # else the index made it: its writes do not come this way
                 self._by_path[target] = self._by_path.pop(source)
                 self.operations.append(Rename(source, target))
+
+    def link(self, source: Path, target: Path) -> None:
+        with self._lock:
+            super().link(source, target)
+            self._by_path[target] = self._by_path[source]
+            self.operations.append(Link(source, target))
 
     def unlink(self, path: Path) -> None:
         with self._lock:

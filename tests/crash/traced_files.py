@@ -19,6 +19,7 @@ from typing import Final
 
 from tests.crash.recording_files import (
     Create,
+    Link,
     MakeDirectory,
     Note,
     Operation,
@@ -36,7 +37,7 @@ STRACE: Final = shutil.which("strace")
 WHY_NOT: Final = "strace is not installed: the index' own writes cannot be recorded"
 CALLS: Final = (
     "openat,close,lseek,write,writev,pwrite64,pwritev,pwritev2,fdatasync,fsync,msync,sync_file_range,ftruncate,"
-    "fallocate,rename,renameat,renameat2,unlink,unlinkat,mkdir,rmdir"
+    "fallocate,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,rmdir"
 )
 _TIMEOUT_S: Final = 120
 _LINE: Final = re.compile(r"^(\d+) +(.*)$")
@@ -147,6 +148,14 @@ class TraceReader:
             self.operations.append(Rename(source, target))
 
     _take_renameat = _take_renameat2 = _take_rename
+
+    def _take_link(self, arguments: str, result: int, at: int) -> None:
+        source, target = (Path(os.fsdecode(name)) for name in _strings(arguments))
+        if source in self._by_path:
+            self._by_path[target] = self._by_path[source]
+            self.operations.append(Link(source, target))
+
+    _take_linkat = _take_link
 
     def _take_unlink(self, arguments: str, result: int, at: int) -> None:
         path = Path(os.fsdecode(_strings(arguments)[0]))

@@ -12,7 +12,7 @@ from pathlib import Path
 from gateway.store import collect
 from gateway.store.store import SiteStore
 from replication.keys import read_key_directory
-from tests.crash.open_store import open_store
+from tests.crash.open_store import EPOCH, RETIRING, open_store
 from tests.crash.workloads import Noting, Writer
 
 
@@ -72,6 +72,27 @@ async def sealed(root: Path, notes: Noting, seed: int) -> None:
             await writer.put(f"after-{life}", 20_000)
 
 
+async def rekeyed(root: Path, notes: Noting, seed: int) -> None:
+    """Everything is sealed anew, frames and log batches, while writes go on."""
+    async with open_store(root) as store:
+        assert isinstance(store, SiteStore)
+        writer = Writer(store, notes, seed)
+        await writer.make_bucket()
+        for number in range(4):
+            await writer.put(f"small-{number}", 6_000)
+        await writer.put("medium", 60_000)
+        await writer.upload("multi", (300_000, 5))
+        await writer.delete("small-1")
+        store.set_keyring(RETIRING)
+        for step in range(40):
+            store.tidy()
+            store.collector.collect_step()
+            if step in (3, 9, 15):
+                await writer.put(f"meanwhile-{step}", 3_000)
+        await writer.put("after", 100)
+        assert store.sealed.count()[EPOCH] == 0
+
+
 async def keyed(root: Path, notes: Noting, seed: int) -> None:
     """Key objects beside the data, among writes: what is there already stays, a later epoch joins."""
     realm = {"realm": b"the realm object" * 8}
@@ -91,4 +112,5 @@ LIVES: dict[str, Callable[[Path, Noting, int], Awaitable[None]]] = {
     "punched": punched,
     "sealed": sealed,
     "keyed": keyed,
+    "rekeyed": rekeyed,
 }
