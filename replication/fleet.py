@@ -118,17 +118,20 @@ def follow_waits(before: Iterable[Wait], census: Census, now_ms: int) -> tuple[W
 
 
 def resolve_site(fleet: Iterable[FleetSite], named: str) -> bytes:
-    """The site that an operator means by an id, the beginning of one (8 digits or more), or a name.
+    """The site that an operator means by an id, the beginning of one (8 digits or more), or a name. A name means the
+    site that stays, if others that had it are out: a machine that replaces another often takes its name.
 
     ``LookupError`` if there is none or more than one.
     """
-    matching = [
-        one.site
+    found = [
+        one
         for one in fleet
         if one.name == named or one.site.hex() == named or (len(named) >= 8 and one.site.hex().startswith(named))
     ]
+    staying = [one for one in found if one.state in (SiteState.HERE, SiteState.MEMBER, SiteState.RETIRING)]
+    matching = [one.site for one in (staying if len(found) > 1 else found)]
     if len(matching) != 1:
-        raise LookupError(f"{named!r} is the name or id of {len(matching)} sites: see `skerry sites list`")
+        raise LookupError(f"{named!r} is the name or id of {len(found)} sites: give the id; see `skerry sites list`")
     return matching[0]
 
 

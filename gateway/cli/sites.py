@@ -166,6 +166,8 @@ def format_site(site: dict[str, Any]) -> tuple[object, ...]:
     heard = "" if site["last_seen_age_s"] is None else f"{site['last_seen_age_s']:.0f} s ago"
     taken_in = ", ".join(f"{log['applied_batches']}/{log['known_batches']}" for log in site["logs"] if not log["ended"])
     remarks = [log[why] for log in site["logs"] for why in ("stopped", "refused") if log[why]]
+    if site["state"] == "member" and site["logs"] and all(log["ended"] for log in site["logs"]):
+        remarks.append("its log has ended: it was replaced, or goes on as another site; see `skerry sites forget`")
     return (
         site["site_id"][:8],
         site["name"],

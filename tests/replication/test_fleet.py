@@ -68,3 +68,14 @@ def test_a_site_is_meant_by_id_beginning_or_name():
     for named in ("shop", "nobody", C[0].hex()[:7]):
         with pytest.raises(LookupError, match="sites list"):
             resolve_site(fleet, named)
+
+
+def test_a_name_means_the_site_that_stays():
+    census = Census(ME, 0, {B: remote(0), C: remote(0)})
+    out = Removal({}, ME[0], frozenset())
+    fleet = list_fleet(census, Register({B[0]: "shop", C[0]: "shop"}, {}, {B[0]: out}), OWN, 1)
+    assert resolve_site(fleet, "shop") == C[0]
+    assert resolve_site(fleet, B[0].hex()) == B[0]
+    both = Register({B[0]: "shop", C[0]: "shop"}, {}, {B[0]: out, C[0]: out})
+    with pytest.raises(LookupError, match="2 sites"):
+        resolve_site(list_fleet(census, both, OWN, 1), "shop")

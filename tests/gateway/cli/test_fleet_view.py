@@ -6,14 +6,14 @@ from typing import Any
 
 from gateway.cli.fleet_view import describe_fleet
 from gateway.cli.sites import format_site
-from replication.fleet import FleetSite, SiteState
+from replication.fleet import FleetLog, FleetSite, SiteState
 from replication.site_status_format import SiteStatus
 
 GIB = 1 << 30
 
 
-def show(status: SiteStatus | None) -> dict[str, Any]:
-    site = FleetSite(b"s" * 16, "shop", SiteState.MEMBER, (), status, 0, is_waited_for=True)
+def show(status: SiteStatus | None, *logs: FleetLog) -> dict[str, Any]:
+    site = FleetSite(b"s" * 16, "shop", SiteState.MEMBER, logs, status, 0, is_waited_for=True)
     return describe_fleet([site], None)[0]
 
 
@@ -45,3 +45,10 @@ def test_what_is_not_known_is_not_told_as_nothing() -> None:
         assert row["cloud_live_bytes"] is row["tombstones"] is row["collects"] is row["held_back_age_s"] is None
         assert "0 B" not in format_site(row)
     assert SiteStatus().cloud_bytes == 0
+
+
+def test_a_site_whose_logs_have_ended_is_pointed_out() -> None:
+    ended, live = FleetLog(b"i" * 8, 3, 9, 3, closed=True), FleetLog(b"j" * 8, 1, 1, 1, closed=False)
+    assert "has ended" in str(format_site(show(None, ended))[-1])
+    assert format_site(show(None, ended, live))[-1] == ""
+    assert format_site(show(None))[-1] == ""
