@@ -13,8 +13,8 @@ from tests.support.clouds import TestCloud
 from tests.support.net import wait_until
 from tests.support.site import CloudSettings, Site
 
-pytestmark = pytest.mark.e2e
-BOUND_S = 90.0
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+BOUND_S = 180.0
 SETTINGS = {
     "replication": {"ship_interval_s": 0.05, "poll_interval_s": 0.2, "ack_interval_s": 0.2, "status_interval_s": 0.5},
     "retention": {"point_in_time_days": 0, "grace_days": 0, "collect_interval_s": 1},
@@ -29,6 +29,12 @@ def ask(site: Site, *words: str) -> Any:
     return json.loads(site.run(*words, "--json").stdout)
 
 
+def left(site: Site, epoch: str) -> Any:
+    """What is left under an epoch, as the site's daemon last saw it: a look into its report costs the site nothing."""
+    found = json.loads((site.data / "run" / "replication.json").read_bytes())
+    return found["epochs"].get(epoch)
+
+
 def first_epoch(site: Site) -> dict[str, Any]:
     found: dict[str, Any] = ask(site, "keys", "list")["epochs"][0]
     return found
@@ -39,7 +45,7 @@ def check(site: Site, keys: list[str]) -> None:
         assert site.client().get_object(Bucket="box", Key=key)["Body"].read() == body_of(key)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_leaked_key_opens_nothing_that_still_lies_anywhere(cloud: TestCloud, tmp_path: Path) -> None:
     bucket = cloud.create_bucket()
     settings = CloudSettings(cloud.endpoint, bucket, cloud.access_key, cloud.secret_key)
@@ -66,17 +72,14 @@ def test_a_leaked_key_opens_nothing_that_still_lies_anywhere(cloud: TestCloud, t
             assert refused.returncode == 3
             assert "still needed" in refused.stderr
 
-            def is_done() -> bool:
-                told = [first_epoch(site) for site in (one, two)]
-                return all(
-                    epoch.get("sealed_here") == 0 == epoch["objects_in_bucket"] and not epoch["needed_by"]
-                    for epoch in told
-                    if epoch["retired"]
-                ) and all(epoch["retired"] for epoch in told)
+            nothing = {"here": 0, "bucket": 0}
+            wait_until(lambda: left(one, old) == left(two, old) == nothing, "both sites are done", BOUND_S)
 
-            wait_until(is_done, "both sites are done", BOUND_S)
-            ask(one, "keys", "drop-epoch", old)
-            wait_until(lambda: first_epoch(two)["id"] != old, "the other site gave the key up", BOUND_S)
+            def may_go() -> bool:  # once each has heard of the other
+                return one.run("keys", "drop-epoch", old, check=False).returncode == 0
+
+            wait_until(may_go, "nobody needs the epoch", BOUND_S)
+            wait_until(lambda: not list((two.data / "keys" / old).glob("*")), "the other gave the key up", BOUND_S)
             for site in (one, two):
                 site.stop()
                 assert not list((site.data / "keys" / old).glob("*"))
