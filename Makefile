@@ -7,6 +7,7 @@
 #   make bench-delta  what an edit costs on the wire and in the cloud, beside restic and borg where installed
 #   make bench-join  how long until a new site lists a realm of OBJECTS=n objects, by a checkpoint and by every log
 #   make bench-tombstones  what KEYS=n deleted keys cost the index, and what is left of that once they are forgotten
+#   make bench-dooms  what a deleted object of the bucket leaves in the index, OBJECTS=n
 #   make demo      two sites, a cloud, a cut link
 #   make fortnight  two weeks of three sites behind bad lines, then everything must come together; DAYS=n SEED=n
 #   make compat    real clients and SDKs of other languages against a server: the table client × feature
@@ -37,7 +38,7 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE = CUSTOM_COMPILE_COMMAND="make locks" $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes \
           --strip-extras --no-emit-index-url --no-emit-find-links
 
-.PHONY: run test install lint bench bench-delta bench-join bench-tombstones demo fortnight soak fuzz crash faults damage kill \
+.PHONY: run test install lint bench bench-delta bench-join bench-tombstones bench-dooms demo fortnight soak fuzz crash faults damage kill \
         hostile simulate planted audit freeze locks clean
 
 run: install
@@ -74,6 +75,9 @@ bench-join: $(VENV)/.developed
 
 bench-tombstones: $(VENV)/.developed
 	$(BIN)/python -m benchmarks.tombstones $(if $(KEYS),--keys $(KEYS))
+
+bench-dooms: $(VENV)/.developed
+	$(BIN)/python -m benchmarks.dooms $(if $(OBJECTS),--objects $(OBJECTS))
 
 ifneq ($(wildcard tests/e2e/demo.py),)
 demo: $(VENV)/.developed
