@@ -32,11 +32,10 @@ def fit(soft: int, hard: int, wanted: int) -> tuple[int, int]:
 @pytest.mark.parametrize(
     ("soft", "hard", "wanted", "fitting", "limit"),
     [
-        (1024, 4000, 3000, 3000, 3000 + OWN_MAX),
-        (3900, 4000, 3000, 3000, 3900),
-        (1024, 2000, 3000, 2000 - OWN_MAX, 2000),
+        (800, 1000, 200, 200, 200 + OWN_MAX),
+        (980, 1000, 200, 200, 980),
+        (800, 1000, 900, 250, 1000),
         (200, 200, 3000, 50, 200),
-        (200, 4000, 10, 10, 10 + OWN_MAX),
     ],
 )
 def test_connections_fit_the_limit(soft: int, hard: int, wanted: int, fitting: int, limit: int) -> None:

@@ -11,8 +11,9 @@ import pytest
 from gateway.store.document_format import BucketRecord
 from gateway.store.item_format import FAMILY_VERSION_DOCUMENT
 from gateway.store.logical_dump import logical_dump
+from gateway.store.object_format import ObjectRecord
 from gateway.store.rebuild import rebuild_index
-from gateway.store.subscription_rows import read_subscription
+from gateway.store.subscription_rows import SubscriptionRow, read_subscription
 from replication.ports import StateNotReady
 from replication.subscription import check_patterns, covers, covers_all, matches
 from tests.gateway.store.index_site import IndexSite
@@ -174,6 +175,35 @@ def test_subscribing_later_loses_nothing(realm, seed, by_checkpoint):
     realm.pull_all(shop)
     check(realm, shop, "one", "two")
     assert state_of(shop).subscribed() == ("one", "two")
+
+
+def test_what_a_rewind_hid_is_seen_when_it_is_over(realm):
+    """By who looked all the while, too, although the last batch tells of no bucket."""
+    realm = realm(7)
+    shop = realm.fresh(b"J" * 16)
+    open_shop(realm, shop)
+    realm.pull_all(shop)
+    uid = min(uids_of(realm.sites[0], "one"))
+    record = ObjectRecord(size=0, etag="0" * 32, modified_ms=1)
+    for n, site in enumerate(realm.sites):
+        site.commit(lambda view: view.put_object(uid, b"the last", record, versioned=False))
+        assert realm.ship(n, 100)
+    realm.pull_all(shop)
+    subscribe(shop, "one", "two")
+    hidden = 0
+    while read_row(shop).high:
+        with shop.view() as view:
+            assert view.bucket("two") is None
+            hidden += 1
+        pull_some(shop, realm.logs, realm.rng, -1, 1)
+    assert hidden > 3
+    with shop.view() as view:
+        assert view.bucket("two") is not None
+
+
+def read_row(site: IndexSite) -> SubscriptionRow:
+    with site.view() as view:
+        return read_subscription(view.transaction)
 
 
 def test_a_narrower_subscription_hides_and_goes_on_taking_in(realm):
