@@ -80,7 +80,7 @@ DAY_FAULTS: Final = (
     Fault(
         *("take a segment under another's number", 8, "gateway/store/segment_check.py"),
         *("            if (header.number, header.kind) != (number, kind):", "            if False:"),
-        ("tests/crash/test_damage.py",),
+        (f"{_STORE}/test_segment_check.py::test_a_segment_under_another_number_is_refused",),
     ),
     Fault(
         *("say that all is sound", 8, "gateway/cli/verify.py"),

@@ -50,7 +50,7 @@ DISK_FAULTS: Final = (
     Fault(
         *("take another site's segment for one's own", 8, "gateway/store/segment_check.py"),
         *("            if header.realm != directory.realm or header.site != directory.site:", "            if False:"),
-        ("tests/crash/test_damage.py",),
+        (f"{_STORE}/test_segment_check.py::test_a_segment_of_another_site_is_refused",),
     ),
     Fault(
         *("take another site's index for one's own", 8, "gateway/store/rebuild.py"),
