@@ -32,7 +32,7 @@ from tests.replication.memory_site import FrameGone, MemorySite
 from tests.simulation.clocks import SiteClock
 from tests.simulation.shape import CHANCES, LIMITS
 from tests.simulation.subscriptions import choose_list
-from tests.simulation.tombstone_checks import check_endings
+from tests.simulation.tombstone_checks import announced_logs, check_endings
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -251,11 +251,11 @@ class Machine:
         """Look three times: a horizon that was just found must wait all the same."""
         ended = 0
         for _ in range(3):
-            known = len(self.store.endings)
+            known, logs = len(self.store.endings), announced_logs(self.world)
             try:
                 ended += await self.keeper.end_due()
             finally:
-                check_endings(self.world, self, known)
+                check_endings(self.world, self, known, logs)
         return ended
 
     def _verbs(self):

@@ -35,9 +35,13 @@ class Buried(NamedTuple):
     logs: frozenset[Origin]
 
 
-def check_endings(world: World, machine: Machine, known: int) -> None:
-    """What this machine has just ended (those behind the first ``known``)."""
-    logs = frozenset(head.origin for name in world.bucket.objects if (head := split_head_name(name)))
+def announced_logs(world: World) -> frozenset[Origin]:
+    """Logs with a head in the bucket. Whoever joins while tombstones are being ended is not waited for."""
+    return frozenset(head.origin for name in world.bucket.objects if (head := split_head_name(name)))
+
+
+def check_endings(world: World, machine: Machine, known: int, logs: frozenset[Origin]) -> None:
+    """What this machine has just ended (those behind the first ``known``); ``logs``: announced when it began to."""
     for change, replaced in machine.store.endings[known:]:
         known_for_ms = world.time.now_ms - machine.store.horizon_known_ms
         if known_for_ms < world.tombstones_ms:
