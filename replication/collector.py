@@ -185,8 +185,7 @@ class Collector:
         log = (identity.site, identity.incarnation)
         if self._announced is None or self._announced[0] != log:
             self._announced = (log, now_ms)
-        sites = [site for site in self._holdings.untrusted() if site != identity.site]  # not by waiting: by reading
-        if sites and now_ms - self._announced[1] >= self._settings.acquaint_ms:
+        if now_ms - self._announced[1] >= self._settings.acquaint_ms and (sites := self._holdings.untrusted()):
             await self._holdings.trust(sites)
 
     async def _open_pages(self) -> bool:

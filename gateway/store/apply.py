@@ -258,9 +258,7 @@ class Applier:
             self.state.generation += 1  # views cache what is shown
 
     def _get_to_know(self, site: bytes, acks: Acks) -> None:
-        """Who acknowledged the current own log waits for it from then on. (The end of a log that this site parted with
-        does: what another machine did in its name is known then.)
-        """
+        """Who acknowledged the current own log waits for it from then on."""
         self.cloud.meet(site)
         if any((of, incarnation) == (self.site, self.state.incarnation) for of, incarnation, _ in acks):
             self.cloud.trust(site)
@@ -289,11 +287,8 @@ class Applier:
         former = Former(last, record.known_seq, self.site, state.batch + 1, time_ms, record.reason, issued)
         put_former(self.transaction, state.incarnation, former)
         put_origin(self.transaction, (self.site, state.incarnation), OriginRow(record.n, record.seq, record.chain))
-        goes_on = record.site == self.site
         state.site = record.site
         self._begin_log(record.incarnation)
-        if goes_on:
-            self.cloud.distrust(self.site)
 
     def _begin_log(self, incarnation: bytes) -> None:
         state = self.state

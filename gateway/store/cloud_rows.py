@@ -6,8 +6,7 @@ Stands beside ``chunk_rows``, between ``apply`` (which says what was located, do
 * all places of a frame are kept, whichever log told of them in whatever order: a later log never hides an earlier one;
 * a place is **usable** (nothing is sent again, the local copy may go) if its object is not doomed and its owner is
   trusted: it has acknowledged this site's current log, or was silent long after that had begun. Before, the owner may
-  delete what this site has just come to need. A site that parted with its log is not trusted by itself until it has
-  read that log to its end. What is not usable is still read, as long as it is there;
+  delete what this site has just come to need. What is not usable is still read, as long as it is there;
 * a patch is a copy of its chunk only while a full frame of each base is in a usable place, too: what nothing needs any
   more may lose its base before it goes itself, and be needed again;
 * a doomed object stays doomed, also for locations that come later, until the doom itself is ended.
@@ -135,10 +134,6 @@ class CloudRows:
     def trust(self, site: bytes) -> None:
         """This site will wait for the current own log before it deletes: what lies in its objects may be relied on."""
         self._transaction.put(self._tables.trusted, site, _YES)
-
-    def distrust(self, site: bytes) -> None:
-        """What lies in this site's objects may be gone, or be on its way out."""
-        self._transaction.put(self._tables.trusted, site, _NO)
 
     def meet(self, site: bytes) -> None:
         """There is such a site; it may not know of the current own log yet."""
