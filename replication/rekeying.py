@@ -90,9 +90,8 @@ class Rekeying:
             self._old, self.account, self.wants_checkpoint = frozenset(), {}, False
             self._epochs.clear()
             return
-        await (
-            self._finish_attempt()
-        )  # what was sealed before the mark was seen is in the bucket by now, or never will be
+        # What was sealed before the mark was seen is in the bucket after this, or never will be.
+        await self._finish_attempt()
         found: dict[str, frozenset[bytes]] = {}
         me, inherited = self._log.identity().site, take_census(self._log).inherited()
         self._framed = frozenset()

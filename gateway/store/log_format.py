@@ -341,12 +341,7 @@ def seal_batch(
     """Seal encoded records into a batch for the segment it will lie in. ``frames``: header and ciphertext, in turn."""
     envelope = seal_envelope(keyring, PURPOSE_LOCAL_LOG, _context(segment_id, number), encoded)
     joined = b"".join(frames)  # hashed and written in one piece: four times as fast as one by one
-    fixed = _HEADER.pack(
-        *(MAGIC, LOG_VERSION, LOG_VERSION, len(frames) // 2, number, time_ms, previous),
-        *(len(envelope), len(joined), blake3.blake3(joined).digest(), 0),
-    )[:_CRC_OFFSET]
-    crc: int = google_crc32c.value(fixed)
-    header = fixed + crc.to_bytes(4, "little")
+    header = _encode_header(LOG_VERSION, len(frames) // 2, number, time_ms, previous, len(envelope), joined)
     buffers = [header, envelope, joined]
     return SealedBatch(buffers, batch_hash(header, envelope), len(header) + len(envelope), sum(map(len, buffers)))
 
@@ -359,12 +354,20 @@ def reseal_batch(
     """
     context = _context(segment_id, header.number) + kept
     sealed = kept + seal_envelope(keyring, PURPOSE_LOCAL_LOG, context, encode_records(records))
+    encoded = _encode_header(RESEALED_VERSION, 0, header.number, header.time_ms, header.previous, len(sealed), b"")
+    return encoded + sealed
+
+
+def _encode_header(
+    version: int, count: int, number: int, time_ms: int, previous: bytes, sealed_size: int, frames: bytes
+) -> bytes:
+    """A batch's header; a version is read by readers of that version and later ones."""
     fixed = _HEADER.pack(
-        *(MAGIC, RESEALED_VERSION, RESEALED_VERSION, 0, header.number, header.time_ms, header.previous),
-        *(len(sealed), 0, blake3.blake3(b"").digest(), 0),
+        *(MAGIC, version, version, count, number, time_ms, previous),
+        *(sealed_size, len(frames), blake3.blake3(frames).digest(), 0),
     )[:_CRC_OFFSET]
     crc: int = google_crc32c.value(fixed)
-    return fixed + crc.to_bytes(4, "little") + sealed
+    return fixed + crc.to_bytes(4, "little")
 
 
 def batch_hash(header: bytes, sealed: bytes) -> bytes:
