@@ -258,7 +258,7 @@ class Applier:
             self.state.generation += 1  # views cache what is shown
 
     def _get_to_know(self, site: bytes, acks: Acks) -> None:
-        """Who acknowledged the current own log waits for it from then on."""
+        """Who acknowledged the current own log waits for it from then on: a copy in this site's name, too."""
         self.cloud.meet(site)
         if any((of, incarnation) == (self.site, self.state.incarnation) for of, incarnation, _ in acks):
             self.cloud.trust(site)
@@ -287,13 +287,14 @@ class Applier:
         former = Former(last, record.known_seq, self.site, state.batch + 1, time_ms, record.reason, issued)
         put_former(self.transaction, state.incarnation, former)
         put_origin(self.transaction, (self.site, state.incarnation), OriginRow(record.n, record.seq, record.chain))
+        may_be_copied = record.site == self.site
         state.site = record.site
-        self._begin_log(record.incarnation)
+        self._begin_log(record.incarnation, may_be_copied=may_be_copied)
 
-    def _begin_log(self, incarnation: bytes) -> None:
+    def _begin_log(self, incarnation: bytes, *, may_be_copied: bool = False) -> None:
         state = self.state
         state.incarnation, state.seq = incarnation, 0
-        self.cloud.trust_only(self.site)
+        self.cloud.trust_own(self.site, incarnation, only=may_be_copied)
         state.shipped_n, state.shipped_seq, state.shipped_chain = 0, 0, bytes(32)
         state.shipped_total = state.ship_total
 

@@ -6,7 +6,9 @@ Stands beside ``chunk_rows``, between ``apply`` (which says what was located, do
 * all places of a frame are kept, whichever log told of them in whatever order: a later log never hides an earlier one;
 * a place is **usable** (nothing is sent again, the local copy may go) if its object is not doomed and its owner is
   trusted: it has acknowledged this site's current log, or was silent long after that had begun. Before, the owner may
-  delete what this site has just come to need. What is not usable is still read, as long as it is there;
+  delete what this site has just come to need. After a parting the owner of what lies under a former log of the same
+  site may be a copy of the machine: this site is trusted like another then, but for what its current log tells of.
+  What is not usable is still read, as long as it is there;
 * a patch is a copy of its chunk only while a full frame of each base is in a usable place, too: what nothing needs any
   more may lose its base before it goes itself, and be needed again;
 * a doomed object stays doomed, also for locations that come later, until the doom itself is ended.
@@ -30,7 +32,8 @@ from replication.frame_format import FrameHeader, FrameName, decode_header
 from replication.ports import FrameLocation
 
 OBJECT_DOOMED: Final = 1
-_OWNER: Final = re.compile("sites/([0-9a-f]{32})/")
+_OWNER: Final = re.compile("sites/([0-9a-f]{32})/([0-9a-f]{16})/")
+_SITE_SIZE: Final = 16
 _CHUNK_ID_SIZE: Final = 32
 _NO, _YES = b"\0", b"\1"
 _encoder = msgspec.msgpack.Encoder()
@@ -140,11 +143,18 @@ class CloudRows:
         if self._transaction.get(self._tables.trusted, site) is None:
             self._transaction.put(self._tables.trusted, site, _NO)
 
-    def trust_only(self, site: bytes) -> None:
-        """The own log begins anew: nobody but the site itself knows of it."""
-        for key in [key for key, _ in self._transaction.scan(self._tables.trusted)]:
-            self._transaction.put(self._tables.trusted, key, _NO)
-        self.trust(site)
+    def trust_own(self, site: bytes, incarnation: bytes, *, only: bool) -> None:
+        """The own log begins anew; nobody but the site itself knows of it. ``only``: nor does whoever else may write
+        in this site's name, so that only objects of this very log are to be relied on.
+        """
+        table = self._tables.trusted
+        for key in [key for key, _ in self._transaction.scan(table)]:
+            if len(key) == _SITE_SIZE:
+                self._transaction.put(table, key, _NO)
+            else:
+                self._transaction.delete(table, key)
+        self._transaction.put(table, site, _NO if only else _YES)
+        self._transaction.put(table, site + incarnation, _YES)
 
     def _put_object(self, number: int, flags: int, name: str) -> None:
         self._transaction.put(self._tables.objects, b"n" + NUMBER.pack(number), bytes((flags,)) + name.encode())
@@ -296,4 +306,6 @@ def _is_trusted(transaction: Transaction, name: str) -> bool:
     found = _OWNER.match(name)
     if found is None:
         return True  # no site's object: nobody deletes it
-    return transaction.get(transaction.tables.trusted, bytes.fromhex(found[1])) == _YES
+    site, incarnation = map(bytes.fromhex, found.groups())
+    table = transaction.tables.trusted
+    return _YES in (transaction.get(table, site), transaction.get(table, site + incarnation))

@@ -23,6 +23,7 @@ big-endian so that they sort; integers in values are little-endian.
     patches       chunk id 32 | chunk id 32            empty: a located frame of the second is a patch against the first
     dooms         site 16 | incarnation 8 | seq u64    DoomRow
     trusted       site 16                              u8: whether it waits for the current own log before it deletes
+                  site 16 | incarnation 8              u8 1: the current own log
     released      chunk id 32                          u64 ms: when a need for the chunk ended last
     closed        chunk id 32                          empty: a needed page that could not be opened here yet
     segments      number u32                           kind u8, sealed u8, indexed length u64, live bytes u64

@@ -13,6 +13,7 @@ from replication.restore import close_log
 from replication.settings import ReplicationSettings, ShipLimits
 from replication.shipper import Shipper
 from tests.contracts.real_site import RealSite
+from tests.contracts.test_collection import holdings_of
 from tests.contracts.test_replica import (
     BOTH,
     KEYRING,
@@ -65,6 +66,29 @@ async def test_two_copies_of_a_disk_converge_with_everything(make_site, settings
     await pull(third, cloud)
     assert third.visible() == site.visible()
     assert await third.read(b"of-the-copy-0") == noise(9000, 20)
+
+
+async def test_what_lies_in_own_packs_is_sent_again_until_the_former_log_is_read(make_site):  # noqa: F811
+    """The copy, which wrote as this site, may have deleted any of it (world 423648)."""
+    cloud, site = MemoryCloud(), make_site(b"a")
+    await site.put(b"old", noise(3000))
+    await ship(site, cloud)
+    copy = make_site(b"copy", copy_of=site)
+    await copy.put(b"of-the-copy", noise(100, 1))
+    await ship(copy, cloud)
+    await site.put(b"new", noise(3000))
+    former, me = origin_of(site), origin_of(site)[0]
+    rounds = await ship(site, cloud)
+    assert origin_of(site) != former
+    assert origin_of(site)[0] == me
+    assert sum(one.frames for one in rounds) == 1, "although the bucket has it"
+    assert holdings_of(site).untrusted() == [me]
+    await site.put(b"soon", noise(3000))
+    assert sum(one.frames for one in await ship(site, cloud)) == 0, "the new log tells of it"
+    await pull(site, cloud)
+    assert holdings_of(site).untrusted() == [], "the former log has ended, and is read to its end"
+    await site.put(b"again", noise(3000))
+    assert sum(one.frames for one in await ship(site, cloud)) == 0
 
 
 @BOTH

@@ -10,6 +10,7 @@ _NEEDS = "tests/gateway/store/test_cloud_needs.py"
 _COLLECTION = "tests/contracts/test_collection.py"
 _HEIRS = "tests/contracts/test_heirs.py"
 _ORPHANS = "tests/contracts/test_orphans.py"
+_IDENTITY = "tests/contracts/test_identity.py"
 _COMPACTION = "tests/contracts/test_log_compaction.py"
 
 COLLECTION_FAULTS: Final = (
@@ -47,6 +48,19 @@ COLLECTION_FAULTS: Final = (
         *("trust the silent by a clock that may jump", 3, "replication/collector.py"),
         *("self._log.identity(), self._steady_ms()", "self._log.identity(), self._wall_ms()"),
         (f"{_COLLECTION}::test_who_is_silent_is_trusted_after_an_hour_that_no_clock_makes_shorter",),
+    ),
+    Fault(
+        *("rely on packs that a copy may have deleted", 3, "gateway/store/apply.py"),
+        *("may_be_copied=may_be_copied)", "may_be_copied=False)"),
+        (f"{_IDENTITY}::test_what_lies_in_own_packs_is_sent_again_until_the_former_log_is_read",),
+    ),
+    Fault(
+        *("rely on no own pack after a parting, not on those of the new log either", 3, "gateway/store/cloud_rows.py"),
+        *(
+            "(transaction.get(table, site), transaction.get(table, site + incarnation))",
+            "(transaction.get(table, site),)",
+        ),
+        (f"{_IDENTITY}::test_what_lies_in_own_packs_is_sent_again_until_the_former_log_is_read",),
     ),
     Fault(
         *("look for members before looking at what was shipped", 3, "replication/collector.py"),

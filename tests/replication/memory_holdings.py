@@ -14,13 +14,14 @@ from replication.change_format import Change, Ref
 from replication.collection_ports import Doom, DoomState, HeldObject
 from replication.crdt import Dot, Entry, Write
 from replication.frame_format import FrameName, decode_header
-from replication.ports import Frame, FrameLocation, Origin
+from replication.ports import Frame, FrameLocation, Identity, Origin
 
 
 class MemoryHoldings:
     """The half of a site in memory that knows the bucket."""
 
     wall_ms: Callable[[], int]
+    identity: Callable[[], Identity]
     entries: dict[tuple[int, bytes], Entry]
     frames: dict[FrameName, Frame]
     places: dict[FrameName, dict[str, FrameLocation]]
@@ -128,8 +129,12 @@ class MemoryHoldings:
         return [place for name, places in self.places.items() if name.chunk_id == chunk for place in places.values()]
 
     def is_trusted(self, object_name: str) -> bool:
-        owner = re.match("sites/([0-9a-f]{32})/", object_name)
-        return owner is None or self.trusted.get(bytes.fromhex(owner[1]), False)
+        owner = re.match("sites/([0-9a-f]{32})/([0-9a-f]{16})/", object_name)
+        if owner is None:
+            return True
+        site, incarnation = map(bytes.fromhex, owner.groups())
+        me = self.identity()
+        return (site, incarnation) == (me.site, me.incarnation) or self.trusted.get(site, False)
 
     def _is_usable(self, place: FrameLocation) -> bool:
         return self.is_trusted(place.object_name) and place.object_name not in self.doomed_names()

@@ -181,9 +181,13 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, MemorySubscription, FoldedMemo
         return other
 
     def collect(self) -> int:
-        """Drop frames that no unreplaced write needs, and those the bucket holds (they come back on demand)."""
+        """Drop frames that no unreplaced write needs, and those the bucket holds (they come back on demand), but for
+        what writes refer to that the bucket does not know of yet.
+        """
         live = {ref.id for ref in self.live_refs()}
-        gone = [name for name in self.frames if name.chunk_id not in live or self.is_in_cloud(name.chunk_id)]
+        unsent = {ref.id for change in self.own[self.cursor.seq :] for ref in decode_change(change).refs}
+        kept = {chunk for chunk in live if chunk in unsent or not self.is_in_cloud(chunk)}
+        gone = [name for name in self.frames if name.chunk_id not in kept]
         for name in gone:
             del self.frames[name]
         return len(gone)
@@ -306,7 +310,7 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, MemorySubscription, FoldedMemo
         self.remotes[reissue.former] = RemoteLog(reissue.common)
         self.reissues.append(reissue)
         self._identity = Identity(self._identity.realm, reissue.site, reissue.incarnation)
-        self.trusted = {**dict.fromkeys(self.trusted, False), reissue.site: True}
+        self.trusted = {**dict.fromkeys(self.trusted, False), reissue.site: reissue.site != reissue.former[0]}
         self.own, self.own_ms, self.cursor, self.shipped_trail = [], [], LogPosition(), []
         renamed: dict[Dot, Dot] = {}
         for data, made_ms in unsent:

@@ -131,12 +131,14 @@ class FoldedMemory:
     async def end_join(self) -> None:
         await asyncio.sleep(0)
         assert self.join is not None
+        me = (self._identity.site, self._identity.incarnation)
         for origin, log in self.join.vector.items():
-            own = origin == (self._identity.site, self._identity.incarnation)
+            own = origin == me
             if not own and log.position.n > self.remotes.get(origin, RemoteLog(LogPosition())).position.n:
                 self.remotes[origin] = log
         self.join = replace(self.join, folded=True)
         self._settle_rewind()
+        self.trusted |= {origin[0]: True for origin, log in self.remotes.items() if me in log.acks}
 
     async def finish_join(self) -> None:
         await asyncio.sleep(0)

@@ -14,6 +14,7 @@ BROKE = {
     319819: "a checkpoint told of a former log only up to the common head, and not what had been replaced beyond it",
     355403: "a batch that came damaged was taken for another machine's, and what stood in it was issued twice",
     415645: "a checkpoint named a log at batch 0: one of its writer's, parted with at its beginning and not read yet",
+    423648: "what was issued anew relied on packs that a copy of the machine had deleted in its name",
 }
 
 
