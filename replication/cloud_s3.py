@@ -44,6 +44,7 @@ from botocore.parsers import ResponseParserError
 
 from replication.cancellation import is_stopping
 from replication.cloud_clock import measure_by, seconds_ahead, sign_by
+from replication.lean_requests import trim_heads
 from replication.ports import CloudError, CloudExists, CloudMissing, CloudRefused, CloudUnreachable
 from replication.root_keys import RootKeyUnusable, read_secret
 from replication.settings import CloudSettings
@@ -102,6 +103,7 @@ class S3Cloud:
             client = await self._stack.enter_async_context(new_client(self._settings, keys, read_timeout_s, session))
             sign_by(client, lambda: self._ahead_s)
             measure_by(client, self._meter)
+            trim_heads(client)
             clients.append(client)
         self._keys = keys
         self._client, self._uploads = clients  # those before are closed with the rest: requests may be on their way

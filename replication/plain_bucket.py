@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from replication.cloud_s3 import UPLOAD_READ_TIMEOUT_S, mapping, new_client, read_credentials
+from replication.lean_requests import trim_heads
 from replication.link import UP
 from replication.ports import CloudError, CloudMissing
 from replication.settings import CloudSettings
@@ -123,6 +124,7 @@ async def open_plain_bucket(settings: CloudSettings, bucket: str, owner: str, pa
     """A bucket in the cloud of ``settings``, by the same credentials. Sends nothing yet."""
     stack = AsyncExitStack()
     client = await stack.enter_async_context(new_client(settings, read_credentials(settings), UPLOAD_READ_TIMEOUT_S))
+    trim_heads(client)
     return PlainBucket(client, bucket, owner, pacer, stack)
 
 

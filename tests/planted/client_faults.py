@@ -15,6 +15,7 @@ _UNSENT = "tests/gateway/http/test_unsent.py"
 _CROWD = "tests/gateway/http/test_crowd.py"
 _HANDSHAKES = "tests/gateway/http/test_handshakes.py"
 _SECRETS = "tests/e2e/test_secrets.py"
+_CLOUD_S3 = "tests/replication/test_cloud_s3.py"
 
 CLIENT_FAULTS: Final = (
     Fault(
@@ -168,5 +169,16 @@ CLIENT_FAULTS: Final = (
         "if heir_named else site.replica.identity().site",
         "if heir_named else site.directory.site",
         ("tests/gateway/cli/test_commands.py::test_verbs_of_sites_know_a_machine_by_the_id_it_goes_on_under",),
+    ),
+    # What goes over the line besides.
+    Fault(
+        *("tell the cloud which kernel this is", 4, "replication/lean_requests.py"),
+        *('    headers["User-Agent"] = USER_AGENT\n', ""),
+        (f"{_CLOUD_S3}::test_the_head_of_a_request_has_only_what_the_bucket_needs",),
+    ),
+    Fault(
+        *("send large bodies unasked", 0, "replication/lean_requests.py"),
+        *("AT_ONCE_MAX + 1)) <= AT_ONCE_MAX", "0)) <= 1 << 40"),
+        (f"{_CLOUD_S3}::test_only_what_is_large_asks_before_it_is_sent",),
     ),
 )
