@@ -10,6 +10,7 @@
 #   make bench-dooms  what a deleted object of the bucket leaves in the index, OBJECTS=n
 #   make demo      two sites, a cloud, a cut link
 #   make fortnight  two weeks of three sites behind bad lines, then everything must come together; DAYS=n SEED=n
+#   make forty     SITES=n real sites at one bucket: they agree, some leave, what all of it asks; IDLE=seconds SEED=n
 #   make compat    real clients and SDKs of other languages against a server: the table client × feature
 #   make fuzz      every parser against a coverage-guided fuzzer; SECONDS_EACH=n for longer
 #   make crash     every state a power cut may leave: opens, and has all it promised; STATES=n of each workload (0: all)
@@ -38,7 +39,7 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE = CUSTOM_COMPILE_COMMAND="make locks" $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes \
           --strip-extras --no-emit-index-url --no-emit-find-links
 
-.PHONY: run test install lint bench bench-delta bench-join bench-tombstones bench-dooms demo fortnight soak fuzz crash faults damage kill \
+.PHONY: run test install lint bench bench-delta bench-join bench-tombstones bench-dooms demo fortnight forty soak fuzz crash faults damage kill \
         hostile simulate planted audit freeze locks clean
 
 run: install
@@ -86,6 +87,9 @@ endif
 
 fortnight: $(VENV)/.developed
 	$(BIN)/python -m tests.e2e.fortnight --days $(or $(DAYS),14) $(if $(SEED),--seed $(SEED))
+
+forty: $(VENV)/.developed
+	$(BIN)/python -m tests.e2e.forty --sites $(or $(SITES),40) --idle $(or $(IDLE),120) $(if $(SEED),--seed $(SEED))
 
 soak: $(VENV)/.developed
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))

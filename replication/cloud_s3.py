@@ -44,6 +44,7 @@ from botocore.parsers import ResponseParserError
 
 from replication.cancellation import is_stopping
 from replication.cloud_clock import measure_by, seconds_ahead, sign_by
+from replication.cloud_requests import OwnTally, RequestTally, count_by
 from replication.lean_requests import trim_heads
 from replication.ports import CloudError, CloudExists, CloudMissing, CloudRefused, CloudUnreachable
 from replication.root_keys import RootKeyUnusable, read_secret
@@ -78,8 +79,8 @@ _EXISTS: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 class S3Cloud:
     """See ``ports.Cloud``. Made by ``open_s3``; close it."""
 
-    def __init__(self, settings: CloudSettings, stack: AsyncExitStack, meter: SkewMeter) -> None:
-        self._meter = meter
+    def __init__(self, settings: CloudSettings, stack: AsyncExitStack, meter: SkewMeter, tally: RequestTally) -> None:
+        self._meter, self._tally = meter, tally
         prefix = settings.prefix.strip("/")
         self._settings = settings
         self._client: Any = None
@@ -104,6 +105,7 @@ class S3Cloud:
             sign_by(client, lambda: self._ahead_s)
             measure_by(client, self._meter)
             trim_heads(client)
+            count_by(client, self._tally)
             clients.append(client)
         self._keys = keys
         self._client, self._uploads = clients  # those before are closed with the rest: requests may be on their way
@@ -201,13 +203,15 @@ class ClockRefused(CloudUnreachable):
         self.ahead_s = ahead_s
 
 
-async def open_s3(settings: CloudSettings, meter: SkewMeter | None = None) -> S3Cloud:
+async def open_s3(
+    settings: CloudSettings, meter: SkewMeter | None = None, tally: RequestTally | None = None
+) -> S3Cloud:
     """A client for the bucket. Sends nothing yet; ``CloudRefused`` if the settings cannot work at all.
 
-    ``meter``: told the cloud's time with every answer.
+    ``meter``: told the cloud's time with every answer; ``tally``: told every request.
     """
     stack = AsyncExitStack()
-    cloud = S3Cloud(settings, stack, meter or SkewMeter())
+    cloud = S3Cloud(settings, stack, meter or SkewMeter(), tally or OwnTally())
     try:
         await cloud.connect()
     except (BotoCoreError, ValueError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
+from replication.cloud_requests import RequestTally
 from replication.conditional import SingleWriterCloud
 from replication.link import Debts, Link, configured_link
 from replication.ports import Cloud
@@ -23,8 +24,10 @@ class DeferredCloud:
     settings cannot work at all; the next one tries anew.
     """
 
-    def __init__(self, settings: CloudSettings, meter: SkewMeter | None = None) -> None:
-        self._settings, self._meter = settings, meter
+    def __init__(
+        self, settings: CloudSettings, meter: SkewMeter | None = None, tally: RequestTally | None = None
+    ) -> None:
+        self._settings, self._meter, self._tally = settings, meter, tally
         self._cloud: Cloud | None = None
         self._connecting = asyncio.Lock()
 
@@ -34,7 +37,7 @@ class DeferredCloud:
             if self._cloud is None:
                 from replication.cloud_s3 import open_s3
 
-                self._cloud = await open_s3(self._settings, self._meter)
+                self._cloud = await open_s3(self._settings, self._meter, self._tally)
             return self._cloud
 
     async def put(self, name: str, data: bytes, *, if_absent: bool = False) -> None:
@@ -64,17 +67,18 @@ async def open_cloud(
     link: Link | None = None,
     debts: Debts | None = None,
     meter: SkewMeter | None = None,
+    tally: RequestTally | None = None,
     *,
     at_once: bool = False,
 ) -> RetryingCloud:
     """The cloud, ready to use; close it. Sends nothing yet.
 
     ``link``: what it may carry (else what ``settings`` says); ``debts``: shared with the site's other processes;
-    ``meter``: told the cloud's time with every answer; ``at_once``: make the client now, and raise ``CloudRefused`` now
-    if the settings cannot work at all, instead of with the first request.
+    ``meter``: told the cloud's time with every answer; ``tally``: told every request; ``at_once``: make the client now,
+    and raise ``CloudRefused`` now if the settings cannot work at all, instead of with the first request.
     """
     link = link or configured_link(settings, LinkSettings())
-    client = DeferredCloud(settings, meter)
+    client = DeferredCloud(settings, meter, tally)
     if at_once:
         await client.connect()
     throttled = ThrottledCloud(client, Pacer(link, debts), least_s=settings.read_timeout_s)

@@ -155,8 +155,8 @@ class Shipper:
 
     @property
     def is_to_end(self) -> bool:
-        """Whether this site was told to retire and did not end its log yet."""
-        return not self.ended and is_retiring(self._log)
+        """Whether this site was told to leave and did not yet: to retire, or, forgotten, to go on as another site."""
+        return not self.ended and (is_retiring(self._log) or bool(why_out(self._log)))
 
     @property
     def owes_acks(self) -> bool:

@@ -151,10 +151,12 @@ def assess(
     recoverable: bool,
     now_ms: int,
     kept_here: Sequence[str] = (),
+    out: str = "",
 ) -> ReplicationStatus:
     """Whether everything acknowledged here could be rebuilt from the bucket and the recovery key, and if not, why.
 
-    ``kept_here``: what was told never to leave the site, a line each. Pure.
+    ``kept_here``: what was told never to leave the site, a line each; ``out``: why nothing of this site is taken in any
+    more (``departures.why_out``): what it shipped since may be in the bucket, and count nowhere. Pure.
     """
     reasons = []
     if not has_cloud:
@@ -163,7 +165,9 @@ def assess(
         reasons.append(f"{backlog.changes} changes ({backlog.bytes} bytes) are not in the cloud yet")
     if has_cloud and report is None:
         reasons.append("replication has not run yet: what the bucket holds is unknown")
-    if report is not None and report.fenced:
+    if out:
+        reasons.append(f"{out}; what it shipped since counts nowhere until it has gone on as another site")
+    elif report is not None and report.fenced:
         reasons.append(f"fenced: {report.fenced}")
     if report is not None and report.stopped:
         reasons.append(f"replication cannot go on: {report.stopped}")

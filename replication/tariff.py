@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 GB: Final = 1_000_000_000
+HOURS_A_MONTH: Final = 730
 
 
 @dataclass(frozen=True, slots=True)

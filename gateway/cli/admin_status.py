@@ -13,6 +13,7 @@ from gateway.cli.scrub_runner import describe_scrub
 from gateway.cli.site_status import assess_site
 from gateway.cli.tier_runner import describe_tier
 from gateway.store.conflicts import count_conflicts
+from replication.cloud_requests import KINDS
 from replication.status import CloudAccount, CollectedTotals
 
 
@@ -44,6 +45,7 @@ class SiteStatus:
         drill, scrub = read_drill(self._site), describe_scrub(self._site)
         held = (report and report.held) or CloudAccount()
         collected = (report and report.collected) or CollectedTotals()
+        asked = self._site.requests.counted().total if self._site.requests else {}
         return {
             "backlog_bytes": status.backlog_bytes,
             "backlog_changes": status.backlog_changes,
@@ -90,6 +92,7 @@ class SiteStatus:
             "cloud_packs_deleted": collected.packs_deleted,
             "cloud_batches_deleted": collected.batches_deleted,
             "cloud_orphans_deleted": collected.orphans_deleted,
+            **{f"cloud_{kind}_requests": asked.get(kind, 0) for kind in KINDS},
             "remote_logs": len(self._site.replica.pulled()),
             "remote_logs_stopped": sum(bool(remote.stopped) for remote in report.remotes) if report else 0,
         }

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gateway.cli.link_state import open_debts, site_link
 from gateway.cli.progress import PhaseProgress
+from gateway.cli.request_tally import SharedTally
 from gateway.cli.site import open_site
 from gateway.config import Config
 from gateway.store.layout import DataDirectory
@@ -28,7 +29,9 @@ from replication.trusted_time import SkewMeter
 
 @dataclass(frozen=True, repr=False)
 class OpenSite:
-    """An opened site. ``cloud`` is None where none is configured; opening it sent nothing. ``skew``: its clock's."""
+    """An opened site. ``cloud`` is None where none is configured; opening it sent nothing. ``skew``: its clock's;
+    ``requests``: what all its processes asked of the bucket.
+    """
 
     config: Config
     directory: DataDirectory
@@ -37,6 +40,7 @@ class OpenSite:
     cloud: RetryingCloud | None
     fetcher: CloudFetcher | None
     skew: SkewMeter = field(default_factory=SkewMeter)
+    requests: SharedTally | None = None
 
     @property
     def replica(self) -> Replica:
@@ -63,12 +67,14 @@ async def opened_site(config: Config, *, connect: bool = False) -> AsyncIterator
     """
     keys = open_site(config)
     async with AsyncExitStack() as stack:
-        cloud, fetcher, skew = None, None, SkewMeter()
+        cloud, fetcher, skew, requests = None, None, SkewMeter(), None
         if config.cloud is not None:
             debts = open_debts(keys.directory)
+            requests = SharedTally(keys.directory)
             stack.callback(debts.close)
+            stack.callback(requests.close)
             link = site_link(config, keys.directory)
-            cloud = await open_cloud(config.cloud, link, debts, skew, at_once=connect)
+            cloud = await open_cloud(config.cloud, link, debts, skew, requests, at_once=connect)
             stack.push_async_callback(cloud.close)
             fetcher = CloudFetcher(cloud)
             stack.push_async_callback(fetcher.close)
@@ -78,4 +84,4 @@ async def opened_site(config: Config, *, connect: bool = False) -> AsyncIterator
         keys.realm.on_keyring = store.set_keyring
         watch = asyncio.create_task(keys.realm.watch())
         stack.push_async_callback(end_task, watch)
-        yield OpenSite(config, keys.directory, keys.realm, store, cloud, fetcher, skew)
+        yield OpenSite(config, keys.directory, keys.realm, store, cloud, fetcher, skew, requests)

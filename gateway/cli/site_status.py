@@ -20,6 +20,7 @@ from gateway.cli.fleet_view import cut_age_s, describe_fleet, describe_waits, li
 from gateway.cli.mirror_reports import describe_mirrors
 from gateway.cli.opening import OpenSite
 from gateway.cli.replication_turn import is_replicating
+from gateway.cli.request_tally import describe_requests
 from gateway.cli.run_files import replace_run_file
 from gateway.cli.scrub_runner import describe_scrub, read_scrub
 from gateway.cli.tier_runner import describe_tier
@@ -27,6 +28,7 @@ from gateway.store.conflicts import count_conflicts
 from gateway.store.item_format import is_local_uid
 from gateway.store.object_rows import count_visible
 from gateway.store.ports import Bucket
+from replication.departures import is_revoked, why_out
 from replication.status import (
     DaemonReport,
     ReplicationStatus,
@@ -81,8 +83,22 @@ def assess_site(site: OpenSite, *, except_local: bool = False) -> ReplicationSta
         has_cloud=site.config.cloud is not None,
         recoverable=site.realm.recoverable,
         now_ms=time.time_ns() // 1_000_000,
+        out=_why_out(site),
         kept_here=[f"bucket {name} stays here: {n} versions are nowhere else" for name, n in local.items() if n],
     )
+
+
+def _why_out(site: OpenSite) -> str:
+    """Why nothing of this site is taken in any more, and who it waits for before it may go on as another; empty if it
+    is a member.
+    """
+    out, me = why_out(site.replica), site.replica.identity().site
+    if not out or is_revoked(site.replica):
+        return out
+    census, fleet = see_fleet(site, read_report(site))
+    names = {one.site: one.name for one in fleet}
+    waited_for = [names.get(other) or other.hex() for other in census.undecided(me)]
+    return f"{out}; {', '.join(waited_for)} did not say yet how far its log counts" if waited_for else out
 
 
 def describe_site(site: OpenSite) -> dict[str, Any]:
@@ -136,6 +152,7 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         "cloud_objects": None if report is None or report.held is None else msgspec.to_builtins(report.held),
         "tombstones": None if report is None or report.tombstones is None else _describe_dead(report.tombstones),
         "keys": {"epochs": describe_epochs(site, report, exact=False)},
+        "cloud_requests": describe_requests(site.requests.counted(), site.config.tariff) if site.requests else None,
         "cloud_collected": None if report is None or not report.collected else msgspec.to_builtins(report.collected),
     }
 

@@ -51,6 +51,16 @@ def _describe_dead(dead: dict[str, Any]) -> str:
     return f"{text}; what everybody has seen by now goes from {due} on"
 
 
+def _describe_requests(asked: dict[str, Any]) -> str:
+    """Requests in the last hour, or in what has passed of the first, and what a month of such hours costs."""
+    if asked["since_ms"] is None:
+        return "nothing yet"
+    kinds = ", ".join(f"{count:.0f} {kind.upper()}" for kind, count in asked["an_hour"].items())
+    price = asked["cost_a_month"]
+    money = "" if price is None else f"; {price:.2f} {asked['currency']} a month at that"
+    return f"{kinds} an hour (counted for {asked['counted_s'] / 60:.0f} min){money}"
+
+
 def _print_status(document: dict[str, Any]) -> None:
     print(f"site {document['site']} ({document['site_id']})")
     age = document["oldest_unsent_age_s"]
@@ -66,6 +76,8 @@ def _print_status(document: dict[str, Any]) -> None:
     if held := document["cloud_objects"]:
         sizes = [describe_bytes(held[name]) for name in ("live_bytes", "dead_bytes", "doomed_bytes")]
         print("its objects in the bucket: {} alive, {} dead, {} doomed".format(*sizes))
+    if asked := document["cloud_requests"]:
+        print(f"asked of the bucket: {_describe_requests(asked)}")
     if dead := document["tombstones"]:
         print(f"tombstones: {_describe_dead(dead)}")
     kinds = ("packs_deleted", "batches_deleted", "orphans_deleted")

@@ -149,7 +149,10 @@ def test_a_stolen_site_is_revoked(realm: dict[str, Site]) -> None:
     kiosk.settings = {**kiosk.settings, "replication": {"pull": True}}
     kiosk.write_config()
     kiosk.run("replicate", "--once")
-    assert "revoked" in kiosk.status()["replication"]["ended"]
+    told = kiosk.status()
+    assert "revoked" in told["replication"]["ended"]
+    assert not told["safe_to_lose"], "what it wrote since is nowhere"
+    assert any("revoked" in reason for reason in told["reasons"])
 
 
 def test_metrics_tell_of_the_fleet(realm: dict[str, Site]) -> None:

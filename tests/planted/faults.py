@@ -15,6 +15,7 @@ from tests.planted.collection_faults import COLLECTION_FAULTS
 from tests.planted.day_faults import DAY_FAULTS
 from tests.planted.disk_faults import DISK_FAULTS
 from tests.planted.fault import Fault
+from tests.planted.fleet_faults import FLEET_FAULTS
 from tests.planted.promise_faults import PROMISE_FAULTS
 from tests.planted.rekey_faults import REKEY_FAULTS
 from tests.planted.tombstone_faults import TOMBSTONE_FAULTS
@@ -479,5 +480,6 @@ FAULTS: Final = (
     *DISK_FAULTS,
     *CLIENT_FAULTS,
     *DAY_FAULTS,
+    *FLEET_FAULTS,
     *PROMISE_FAULTS,
 )

@@ -6,6 +6,7 @@ import pytest
 
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import REALM, log_name
+from replication.departures import forget_site
 from replication.keys import WrongRealm, create_realm
 from replication.offload import run_at_once
 from replication.ports import CloudUnreachable
@@ -60,6 +61,15 @@ async def until(condition):
     """Let the loops run until something is so; the test's timeout is the limit."""
     while not condition():
         await asyncio.sleep(0)
+
+
+async def soon(condition):
+    """The same, but not for ever: for what a planted fault keeps from ever being so."""
+    for _ in range(20_000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("not so after many turns of the loop")
 
 
 @pytest.fixture
@@ -339,3 +349,26 @@ async def test_once_acknowledges_what_it_took_in(realm, tmp_path):
     await Daemon(await joined(tmp_path, bucket), bucket, b"b").service.run_once()
     await a.service.run_once()
     assert list(a.site.acks().values()) == [{(a.site.identity().site, a.site.identity().incarnation): 1}]
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+async def test_an_idle_site_that_is_out_acts_when_it_hears_of_it(realm, tmp_path, revoked):
+    """It has nothing to say, and its intervals have not passed: what it shipped behind the cut must not stay there."""
+    bucket = MemoryCloud()
+    a = Daemon(realm, bucket, b"a")
+    await a.service.run_once()
+    async with a, Daemon(await joined(tmp_path, bucket), bucket, b"b") as b:
+        former = (b.site.identity().site, b.site.identity().incarnation)
+        await soon(lambda: former in a.site.pulled())
+        a.link.partitioned = True
+        shipped = b.site.shipped().n
+        b.site.put(b"behind the cut", b"x")
+        await soon(lambda: b.site.shipped().n > shipped)
+        await forget_site(a.site, former[0], a.site.identity().site, 1_700_003_600_001, revoked=revoked)
+        a.link.partitioned = False
+        if revoked:
+            await soon(lambda: "revoked" in b.service.report().ended)
+            return
+        a.service.hurry()
+        await soon(lambda: b.site.identity().site != former[0])
+        await soon(lambda: (1, b"behind the cut") in a.site.visible())

@@ -13,8 +13,8 @@ EMPTY = Backlog(0, 0, None, 0)
 SHIPPED = LogPosition(3, 9)
 
 
-def judge(backlog=EMPTY, shipped=SHIPPED, report=GOOD, *, has_cloud=True, recoverable=True):
-    return assess(backlog, shipped, report, has_cloud=has_cloud, recoverable=recoverable, now_ms=10_000)
+def judge(backlog=EMPTY, shipped=SHIPPED, report=GOOD, *, has_cloud=True, recoverable=True, out=""):
+    return assess(backlog, shipped, report, has_cloud=has_cloud, recoverable=recoverable, now_ms=10_000, out=out)
 
 
 def test_safe_when_nothing_is_wrong():
@@ -31,6 +31,10 @@ def test_safe_when_nothing_is_wrong():
         ({"backlog": Backlog(2, 100, 4_000, 0)}, "2 changes (100 bytes)"),
         ({"report": None}, "has not run yet"),
         ({"report": DaemonReport(1, published=True, fenced="a clone")}, "fenced: a clone"),
+        (
+            {"report": DaemonReport(1, published=True, fenced="it was"), "out": "it was forgotten"},
+            "it was forgotten; what",
+        ),
         ({"report": DaemonReport(1, published=True, stopped="another realm")}, "cannot go on: another realm"),
         ({"report": DaemonReport(1), "shipped": LogPosition()}, "keys are not confirmed"),
         ({"recoverable": False}, "no recovery key"),

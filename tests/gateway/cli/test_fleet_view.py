@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.cli.fleet_view import describe_fleet
+from gateway.cli.opening import opened_site
+from gateway.cli.site import create_site
+from gateway.cli.site_status import assess_site
 from gateway.cli.sites import format_site
+from gateway.config import Overrides, load_config
 from replication.fleet import FleetLog, FleetSite, SiteState
+from replication.member_format import ForgottenRecord, encode_member, forgotten_item
 from replication.site_status_format import SiteStatus
 
 GIB = 1 << 30
@@ -52,3 +60,17 @@ def test_a_site_whose_logs_have_ended_is_pointed_out() -> None:
     assert "has ended" in str(format_site(show(None, ended))[-1])
     assert format_site(show(None, ended, live))[-1] == ""
     assert format_site(show(None))[-1] == ""
+
+
+@pytest.mark.parametrize(("revoked", "word"), [(False, "forgotten"), (True, "revoked")])
+async def test_a_site_that_is_out_is_not_called_safe_to_lose(tmp_path: Path, *, revoked: bool, word: str) -> None:
+    """What it ships nobody takes in, so that it lies in the bucket proves nothing."""
+    config = load_config(None, {}, Overrides(data=tmp_path / "data"))
+    create_site(config)
+    async with opened_site(config) as site:
+        me, heir = site.replica.identity().site, b"h" * 16
+        assert word not in str(assess_site(site).unsafe_reasons)
+        said = ForgottenRecord(at_ms=1, cut=(), heir=heir, revoked=revoked)
+        await site.replica.state(forgotten_item(me, heir), encode_member(said))
+        (reason,) = [reason for reason in assess_site(site).unsafe_reasons if word in reason]
+        assert "counts nowhere" in reason

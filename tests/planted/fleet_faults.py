@@ -1,0 +1,48 @@
+"""Planted faults of what many sites ask and cost, and of what an operator is told on the way. See ``faults``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.planted.fault import Fault
+
+_REQUESTS = "tests/replication/test_cloud_requests.py"
+_TALLY = "tests/gateway/cli/test_request_tally.py"
+
+FLEET_FAULTS: Final = (
+    Fault(
+        *("count requests that were answered only", 6, "replication/cloud_requests.py"),
+        *('register("before-call.s3", note)', 'register("after-call.s3", note)'),
+        (f"{_REQUESTS}::test_every_request_is_counted_whatever_becomes_of_it",),
+    ),
+    Fault(
+        *("take what a site asked in a minute for what it asks in an hour", 6, "replication/cloud_requests.py"),
+        *("count * HOUR_MS / max(self.hour_ms, 1)", "count * 1.0"),
+        (f"{_REQUESTS}::test_an_hour_that_passed_whole_is_what_a_site_asks_in_an_hour",),
+    ),
+    Fault(
+        *("count what was asked before a gap for the hour behind it", 6, "replication/cloud_requests.py"),
+        *("follows = HOUR_MS <= passed_ms < 2 * HOUR_MS", "follows = True"),
+        (f"{_REQUESTS}::test_a_gap_or_a_clock_that_was_set_begins_a_new_hour",),
+    ),
+    Fault(
+        *("count for each process of a site alone", 6, "gateway/cli/request_tally.py"),
+        *("self._map = mmap.mmap(self._fd, TALLY_SIZE)", "self._map = mmap.mmap(-1, TALLY_SIZE)"),
+        (f"{_TALLY}::test_several_holders_count_in_one_tally",),
+    ),
+    Fault(
+        *("let a forgotten machine rest until it has something to say", 6, "replication/shipper.py"),
+        *("(is_retiring(self._log) or bool(why_out(self._log)))", "is_retiring(self._log)"),
+        ("tests/replication/test_service.py::test_an_idle_site_that_is_out_acts_when_it_hears_of_it",),
+    ),
+    Fault(
+        *("call a site safe to lose whose log nobody takes in", 6, "gateway/cli/site_status.py"),
+        *("out=_why_out(site)", 'out=""'),
+        ("tests/gateway/cli/test_fleet_view.py::test_a_site_that_is_out_is_not_called_safe_to_lose",),
+    ),
+    Fault(
+        *("forget listings in the price of requests", 6, "gateway/cli/request_tally.py"),
+        *('hourly["put"] + hourly["list"]', 'hourly["put"]'),
+        (f"{_TALLY}::test_the_price_of_a_month_is_at_the_pace_of_the_last_hour",),
+    ),
+)
