@@ -189,9 +189,10 @@ def _put_all(view: WriteView, target: Bucket, block: list[PastObject]) -> None:
 
 async def _bring_one(site: OpenSite, target: Bucket, found: PastObject, missing: list[tuple[str, str]]) -> bool:
     """Read the bytes, wherever they are, and write them anew; most of it deduplicates."""
-    record, store = found.record, site.store
+    record, store, local = found.record, site.store, is_local_uid(target.uid)
     try:
-        async with store.writer(local=is_local_uid(target.uid)) as writer, store.writer() as table_writer:
+        # A part table is one chunk, however long: see ``multipart_complete``.
+        async with store.writer(local=local) as writer, store.writer(fixed=True, local=local) as table_writer:
             async for piece in store.read(record.content):
                 await writer.write(piece)
             content = await writer.finish()

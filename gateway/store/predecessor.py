@@ -37,12 +37,17 @@ class Predecessor:
         """Where in the old content the next new chunk is expected to lie."""
         self.anchored = False
         """Whether ``expected`` comes from a match rather than from the hint."""
-        self._page_start = offset_hint
+        self._begin = self._page_start = offset_hint
         self._leaves: list[Leaf] = []
         self._offsets: list[int] = []
         self._pages: list[Leaf] = []
         self._by_id: dict[bytes, Leaf] = {}
         self._window = (0, 0)
+
+    def rewind(self) -> None:
+        """The new body comes once more from its beginning. What is known of the old content stays known."""
+        self.expected = self._page_start = self._begin
+        self.anchored = False
 
     def match(self, chunk_id: bytes, size: int) -> int | None:
         """The next new chunk is one that is known: where the old content has it (go on behind it), if it does."""

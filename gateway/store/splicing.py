@@ -56,7 +56,7 @@ class Splicer:
         for ref in refs:
             await self._flatten(ref, flat)
         loop = asyncio.get_running_loop()
-        root = await loop.run_in_executor(self._setup.executor, self._write_tree, writer, flat, replaces)
+        root = await loop.run_in_executor(self._setup.executor, self._write_tree, writer, flat, predecessor)
         if writer.must_sync:
             await self._setup.gate.sync()
         content = SplicedContent(root, sum([ref.size for ref in refs]))
@@ -83,14 +83,14 @@ class Splicer:
             ref = (await self._reader.load_page(ref))[0]
         return height
 
-    def _write_tree(self, writer: ChunkWriter, refs: Sequence[HeightedRef], replaces: Sequence[Ref]) -> tuple[Ref, ...]:
-        """On a thread: the pages of the whole."""
-        if replaces:
+    def _write_tree(
+        self, writer: ChunkWriter, refs: Sequence[HeightedRef], predecessor: Predecessor | None
+    ) -> tuple[Ref, ...]:
+        """On a thread: the pages of the whole. Of the old content mender and writer see one walk over its pages."""
+        if predecessor is not None:
             tools = self._setup.tools
-            seams = SeamMender(
-                Predecessor(replaces, self._load_page), tools.local.read_chunk, tools.frames.has_id, writer.is_known
-            )
-            refs = seams.mend(refs)
+            refs = SeamMender(predecessor, tools.local.read_chunk, tools.frames.has_id, writer.is_known).mend(refs)
+            predecessor.rewind()
         for ref, height in refs:
             writer.add_written(ref, height)
         return writer.close(inline_pages=True)

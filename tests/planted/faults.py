@@ -287,6 +287,21 @@ FAULTS: Final = (
         "self._predecessor, self._local = tools, owner, predecessor, False",
         ("tests/contracts/test_local_buckets.py::test_the_border_is_kept_by_chunks_of_its_own",),
     ),
+    Fault(
+        *("one part table on both sides of the border", 4, "gateway/operations/multipart_complete.py"),
+        *("replaces=_old_table(plan), local=is_local_uid(bucket.uid))", "replaces=_old_table(plan))"),
+        ("tests/gateway/operations/test_part_tables.py::test_the_border_of_local_buckets_holds_for_tables",),
+    ),
+    Fault(
+        *("rest a part table on one of another key", 4, "gateway/operations/multipart_complete.py"),
+        *(" or SEAL_EXTRA in old.extra or SEAL_EXTRA in plan.upload.extra:", ":"),
+        ("tests/gateway/operations/test_part_tables.py::test_the_border_of_keys_holds_for_tables",),
+    ),
+    Fault(
+        *("write pages from where the mender ended", 0, "gateway/store/predecessor.py"),
+        *("self.expected = self._page_start = self._begin", "self._page_start = self._begin"),
+        (f"{_STORE}/test_predecessor.py",),
+    ),
     # 1. What was acknowledged is what is read.
     Fault(
         *("take old chunks at a border without looking at the bytes", 1, "gateway/store/part_seams.py"),

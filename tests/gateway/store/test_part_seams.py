@@ -92,6 +92,19 @@ async def flatten(site: StoreSite, refs: Sequence[Ref]) -> list[Ref]:
     return found
 
 
+async def test_completing_walks_the_old_pages_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What mends seams and what writes pages see one walk."""
+    data = random.Random(4).randbytes(SIZE)
+    loaded: list[Ref] = []
+    async with StoreSite(tmp_path / "d") as site:
+        await upload(site, b"key", data)
+        splicer = site.store._splicer
+        load_page = splicer._load_page
+        monkeypatch.setattr(splicer, "_load_page", lambda ref: loaded.append(ref) or load_page(ref))
+        await upload(site, b"key", data[:-1])
+    assert [ref.kind for ref in loaded] == [REF_PAGE]
+
+
 @pytest.mark.parametrize("inserted", [1024, 700_000])
 async def test_borders_that_only_moved_cost_nothing(tmp_path: Path, inserted: int) -> None:
     """What is put in at the front moves all borders: but for the front, the content is made of the old chunks."""

@@ -83,3 +83,25 @@ def test_of_huge_contents_only_a_window_is_known() -> None:
     found = predecessor.bases(20 * WINDOW, size)
     assert found == [ref(20_000, size)]
     assert count <= 3
+
+
+def test_who_comes_again_from_the_beginning_finds_the_beginning() -> None:
+    """The mender of seams goes first, and the writer of pages after it: over as many windows as there are."""
+    size = 1 << 26
+    pages = [Ref(1, bytes([n]) * 32, WINDOW) for n in range(3)]
+    chunks = [ref(100 * n + m, size) for n in range(3) for m in range(WINDOW // size)]
+    predecessor = Predecessor(pages, lambda page: chunks[page.id[0] * 16 : page.id[0] * 16 + 16])
+    for _ in range(2):
+        assert not predecessor.anchored
+        assert [predecessor.match(chunk.id, size) for chunk in chunks] == [n * size for n in range(len(chunks))]
+        predecessor.rewind()
+
+
+def test_coming_again_loads_no_page_again() -> None:
+    loaded = []
+    predecessor = Predecessor([page_ref(b"p" * 32, OLD)], lambda ref: loaded.append(ref) or OLD)
+    for _ in range(2):
+        assert [predecessor.match(chunk.id, 1000) for chunk in OLD] == list(range(0, 10_000, 1000))
+        assert len(predecessor.page_bases()) == 1
+        predecessor.rewind()
+    assert len(loaded) == 1
