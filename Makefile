@@ -4,7 +4,8 @@
 #   make test      lint, types, import contracts, tests
 #   make install   only .venv/bin/skerry
 #   make bench     the figures of the README against bare aiohttp, in one run
-#   make bench-delta  what an edit costs on the wire and in the cloud, beside restic and borg where installed
+#   make bench-delta  what an edit costs on the wire and in the cloud, beside restic and borg where installed;
+#                  REPOSITORIES=n of each (they cut at random), WIRE=1 names every byte of ours
 #   make bench-join  how long until a new site lists a realm of OBJECTS=n objects, by a checkpoint and by every log
 #   make bench-tombstones  what KEYS=n deleted keys cost the index, and what is left of that once they are forgotten
 #   make bench-dooms  what a deleted object of the bucket leaves in the index, OBJECTS=n
@@ -69,7 +70,7 @@ bench: $(VENV)/.developed
 endif
 
 bench-delta: $(VENV)/.developed
-	$(BIN)/python -m benchmarks.delta $(if $(SCALE),--scale $(SCALE))
+	$(BIN)/python -m benchmarks.delta $(if $(SCALE),--scale $(SCALE)) $(if $(REPOSITORIES),--repositories $(REPOSITORIES)) $(if $(WIRE),--wire)
 
 bench-join: $(VENV)/.developed
 	$(BIN)/python -m benchmarks.join --replay $(if $(OBJECTS),--objects $(OBJECTS))

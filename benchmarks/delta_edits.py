@@ -14,12 +14,17 @@ LARGE = 200 * MIB
 
 
 class Edit(NamedTuple):
-    """What is done, and the content before and after. ``little``: whether little of it changed."""
+    """What is done, and the content before and after. ``little``: whether little of it changed.
+
+    ``new``: bytes of ``after`` that were drawn at random for it, or are a compressed stream that is nowhere in
+    ``before``: less than that no store can send. None: what is new follows rules, and nobody knows the least.
+    """
 
     name: str
     before: bytes
     after: bytes
     little: bool
+    new: int | None
 
 
 def make_edits(scale: float = 1.0) -> Iterator[Edit]:
@@ -38,18 +43,19 @@ def _large(scale: float) -> bytes:
 
 def _appended(scale: float) -> Edit:
     base = _large(scale)
-    return Edit("1 KiB appended", base, base + _random(2, 1024), True)
+    return Edit("1 KiB appended", base, base + _random(2, 1024), True, 1024)
 
 
 def _inserted(scale: float) -> Edit:
     base = _large(scale)
-    return Edit("1 KiB inserted at the front", base, _random(3, 1024) + base, True)
+    return Edit("1 KiB inserted at the front", base, _random(3, 1024) + base, True, 1024)
 
 
 def _changed(scale: float) -> Edit:
     base = _large(scale)
     half = len(base) // 2
-    return Edit("1 KiB changed in the middle", base, base[:half] + _random(4, 1024) + base[half + 1024 :], True)
+    after = base[:half] + _random(4, 1024) + base[half + 1024 :]
+    return Edit("1 KiB changed in the middle", base, after, True, 1024)
 
 
 def _retarred(scale: float) -> Edit:
@@ -60,7 +66,7 @@ def _retarred(scale: float) -> Edit:
     for number in range(max(1, int(6000 * scale))):
         text = " ".join(chance.choices(words, k=chance.randint(50, 1700)))
         files.append((f"tree/{number % 97:02d}/{number}.txt", text.encode()))
-    return Edit("a tree packed again, new mtimes", _tar(files, 1_700_000_000), _tar(files, 1_760_000_000), True)
+    return Edit("a tree packed again, new mtimes", _tar(files, 1_700_000_000), _tar(files, 1_760_000_000), True, None)
 
 
 def _tar(files: list[tuple[str, bytes]], mtime: int) -> bytes:
@@ -80,11 +86,12 @@ def _image(scale: float) -> Edit:
         kind = chance.random()
         blocks.append(bytes(MIB) if kind < 0.4 else chance.randbytes(MIB) if kind < 0.7 else b"log line\n" * (MIB // 9))
     before = b"".join(blocks)
-    after = bytearray(before)
+    after, places = bytearray(before), set()
     for _ in range(max(1, int(200 * scale))):
         place = chance.randrange(len(after) // 4096) * 4096
         after[place : place + 4096] = chance.randbytes(4096)
-    return Edit("a disk image, 200 blocks of 4 KiB written", before, bytes(after), True)
+        places.add(place)
+    return Edit("a disk image, 200 blocks of 4 KiB written", before, bytes(after), True, 4096 * len(places))
 
 
 def _recompressed(scale: float) -> Edit:
@@ -94,7 +101,8 @@ def _recompressed(scale: float) -> Edit:
         b"%d host%d served %s in %d us" % (n, n % 40, chance.randbytes(9).hex().encode(), chance.randint(90, 9999))
         for n in range(max(1, int(400_000 * scale)))
     ]
-    return Edit("logs compressed again", _gzip(lines), _gzip([b"a new first line", *lines]), False)
+    after = _gzip([b"a new first line", *lines])
+    return Edit("logs compressed again", _gzip(lines), after, False, len(after))
 
 
 def _gzip(lines: list[bytes]) -> bytes:

@@ -11,9 +11,13 @@ import io
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from benchmarks.wire import Line, list_lines
+from replication.realm_access import open_local
+from replication.root_keys import FileRootKey
 from tests.support.clouds import TestCloud
 from tests.support.fault_proxy import FaultProxy
 from tests.support.net import wait_until
@@ -42,10 +46,11 @@ def bucket_bytes(cloud: TestCloud, bucket: str) -> int:
 
 
 class SkerryPeer:
-    """A site with a cloud behind a counting line."""
+    """A site with a cloud behind a counting line. ``tape``: the line keeps what passes after the first content."""
 
-    def __init__(self, cloud: TestCloud, directory: Path) -> None:
+    def __init__(self, cloud: TestCloud, directory: Path, *, tape: bool = False) -> None:
         self.name = "skerry"
+        self._tape, self._prefix = tape, CloudSettings.prefix
         self._cloud, self._bucket = cloud, cloud.create_bucket("delta")
         self._line = FaultProxy(cloud.port).__enter__()
         settings = CloudSettings(self._line.endpoint, self._bucket, cloud.access_key, cloud.secret_key)
@@ -61,7 +66,16 @@ class SkerryPeer:
         before = self._line.bytes_up + self._line.bytes_down
         self._client.upload_fileobj(io.BytesIO(content), "box", "content")
         self._settle()
-        return self._line.bytes_up + self._line.bytes_down - before
+        wire = self._line.bytes_up + self._line.bytes_down - before
+        if self._tape and self._line.tape is None:
+            self._line.tape = []
+        return wire
+
+    def list_wire(self) -> list[Line]:
+        """What the tape has, by name."""
+        keys = self._site.data / "keys"
+        realm = open_local(keys, FileRootKey(keys / "realm.key"))
+        return list_lines(self._line.tape or [], self._prefix, realm.keyring())
 
     def kept(self) -> int:
         """What the bucket holds."""
@@ -73,7 +87,15 @@ class SkerryPeer:
         self._line.__exit__(None, None, None)
 
     def _settle(self) -> None:
+        """Everything is in the cloud, and what a round does behind that (an old head goes) is done and answered."""
         wait_until(lambda: self._site.status()["safe_to_lose"], "everything is in the cloud", 600)
+        looks: list[int] = []
+
+        def is_still() -> bool:
+            looks.append(self._line.bytes_up + self._line.bytes_down)
+            return len(looks) > 3 and looks[-1] == looks[-4]
+
+        wait_until(is_still, "the line is still", 600, every_s=0.2)
 
 
 class ResticPeer:
@@ -146,11 +168,9 @@ class BorgPeer:
         subprocess.run(("borg", *words), env=self._environment, check=True, capture_output=True)
 
 
-def open_peers(cloud: TestCloud, directory: Path) -> list[Peer]:
-    """Skerry, and of the others those that are installed."""
-    peers: list[Peer] = [SkerryPeer(cloud, directory)]
-    if shutil.which("restic"):
-        peers.append(ResticPeer(cloud, directory))
-    if shutil.which("borg"):
-        peers.append(BorgPeer(cloud, directory))
-    return peers
+OpenPeer = Callable[[TestCloud, Path], Peer]
+
+
+def list_others() -> list[OpenPeer]:
+    """Of the other stores, those that are installed."""
+    return [peer for name, peer in (("restic", ResticPeer), ("borg", BorgPeer)) if shutil.which(name)]

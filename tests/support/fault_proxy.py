@@ -94,7 +94,8 @@ def truncate(after_bytes: int) -> Fault:
 class _Link:
     """One client connection and, unless the fault forbids it, its connection upstream."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        self.number = number
         self.reader = reader
         self.writer = writer
         self.upstream: asyncio.StreamWriter | None = None
@@ -124,6 +125,8 @@ class FaultProxy:
         """Bytes passed back to clients so far."""
         self.accepted = 0
         """Connections accepted so far."""
+        self.tape: list[tuple[int, bool, bytes]] | None = None
+        """Where it is a list: every piece that passes, as (number of the connection, whether it is an answer's, it)."""
         self._fault = PASS
         self._dice = random.Random(upstream_port)
         self._changed = asyncio.Event()
@@ -194,12 +197,12 @@ class FaultProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = self._loop.create_task(self._serve(_Link(reader, writer)))
+        self.accepted += 1
+        task = self._loop.create_task(self._serve(_Link(reader, writer, self.accepted)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, link: _Link) -> None:
-        self.accepted += 1
         self._links.add(link)
         try:
             if self._fault.kind is Kind.REFUSE:
@@ -239,6 +242,8 @@ class FaultProxy:
                     self.bytes_down += len(passed)
                 else:
                     self.bytes_up += len(passed)
+                if self.tape is not None:
+                    self.tape.append((link.number, answers, passed))
                 writer.write(passed)
                 await writer.drain()
         if link.is_spoiled or self._fault.kind is Kind.BLACK_HOLE:
