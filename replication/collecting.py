@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from replication.collector import CollectedRound, Collector
 from replication.ports import ChangeLog, FoldedState
-from replication.status import CloudAccount, CollectedTotals, EpochAccount, TombstoneAccount
+from replication.status import CloudAccount, CollectedTotals, EpochAccount, LostBytes, TombstoneAccount
 from replication.tombstones import TombstoneKeeper
 
 
@@ -45,6 +45,12 @@ class Collecting:
     def account(self) -> CloudAccount | None:
         """This site's objects in the bucket, as last looked at."""
         return self._collector.account
+
+    @property
+    def lost(self) -> tuple[LostBytes, ...]:
+        """Chunks that were to be put elsewhere, and pages that were to be opened, that cannot be had."""
+        found = self._collector.lost | self._collector.unopened
+        return tuple([LostBytes(chunk_id.hex(), reason) for chunk_id, reason in found.items()])
 
     @property
     def dead(self) -> TombstoneAccount | None:

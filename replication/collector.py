@@ -38,17 +38,19 @@ from replication.log_compaction import LogCompactor, own_logs
 from replication.membership import Census, take_census
 from replication.offload import Offload, run_in_thread
 from replication.orphans import OrphanSweep
-from replication.ports import ChangeLog, ChunkFetcher, Cloud, CloudMissing, Frame, FrameLocation, Origin
+from replication.ports import BytesLost, ChangeLog, ChunkFetcher, Cloud, CloudMissing, Frame, FrameLocation, Origin
 from replication.puller import list_heads
 from replication.rekeying import Rekeying
-from replication.sealing import Keyring, open_frame, reseal_frame
+from replication.sealing import Keyring, KeyUnknown, SealBroken, open_frame, reseal_frame
 from replication.settings import CollectSettings
 from replication.shipper import Shipper
 from replication.status import CloudAccount
 
 PAGES_AT_ONCE = 64
 MISSING_TO_GIVE_UP = 5
-"""How often the bucket must say that it lacks an object before what lay there counts as lost."""
+"""How often the bucket must say that it lacks an object, or give what does not open, before what lay there counts as
+lost.
+"""
 BringChunks = Callable[[Sequence[bytes]], Awaitable[object]]
 
 
@@ -128,8 +130,10 @@ class Collector:
         self._missing: Counter[str] = Counter()
         self.account: CloudAccount | None = None
         """As of the last whole walk; None before the first."""
-        self.lost: set[bytes] = set()
-        """Chunks that were to be put elsewhere and that the bucket lacks."""
+        self.lost: dict[bytes, str] = {}
+        """Chunks that were to be put elsewhere and cannot be had: the rest goes without them; and why not."""
+        self.unopened: dict[bytes, str] = {}
+        """Pages that are needed and cannot be had, as of the last round: until then nothing goes; and why not."""
 
     @property
     def wants_checkpoint(self) -> bool:
@@ -156,6 +160,7 @@ class Collector:
         ``choose``: look for objects to doom, too.
         """
         done = _Done()
+        self.unopened.clear()
         if caught_up:
             await self._get_acquainted()
         if not await self._open_pages():  # whatever walk this was in the middle of begins anew
@@ -191,8 +196,12 @@ class Collector:
     async def _open_pages(self) -> bool:
         """Have every page that something needs on this site (what it lists is needed, too): whether that is so."""
         pages = await self._offload(lambda: self._holdings.closed_pages(PAGES_AT_ONCE))
-        if pages:
-            await self._bring(pages)
+        try:
+            if pages:
+                await self._bring(pages)
+        except BytesLost as loss:
+            self.unopened[loss.chunk_id] = str(loss)
+            raise
         return not await self._offload(lambda: self._holdings.closed_pages(1))
 
     # dooms
@@ -341,13 +350,16 @@ class Collector:
         return frame
 
     async def _fetch(self, place: FrameLocation) -> Frame:
+        """The frame at its place in the bucket, authenticated; what is not there, or not it, often enough is lost."""
         header = decode_header(place.header)
         try:
             (frame,) = await self._fetcher.fetch([place])
-        except CloudMissing:
-            self._missing[place.object_name] += 1
+            open_frame(self._keyring(), header, frame.ciphertext)
+        except (CloudMissing, SealBroken) as error:
+            if not isinstance(error, KeyUnknown):
+                self._missing[place.object_name] += 1
             if self._missing[place.object_name] >= MISSING_TO_GIVE_UP:
-                self.lost.add(header.chunk_id)
+                self.lost[header.chunk_id] = f"chunk {header.chunk_id.hex()} cannot be had: {error}"
             raise
         self._missing.pop(place.object_name, None)
         return frame

@@ -10,21 +10,49 @@ Memory: O(pack) for each of ``uploads_max`` uploads. Not here: how much goes int
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 
 from replication.cloud_index_format import PackedFrames, packed_frames
+from replication.frame_format import decode_header
 from replication.offload import Offload
 from replication.pack_format import Pack, encode_pack
 from replication.plan import RoundPlan, plan_round
-from replication.ports import Cloud, CloudUnreachable, Frame, FrameStore, Origin
+from replication.ports import BytesLost, Cloud, CloudUnreachable, Frame, FrameStore, Origin
 from replication.sealing import Keyring
 from replication.settings import ShipLimits
 
 BROUGHT_AT_ONCE = 16
+ALL_CHUNKS = 1 << 62
+DOUBTS_MAX = 5
+"""How often in a row something must look wrong that may only have come wrong: some buckets say 404 for a while of what
+they have, some lines flip bits. What opens under the realm's keys and is not ours fences at once.
+"""
+
+
+class Doubtful(CloudUnreachable):
+    """Something looks like a fence, or lost, and may only have come wrong: it is asked for again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What goes with the first ``changes`` of those that were to be sent: packs, each in the bucket, and inline frames.
+
+    None of the changes: a piece of the first one's bytes.
+    """
+
+    changes: int = 0
+    packs: tuple[PackedFrames, ...] = ()
+    inline: tuple[Frame, ...] = ()
 
 
 class Freight:
-    """What one shipper sends besides changes. ``bring`` has the store fetch chunks and keep them."""
+    """What one shipper sends besides changes. ``bring`` has the store fetch chunks, in place of damaged ones, too, and
+    keep them: ``BytesLost`` if they cannot be had.
+    """
 
     def __init__(
         self,
@@ -38,13 +66,81 @@ class Freight:
         self._frames, self._cloud, self._uploads_max = frames, cloud, uploads_max
         self._offload, self._bring = offload, bring
         self._sent_packs: set[str] = set()
+        self._doubts: Counter[bytes] = Counter()
+        self.lost: BytesLost | None = None
+        """What the first change that was not sent yet waits for, when it was asked for often enough."""
+
+    async def load(
+        self,
+        keyring: Callable[[], Keyring],
+        origin: Origin,
+        n: int,
+        changes: Sequence[bytes],
+        limits: ShipLimits,
+    ) -> Load:
+        """Bring what these changes need, as many as fit, into the bucket or at hand for batch ``n``.
+
+        A chunk that is damaged or gone is fetched in its place, if the bucket has it. If not, what stands before the
+        first change that needs it goes without the rest: the log has an order, and no change is seen before its bytes.
+        When nothing stands before it any more: ``Doubtful``, and in the end ``BytesLost``. Errors of cloud and store.
+        """
+        tried: set[bytes] = set()
+        count = 1 if self.lost is not None else len(changes)
+        while True:
+            chosen = changes[:count]
+            try:
+                load = await self._load(keyring, origin, n, chosen, limits)
+            except BytesLost as loss:
+                if loss.chunk_id not in tried and self._bring is not None:
+                    tried.add(loss.chunk_id)
+                    with suppress(BytesLost):
+                        await self._bring([loss.chunk_id])
+                        continue
+                count = await self._offload(partial(self._first_to_need, chosen, loss))
+                if not count:
+                    raise self._doubt(loss) from None
+            else:
+                self.lost = None
+                self._doubts.clear()
+                return load
+
+    def _doubt(self, loss: BytesLost) -> Exception:
+        self._doubts[loss.chunk_id] += 1
+        if self._doubts[loss.chunk_id] < DOUBTS_MAX:
+            return Doubtful(f"{loss}; asking again")
+        self.lost = loss
+        return loss
+
+    def _first_to_need(self, changes: Sequence[bytes], loss: BytesLost) -> int:
+        """How many of these changes stand before the first that needs the chunk."""
+        for at, change in enumerate(changes):
+            try:
+                needed = {decode_header(header).chunk_id for header in self._frames.unshipped_frames([change])}
+            except BytesLost:
+                return at
+            if loss.chunk_id in needed or loss.chunk_id in self._frames.absent_chunks([change], ALL_CHUNKS):
+                return at
+        return 0
+
+    async def _load(
+        self,
+        keyring: Callable[[], Keyring],
+        origin: Origin,
+        n: int,
+        changes: Sequence[bytes],
+        limits: ShipLimits,
+    ) -> Load:
+        await self.bring_absent(changes)
+        plan = await self._offload(lambda: self.plan(changes, limits))
+        packs = await self.upload_packs(keyring, origin, n, plan)
+        return Load(plan.changes, tuple(packs), await self._offload(lambda: self.read(plan.inline)))
 
     async def bring_absent(self, changes: Sequence[bytes]) -> None:
         """What is to be sent anew and is only where a former log of ours told of it: nobody else may find it there."""
         before: list[bytes] = []
         while absent := await self._offload(lambda: self._frames.absent_chunks(changes, BROUGHT_AT_ONCE)):
             if self._bring is None or absent == before:
-                raise CloudUnreachable(f"chunk {absent[0].hex()} is to be sent anew and could not be fetched")
+                raise CloudUnreachable(f"chunk {absent[0].hex()} is to be sent anew and could not be kept here")
             await self._bring(absent)
             before = absent
 

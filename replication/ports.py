@@ -239,6 +239,16 @@ class ChangeLog(Protocol):
         """
 
 
+class BytesLost(Exception):
+    """The bytes of a chunk cannot be had: what lies here of it is damaged, or nothing does, and the bucket, if it was
+    heard of there, does not have it. Said of what somebody asked for now; whether it is for good, time tells.
+    """
+
+    def __init__(self, message: str, chunk_id: bytes) -> None:
+        super().__init__(message)
+        self.chunk_id = chunk_id
+
+
 Vector = Mapping[Origin, RemoteLog]
 """How far a site had taken in each log, what their writers said; of its own: what is verified to be in the cloud."""
 
@@ -318,8 +328,8 @@ class FrameStore(Protocol):
     def unshipped_frames(self, changes: Sequence[bytes]) -> list[bytes]:
         """Headers of local frames that these changes need (pages, data, patch bases: bases first) and the cloud lacks.
 
-        Raises the store's ``Damaged`` if some of them is neither here nor in the cloud: a change must not become
-        visible elsewhere before its bytes (ask ``sendable`` first, for those whose value is dead by now).
+        ``BytesLost`` if some of them is neither here nor in the cloud, unless that was accepted: a change must not
+        become visible elsewhere before its bytes (ask ``sendable`` first, for those whose value is dead by now).
         """
 
     def absent_chunks(self, changes: Sequence[bytes], count_max: int) -> list[bytes]:
@@ -328,7 +338,7 @@ class FrameStore(Protocol):
         """
 
     def read_frame(self, header: bytes) -> Frame:
-        """The frame with exactly this header, verified against its checksum; raises the store's ``Damaged``."""
+        """The frame with exactly this header, verified against its checksum; ``BytesLost``."""
 
     def locate(self, chunk_ids: Sequence[bytes]) -> dict[bytes, FrameLocation]:
         """Where chunks lie in the cloud, for those known; a full frame is preferred to a patch."""

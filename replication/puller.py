@@ -40,6 +40,7 @@ from replication.ports import (
     PulledBatch,
 )
 from replication.sealing import Keyring, KeyUnknown
+from replication.status import RemoteReport
 
 Outs = Mapping[bytes, Collection[bytes]]
 """Of which sites who has something to say: their logs are read after those who say it."""
@@ -158,6 +159,16 @@ class Puller:
             except OriginStopped as stop:
                 self.states[origin] = replace(self.states[origin], stopped=str(stop), reason=stop.reason)
         return PulledRound(batches, changes, sum(1 for state in self.states.values() if state.stopped), waits)
+
+    def report(self) -> tuple[RemoteReport, ...]:
+        """Every log as last seen, for people."""
+        return tuple(
+            RemoteReport(
+                *(origin[0].hex(), origin[1].hex(), state.position.n, state.position.seq, state.head_n),
+                *(state.stopped, state.sent_ms, state.applied_ms, state.refused),
+            )
+            for origin, state in sorted(self.states.items())
+        )
 
     def _say_unread(self, site: bytes, heads: Mapping[Origin, int], outs: Outs) -> str:
         """Whether somebody has something to say of a site that was not read yet: it may be that it is out. Two who say

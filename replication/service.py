@@ -29,18 +29,28 @@ from replication.collecting import Collecting
 from replication.collector import CollectedRound
 from replication.conditional import CreateOnce, probe_create_once
 from replication.fleet import Wait, follow_waits
+from replication.freight import DOUBTS_MAX, Doubtful
 from replication.keys import RealmError
 from replication.link import Link
 from replication.link_watch import LinkWatch
 from replication.membership import take_census
 from replication.offload import Offload, run_in_thread
-from replication.ports import ChangeLog, CloudError, CloudRefused, CloudUnreachable, FoldedState, FrameStore, Origin
+from replication.ports import (
+    BytesLost,
+    ChangeLog,
+    CloudError,
+    CloudRefused,
+    CloudUnreachable,
+    FoldedState,
+    FrameStore,
+    Origin,
+)
 from replication.puller import PulledRound, Puller
 from replication.realm_access import RealmAccess
 from replication.retry import Reachability, RetryingCloud
 from replication.settings import ReplicationSettings
-from replication.shipper import DOUBTS_TO_FENCE, Doubtful, LogEnded, Shipper, TellStatus
-from replication.status import DaemonReport, RemoteReport
+from replication.shipper import LogEnded, Shipper, TellStatus
+from replication.status import DaemonReport
 
 logger = logging.getLogger(__name__)
 
@@ -185,20 +195,6 @@ class ReplicationService:
             since_ms = self._wall_ms()
             self._cloud_state = (self._cloud.reachability, since_ms)
         shipped = self._log.shipped()
-        remotes = tuple(
-            RemoteReport(
-                origin[0].hex(),
-                origin[1].hex(),
-                state.position.n,
-                state.position.seq,
-                state.head_n,
-                state.stopped,
-                state.sent_ms,
-                state.applied_ms,
-                state.refused,
-            )
-            for origin, state in sorted(self.puller.states.items())
-        )
         return DaemonReport(
             written_ms=self._wall_ms(),
             running=self._running,
@@ -213,7 +209,7 @@ class ReplicationService:
             link=str(self._link.limits()),
             shipped_n=shipped.n,
             shipped_seq=shipped.seq,
-            remotes=remotes,
+            remotes=self.puller.report(),
             waits=self._follow_waits(),
             joining=self._describe_join(),
             ended=self.shipper.ended,
@@ -222,6 +218,7 @@ class ReplicationService:
             collected=self.collecting.totals if self.collecting is not None else None,
             epochs=self.collecting.epochs if self.collecting is not None else {},
             skew_ms=self._skew_ms(),
+            lost=self.shipper.lost + (self.collecting.lost if self.collecting is not None else ()),
             accusers=tuple(site.hex() for site in self.puller.accusers),
         )
 
@@ -274,7 +271,7 @@ class ReplicationService:
     async def _replicate_all(self) -> OnceSummary:
         """Ship and pull in turn until both find nothing. What waits for a second look gets it, a few times."""
         shipped_changes = shipped_bytes = pulled_changes = 0
-        ended = False
+        ended, lost = False, None
         looks = 0
         quiet, speak = False, self._log.shipped().n == 0
         while not quiet:
@@ -284,8 +281,11 @@ class ReplicationService:
                     shipped_changes += shipped.changes
                     shipped_bytes += shipped.bytes
                     quiet = speak = False
+                lost = None
             except LogEnded:
                 ended = True
+            except BytesLost as error:  # what others ship may bring them
+                lost = error
             except Doubtful:  # after so many it is certain, and the log is issued anew
                 quiet = False
             if self._settings.pull:
@@ -293,9 +293,11 @@ class ReplicationService:
                 self._looked = True
                 pulled_changes += pulled.changes
                 looks += pulled.waits
-                quiet = quiet and pulled.batches == 0 and (not pulled.waits or looks > DOUBTS_TO_FENCE)
-            if quiet and not ended and self.shipper.owes_acks:
+                quiet = quiet and pulled.batches == 0 and (not pulled.waits or looks > DOUBTS_MAX)
+            if quiet and not ended and lost is None and self.shipper.owes_acks:
                 quiet, speak = False, True
+        if lost is not None:
+            raise lost
         if self.checkpointing is not None:
             await self.checkpointing.write_if_due()
         self._errors.clear()
@@ -476,7 +478,7 @@ class ReplicationService:
         if isinstance(error, CloudError) and not isinstance(error, CloudRefused):
             logger.info("the cloud is not reachable: %s", error)
         else:
-            logger.warning("replication: %s", _say(error), exc_info=not isinstance(error, CloudError))
+            logger.warning("replication: %s", _say(error), exc_info=not isinstance(error, CloudError | BytesLost))
         self._errors[loop] = _say(error)
         self._report()
         await self._pause(self._settings.poll_interval_s)

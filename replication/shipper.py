@@ -26,13 +26,14 @@ from replication.cloud_names import head_name, head_prefix, index_name, log_name
 from replication.crdt import INCARNATION_SIZE, SITE_SIZE
 from replication.departures import counted_batches, is_retiring, is_revoked, raise_cuts, stated_by_me, why_out
 from replication.frame_format import decode_header
-from replication.freight import Freight
+from replication.freight import DOUBTS_MAX, Doubtful, Freight, Load
 from replication.listing import list_all
 from replication.log_end import goes_on
 from replication.membership import take_census
 from replication.offload import Offload, run_in_thread
 from replication.parting import ALL_BYTES, claim_site, is_same_change, plan_reissue
 from replication.ports import (
+    BytesLost,
     ChangeLog,
     Cloud,
     CloudError,
@@ -47,13 +48,10 @@ from replication.ports import (
 )
 from replication.sealing import Keyring, KeyUnknown
 from replication.settings import ReplicationSettings, ShipLimits
+from replication.status import LostBytes
 
 logger = logging.getLogger(__name__)
 PARTINGS_AT_ONCE = 3
-DOUBTS_TO_FENCE = 5
-"""How often in a row something must look wrong that may only have come wrong: some buckets say 404 for a while of what
-they have, some lines flip bits. What opens under the realm's keys and is not ours fences at once.
-"""
 
 
 TellStatus = Callable[[int], bytes]
@@ -62,10 +60,6 @@ TellStatus = Callable[[int], bytes]
 
 class Fenced(Exception):
     """The site's log in the bucket is not this machine's any more: nothing is lost, nothing overwritten."""
-
-
-class Doubtful(CloudUnreachable):
-    """Something looks like a fence and may only have come wrong: it is asked for again."""
 
 
 class CutOpen(CloudUnreachable):
@@ -159,6 +153,12 @@ class Shipper:
         return not self.ended and (is_retiring(self._log) or bool(why_out(self._log)))
 
     @property
+    def lost(self) -> tuple[LostBytes, ...]:
+        """What cannot be had, on this site or in the bucket, and the first unsent change waits for."""
+        lost = self._freight.lost
+        return () if lost is None else (LostBytes(lost.chunk_id.hex(), str(lost), holds_back=True),)
+
+    @property
     def owes_acks(self) -> bool:
         """Whether this site has taken in more than it told."""
         return self._acknowledging.owes(self.told)
@@ -197,8 +197,8 @@ class Shipper:
         return origin
 
     async def ship_round(self, up_to: int = 0, *, speak: bool = False) -> ShippedRound | None:
-        """Ship the next round; None if there is nothing to ship. Raises ``Fenced``, ``LogEnded``, ``CloudError``, the
-        store's errors.
+        """Ship the next round; None if there is nothing to ship. Raises ``Fenced``, ``LogEnded``, ``CloudError``,
+        ``BytesLost``, the store's errors.
 
         ``up_to``: changes behind this one wait for another round (0: as many as fit). ``speak``: a batch goes even if
         there is no change for it, with what is to be acknowledged and the status. After any error the next call takes
@@ -333,20 +333,21 @@ class Shipper:
         changes = await self._offload(
             lambda: self._log.sendable(self._log.read_changes(before.seq, count_max, limits.change_bytes_max))
         )
-        await self._freight.bring_absent(changes)
         closed = not changes and is_retiring(self._log)
         if not changes and not speak and not closed:
             return None
-        keyring = self._keyring()
+        keyring, load = self._keyring(), Load()
         try:
-            plan = await self._offload(lambda: self._freight.plan(changes, limits))
-            packs = await self._freight.upload_packs(self._keyring, origin, before.n + 1, plan)
-            inline = await self._offload(lambda: self._freight.read(plan.inline))
+            load = await self._freight.load(self._keyring, origin, before.n + 1, changes, limits)
         except Exception as error:
-            if isinstance(error, CloudError) or await self._offload(lambda: self._log.sendable(changes)) == changes:
+            may_be_dead = isinstance(error, Doubtful) or not isinstance(error, CloudError)
+            if may_be_dead and await self._offload(lambda: self._log.sendable(changes)) != changes:
+                return await self._prepare(origin, before, up_to, speak=speak)  # overwritten and collected meanwhile
+            if not isinstance(error, BytesLost) or not speak:
                 raise
-            return await self._prepare(origin, before, up_to, speak=speak)  # overwritten and collected meanwhile
-        return await self._prepare_batch(keyring, origin, before, changes[: plan.changes], packs, inline, closed=closed)
+            # No word of this site waits along: before its log is announced it would not even hear what may help.
+        sent = changes[: load.changes]
+        return await self._prepare_batch(keyring, origin, before, sent, load.packs, load.inline, closed=closed)
 
     async def _prepare_frames(self, origin: Origin, before: LogPosition, frames: Sequence[Frame]) -> _Attempt:
         await self._acknowledging.look()
@@ -446,7 +447,7 @@ class Shipper:
 
     def _doubt(self, reason: str) -> Fenced | Doubtful:
         self._doubts += 1
-        return self._fence(reason) if self._doubts >= DOUBTS_TO_FENCE else Doubtful(f"{reason}; asking again")
+        return self._fence(reason) if self._doubts >= DOUBTS_MAX else Doubtful(f"{reason}; asking again")
 
     def _fence(self, reason: str) -> Fenced:
         self.fenced = reason

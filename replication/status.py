@@ -95,13 +95,24 @@ class TombstoneAccount(msgspec.Struct):
     due_ms: int = 0
 
 
+class LostBytes(msgspec.Struct, frozen=True):
+    """A chunk that replication needs and that cannot be had here or in the bucket. ``holds_back``: the first unsent
+    change waits for it; else collection met it, which goes on without.
+    """
+
+    chunk: str
+    reason: str
+    holds_back: bool = False
+
+
 class DaemonReport(msgspec.Struct, frozen=True):
     """The replication daemon's own account. ``cloud`` is a ``Reachability`` value; empty strings mean nothing is
     wrong. ``stopped``: what no waiting mends, such as a bucket of another realm. ``ended``: this site retired or was
     revoked, and ships nothing any more; ``joining``: how far a join by checkpoint is; ``waits``: who holds the stable
     cut back; ``skew_ms``: the site's clock less the cloud's, None if it is not known; ``accusers``: see ``Puller``;
     ``held``: this site's objects in the bucket, ``tombstones``: what of its state is dead; None before the first look;
-    ``collected``: what was deleted in the bucket; ``epochs``: for each retired epoch what is left under it.
+    ``collected``: what was deleted in the bucket; ``epochs``: for each retired epoch what is left under it; ``lost``:
+    bytes that cannot be had.
     """
 
     written_ms: int
@@ -127,6 +138,7 @@ class DaemonReport(msgspec.Struct, frozen=True):
     tombstones: TombstoneAccount | None = None
     collected: CollectedTotals | None = None
     epochs: dict[str, EpochAccount] = {}
+    lost: tuple[LostBytes, ...] = ()
 
 
 class ReplicationStatus(msgspec.Struct, frozen=True):
@@ -152,17 +164,20 @@ def assess(
     now_ms: int,
     kept_here: Sequence[str] = (),
     out: str = "",
+    lost: Sequence[str] = (),
 ) -> ReplicationStatus:
     """Whether everything acknowledged here could be rebuilt from the bucket and the recovery key, and if not, why.
 
-    ``kept_here``: what was told never to leave the site, a line each; ``out``: why nothing of this site is taken in any
-    more (``departures.why_out``): what it shipped since may be in the bucket, and count nowhere. Pure.
+    ``kept_here``: what was told never to leave the site, a line each; ``lost``: bytes that cannot be had; ``out``: why
+    nothing of this site is taken in any more (``departures.why_out``): what it shipped since may be in the bucket, and
+    count nowhere. Pure.
     """
     reasons = []
     if not has_cloud:
         reasons.append("no cloud is configured")
     if backlog.changes or backlog.bytes:
         reasons.append(f"{backlog.changes} changes ({backlog.bytes} bytes) are not in the cloud yet")
+    reasons += lost
     if has_cloud and report is None:
         reasons.append("replication has not run yet: what the bucket holds is unknown")
     if out:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from gateway.cli.drill_report import read_drill
 from gateway.cli.fleet_view import cut_age_s, list_waits, see_fleet
+from gateway.cli.losses import count_accepted, find_held_back
 from gateway.cli.opening import OpenSite
 from gateway.cli.scrub_runner import describe_scrub
 from gateway.cli.site_status import assess_site
@@ -66,6 +67,8 @@ class SiteStatus:
             "renamed_buckets": conflicts.renamed_buckets,
             "oldest_unverified_age_seconds": scrub["oldest_unverified_age_s"] or 0.0,
             "scrub_findings": len(scrub["findings"]),
+            "lost_held_back": float(find_held_back(self._site, report) is not None),
+            "lost_accepted_chunks": count_accepted(self._site),
             "scrub_mended": scrub["mended"],
             "drill_sound": float(drill is not None and drill.sound),
             "drill_time_seconds": drill.at_ms / 1000 if drill is not None else 0.0,

@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "conflicts": Command("conflicts", "keys that two sites wrote at once"),
     "sites": Command("sites", "the sites of the realm"),
     "verify": Command("verify", "read everything back and say what is damaged"),
+    "lost": Command("lost", "bytes that replication waits for and cannot be had"),
     "rebuild-index": Command("rebuild_index", "make the index anew from the segments"),
     "restore": Command("restore", "rebuild a site from the bucket and the key"),
     "inspect": Command("inspect", "what lies in a segment file"),

@@ -56,7 +56,7 @@ def make_service(site: OpenSite) -> ReplicationService:
         publish_report=lambda report: _publish(site, report),
         tell_status=lambda unsent: tell_own(site, read_report(site), unsent),
         skew_ms=lambda: site.skew.skew_ms,
-        bring=partial(_bring, site),
+        bring=site.store.hydrator.bring,
         waits=before.waits if before else (),
         link=site_link(site.config, site.directory),
         urgent_seq=UrgentChanges(site.store, site.replica, site.config.link.urgent).latest,
@@ -68,7 +68,7 @@ def make_service(site: OpenSite) -> ReplicationService:
 
 
 async def _bring(site: OpenSite, chunk_ids: Sequence[bytes]) -> None:
-    """Have these chunks' bytes on the site."""
+    """Have these chunks' bytes on the site, if none are; what no log has located yet is unknown, not lost."""
     await asyncio.gather(*site.store.hydrator.begin(chunk_ids))
 
 

@@ -17,6 +17,7 @@ import msgspec
 from gateway.cli.drill_report import DrillReport, read_drill
 from gateway.cli.epoch_progress import describe_epochs
 from gateway.cli.fleet_view import cut_age_s, describe_fleet, describe_waits, list_waits, see_fleet
+from gateway.cli.losses import count_accepted, describe_losses, say_held_back
 from gateway.cli.mirror_reports import describe_mirrors
 from gateway.cli.opening import OpenSite
 from gateway.cli.replication_turn import is_replicating
@@ -74,16 +75,17 @@ def count_local(site: OpenSite) -> dict[str, int]:
 
 def assess_site(site: OpenSite, *, except_local: bool = False) -> ReplicationStatus:
     """Whether this site is safe to lose, as of now; ``except_local``: but for what was told to stay on it."""
-    replica = site.replica
+    replica, report = site.replica, read_report(site) if site.config.cloud else None
     local = {} if except_local else count_local(site)
     return assess(
         replica.backlog(),
         replica.shipped(),
-        read_report(site) if site.config.cloud else None,
+        report,
         has_cloud=site.config.cloud is not None,
         recoverable=site.realm.recoverable,
         now_ms=time.time_ns() // 1_000_000,
         out=_why_out(site),
+        lost=say_held_back(site, report),
         kept_here=[f"bucket {name} stays here: {n} versions are nowhere else" for name, n in local.items() if n],
     )
 
@@ -133,6 +135,7 @@ def describe_site(site: OpenSite) -> dict[str, Any]:
         "mirrors": describe_mirrors(site),
         "tier": describe_tier(site),
         "scrub": describe_scrub(site),
+        "lost": describe_losses(site, report),
         "partings": [
             {
                 "site_id": parting.site.hex(),
@@ -166,6 +169,10 @@ def _list_warnings(
         warnings.append(f"the last drill did not get everything back: {drill.findings[0]}; run `skerry drill` again")
     if scrub := read_scrub(site).findings:
         warnings.append(f"the scrub found damage: {scrub[0]}; see `skerry verify --mend`")
+    if accepted := count_accepted(site):
+        warnings.append(f"{accepted} chunks are lost, as was accepted: `skerry lost` names the objects that need them")
+    if report is not None and (met := [one for one in report.lost if not one.holds_back]):
+        warnings.append(f"collection in the bucket met {len(met)} chunks that cannot be had: {met[0].reason}")
     if report is not None and is_too_far(report.skew_ms, site.config.clock.warn_skew_s):
         ahead = "ahead of" if (report.skew_ms or 0) > 0 else "behind"
         warnings.append(

@@ -17,19 +17,32 @@ from gateway.http.answers import ReadyAnswer
 from gateway.s3.errors import (
     IncompleteBody,
     InternalError,
+    MethodNotAllowed,
     S3Error,
     ServiceUnavailable,
     SlowDown,
     StorageFull,
     to_xml,
 )
-from gateway.store.errors import ChunkGone, ChunkUnavailable, ClockWrong, Damaged, DiskFull, Overloaded, ReadOnlyStore
+from gateway.store.errors import (
+    ChunkGone,
+    ChunkLost,
+    ChunkUnavailable,
+    ClockWrong,
+    Damaged,
+    DiskFull,
+    Overloaded,
+    ReadOnlyStore,
+)
 
 log: Final = logging.getLogger("skerry.http")
 
 
 class ClientGone(ConnectionError):
     """The client closed its connection, or the answer was cut short: there is nobody to answer."""
+
+
+_ALLOW: Final = {"Allow": "HEAD, PUT, DELETE"}  # RFC 9110 §15.5.6
 
 
 def _retry_after(seconds: int) -> dict[str, str]:
@@ -44,6 +57,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], type[S3Error], str | None, int], 
     (ChunkUnavailable, ServiceUnavailable, "The bytes are in the cloud only, and it cannot be reached now.", 10),
     (Overloaded, SlowDown, None, 1),
     (ChunkGone, ServiceUnavailable, "What the request built on changed meanwhile. Please try again.", 1),
+    (ChunkLost, MethodNotAllowed, "The stored bytes of this object are lost.", 0),  # as of S3's reduced redundancy
     (Damaged, InternalError, "Stored bytes are damaged. The damage was recorded and is being repaired.", 0),
     (web.RequestPayloadError, IncompleteBody, None, 0),
 )
@@ -59,7 +73,8 @@ def to_s3_error(error: BaseException, request_id: str) -> S3Error:
         if isinstance(error, kind):
             if answer.status >= 500:
                 log.warning("request %s: %s: %s", request_id, type(error).__name__, error)
-            return answer(message, headers=_retry_after(retry_s) if retry_s else None)
+            headers = _ALLOW if answer is MethodNotAllowed else _retry_after(retry_s) if retry_s else None
+            return answer(message, headers=headers)
     log.error("request %s failed", request_id, exc_info=error)
     return InternalError()
 

@@ -43,6 +43,7 @@ from gateway.store.log_format import (
     JoinBegun,
     JoinDone,
     JoinOver,
+    Lost,
     Own,
     Parted,
     PartStored,
@@ -178,6 +179,9 @@ class Applier:
         elif isinstance(record, Evicted):
             for chunk_id, segment, slot, size in record.frames:
                 self.chunks.evict(FrameName(chunk_id, segment, slot), size)
+        elif isinstance(record, Lost):
+            for chunk_id, segment, slot, size in record.frames:
+                self.chunks.lose(FrameName(chunk_id, segment, slot), size)
         elif isinstance(record, DoomStep):
             self.cloud.step_doom(Dot(record.site, record.incarnation, record.seq), DoomState(record.state))
         elif isinstance(record, Trusted):

@@ -44,6 +44,7 @@ from gateway.store.index_format import (
     unpack_u64,
 )
 from gateway.store.local_frames import FrameAbsent
+from gateway.store.losses import drop_accepted, put_accepted
 from gateway.store.segment_format import KIND_LOG, SEGMENT_HEADER_SIZE
 from replication.change_format import Ref
 from replication.frame_format import KIND_DATA, KIND_PAGE, FrameHeader, FrameName
@@ -161,6 +162,7 @@ class ChunkRows:
         if row is not None:
             if row.local:
                 row = self.take_away(header.chunk_id, row)
+            self._end_loss(header.chunk_id, row)
             # The new frame was counted into no backlog yet, whatever was of the one before it.
             refcount, flags = row.refcount, row.flags & ~_OF_THE_FRAME
         elif not queue:
@@ -219,6 +221,11 @@ class ChunkRows:
         if not row.refcount:  # a rebuild knows who needs it only when it has opened all pages
             self._transaction.put(self._tables.release, RELEASE_CHUNK + name.chunk_id, b"")
 
+    def lose(self, name: FrameName, raw_size: int) -> None:
+        """A chunk's bytes are nowhere, as was accepted: what is left of its frame is given up."""
+        self.evict(name, raw_size)
+        put_accepted(self._transaction, name.chunk_id)
+
     # references
 
     def reference(self, chunk_id: bytes, frame_kind: int, size: int) -> None:
@@ -251,6 +258,8 @@ class ChunkRows:
         if row is None or not row.refcount:
             raise Damaged(f"a reference to chunk {chunk_id.hex()} is let go that nothing held: rebuild the index")
         flags = row.flags if row.refcount > 1 else row.flags & ~CHUNK_EVICTED
+        if row.refcount == 1:
+            self._end_loss(chunk_id, row)
         self.put(chunk_id, structs.replace(row, refcount=row.refcount - 1, flags=flags))
         if row.refcount == 1:
             self._transaction.put(self._tables.release, RELEASE_CHUNK + chunk_id, b"")
@@ -291,7 +300,7 @@ class ChunkRows:
         if row is None or row.refcount or not row.flags & CHUNK_HOLDS:
             return
         try:
-            children = self._children(chunk_id, row)
+            children = self._children(chunk_id, row) if row.local else ()  # its loss was accepted
         except FrameAbsent:  # a dead patch that a rebuild found, its base replaced since: what it listed is kept, which
             children = ()  # costs space and loses nothing
         self.put(chunk_id, structs.replace(row, flags=row.flags & ~CHUNK_HOLDS))
@@ -316,6 +325,7 @@ class ChunkRows:
             self.let_children_go(chunk_id)
         if row.flags & CHUNK_LOCAL:
             self.take_away(chunk_id, row)
+        self._end_loss(chunk_id, row)
         self._delete(chunk_id)
         return True
 
@@ -365,6 +375,11 @@ class ChunkRows:
                 row = read_segment(self._transaction, number) or SegmentRow(kind, 0, SEGMENT_HEADER_SIZE, 0)
                 put_segment(self._transaction, number, row._replace(live_bytes=row.live_bytes + delta))
         self.live_delta.clear()
+
+    def _end_loss(self, chunk_id: bytes, row: ChunkPlace) -> None:
+        """A frame of the chunk is here again, or nothing needs it: were it lost again, that would be another loss."""
+        if row.flags & CHUNK_EVICTED:
+            drop_accepted(self._transaction, chunk_id)
 
     def _add_live(self, row: ChunkPlace, sign: int) -> None:
         place = (row.number, row.kind)

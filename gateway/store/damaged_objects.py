@@ -1,37 +1,73 @@
 """Which objects need a chunk: what damage means to people.
 
 Stands beside ``verify``, and is asked only of chunks that are bad or missing. It walks every version once, so it is as
-slow as a listing of the whole site; names are bucket and key, with the version where it is not the current one.
+slow as a listing of the whole site. ``name_change`` knows at once what one change wrote.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.store.errors import Damaged
 from gateway.store.index_format import CHUNK_HOLDS, decode_chunk
+from gateway.store.item_format import FAMILY_NULL_SLOT, FAMILY_VERSION, place_of
 from gateway.store.item_rows import scan_buckets
 from gateway.store.local_frames import FrameAbsent, LocalFrames
+from gateway.store.ports import Version
+from gateway.store.version_ids import decode_order
 from gateway.store.views import View
-from replication.change_format import Ref
+from replication.change_format import Change, Ref
 
 NAMES_MAX: Final = 10
 
 
-def name_objects(view: View, local: LocalFrames, chunk_ids: Iterable[bytes]) -> dict[bytes, tuple[str, ...]]:
-    """For each chunk up to ``NAMES_MAX`` objects that cannot be read without it; none if only parts of uploads do."""
+class NeedingObject(NamedTuple):
+    """A version that cannot be read without some chunk."""
+
+    bucket: str
+    key: str
+    version_id: str
+    is_latest: bool
+
+    def __str__(self) -> str:
+        shown = f"{self.bucket}/{self.key}"
+        return shown if self.is_latest else f"{shown} (version {self.version_id})"
+
+
+def find_objects(view: View, local: LocalFrames, chunk_ids: Iterable[bytes]) -> dict[bytes, tuple[NeedingObject, ...]]:
+    """For each chunk up to ``NAMES_MAX`` versions that cannot be read without it; none if only parts of uploads do."""
     needed = {chunk_id: {chunk_id} for chunk_id in chunk_ids}
     while _add_parents(view, local, needed):
         pass
-    found: dict[bytes, list[str]] = defaultdict(list)
-    for name, refs in _objects(view):
+    found: dict[bytes, list[NeedingObject]] = defaultdict(list)
+    for needing_object, refs in _objects(view):
         ids = {ref.id for ref in refs}
         for chunk_id, needing in needed.items():
             if ids & needing and len(found[chunk_id]) < NAMES_MAX:
-                found[chunk_id].append(name)
-    return {chunk_id: tuple(names) for chunk_id, names in found.items()}
+                found[chunk_id].append(needing_object)
+    return {chunk_id: tuple(objects) for chunk_id, objects in found.items()}
+
+
+def name_objects(view: View, local: LocalFrames, chunk_ids: Iterable[bytes]) -> dict[bytes, tuple[str, ...]]:
+    """The same in words."""
+    found = find_objects(view, local, chunk_ids)
+    return {chunk_id: tuple(map(str, objects)) for chunk_id, objects in found.items()}
+
+
+def name_change(view: View, change: Change) -> NeedingObject | None:
+    """The version that a change wrote; None if it wrote none, or that is gone."""
+    if change.family not in (FAMILY_NULL_SLOT, FAMILY_VERSION):
+        return None
+    uid, key = place_of(change.family, change.item)
+    names = {bucket.uid: bucket.name for bucket in scan_buckets(view.transaction)}
+    for version in view.scan_versions(uid, key):
+        if version.key != key:
+            break
+        if decode_order(version.order)[1] == change.dot:
+            return _name(names.get(uid, ""), version)
+    return None
 
 
 def _add_parents(view: View, local: LocalFrames, needed: dict[bytes, set[bytes]]) -> bool:
@@ -52,10 +88,11 @@ def _add_parents(view: View, local: LocalFrames, needed: dict[bytes, set[bytes]]
     return changed
 
 
-def _objects(view: View) -> Iterator[tuple[str, tuple[Ref, ...]]]:
+def _objects(view: View) -> Iterator[tuple[NeedingObject, tuple[Ref, ...]]]:
     for bucket in scan_buckets(view.transaction):
         for version in view.scan_versions(bucket.uid):
-            shown = f"{bucket.name}/{version.key.decode(errors='replace')}"
-            if not version.is_latest:
-                shown += f" (version of order {version.order.hex()[:16]})"
-            yield shown, version.record.refs()
+            yield _name(bucket.name, version), version.record.refs()
+
+
+def _name(bucket: str, version: Version) -> NeedingObject:
+    return NeedingObject(bucket, version.key.decode(errors="replace"), version.id.text, version.is_latest)

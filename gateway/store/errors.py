@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from replication.ports import BytesLost
+
 
 class StoreError(Exception):
     """Something the store could not do. The message says what to do next where a person can do something."""
@@ -21,6 +23,17 @@ class ClockWrong(StoreError):
 
 class Damaged(StoreError):
     """Bytes on disk are not what was written: named segment and offset, or chunk."""
+
+
+class DamagedChunk(Damaged, BytesLost):
+    """The same of one chunk, where it matters which: the cloud does not have it either, as far as it was asked."""
+
+    def __init__(self, message: str, chunk_id: bytes) -> None:
+        BytesLost.__init__(self, message, chunk_id)
+
+
+class ChunkLost(DamagedChunk):
+    """The bytes are nowhere, and that was accepted (``losses``). A copy that turns up is taken all the same."""
 
 
 class BeforeHistory(StoreError):

@@ -16,6 +16,7 @@ from gateway.store.commit import Committer
 from gateway.store.decision import Decision
 from gateway.store.errors import Damaged
 from gateway.store.log_format import DoomStep, Trusted
+from gateway.store.losses import is_accepted
 from gateway.store.views import ViewContext
 from replication.collection_ports import Doom, DoomState, HeldObject
 from replication.crdt import Dot
@@ -62,8 +63,8 @@ class StoreHoldings:
     def closed_pages(self, count_max: int) -> list[bytes]:
         """Pages that something needs and that were not opened here yet."""
         with self._open_view() as view:
-            table = view.transaction.tables.closed
-            return [chunk_id for chunk_id, _ in islice(view.transaction.scan(table), count_max)]
+            closed = (chunk_id for chunk_id, _ in view.transaction.scan(view.transaction.tables.closed))
+            return list(islice((page for page in closed if not is_accepted(view.transaction, page)), count_max))
 
     def leaving_frames(
         self, names: Sequence[str], since_ms: int, count_max: int, bytes_max: int

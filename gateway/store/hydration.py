@@ -13,13 +13,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from gateway.store.chunk_writer import WriteTools
 from gateway.store.codec import join_bases
 from gateway.store.content import SyncGate
 from gateway.store.decision import Decision
-from gateway.store.errors import ChunkUnavailable, Damaged, DiskFull, ReadOnlyStore
+from gateway.store.errors import ChunkLost, ChunkUnavailable, Damaged, DamagedChunk, DiskFull, ReadOnlyStore
 from gateway.store.frames import SealedFrame
 from gateway.store.index_format import CHUNK_EVICTED
 from gateway.store.local_frames import FrameAbsent
@@ -28,6 +28,8 @@ from gateway.store.segments import write_error
 from gateway.store.shared import Shared
 from replication.frame_format import FrameHeader, FrameInvalid, FrameName, decode_header, encode_header
 from replication.ports import ChunkFetcher, CloudError, CloudMissing, Frame, FrameLocation
+
+_NOWHERE: Final = "is neither on this site nor known to be in the cloud"
 
 
 class Locate(Protocol):
@@ -38,6 +40,9 @@ class Locate(Protocol):
 
     def places(self, chunk_id: bytes) -> list[FrameLocation]:
         """Every place of every frame of a chunk, best first."""
+
+    def is_lost(self, chunk_id: bytes) -> bool:
+        """Whether it was accepted that the chunk is nowhere (``losses``)."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,41 @@ class Hydrator:
     async def fetch_chunk(self, chunk_id: bytes) -> bytes:
         """Plaintext of a chunk, from the cloud; it is kept here on the way. ``ChunkUnavailable`` or ``Damaged``."""
         return await asyncio.shield(self.begin([chunk_id])[0])
+
+    async def bring(self, chunk_ids: Sequence[bytes]) -> None:
+        """Have these chunks here and whole, whatever lies here of them now.
+
+        ``DamagedChunk`` if that cannot be: the cloud does not have one either, or was never heard to;
+        ``ChunkUnavailable`` while it does not say.
+        """
+        absent: list[bytes] = []
+        loop = asyncio.get_running_loop()
+        for chunk_id in chunk_ids:
+            place = self._setup.tools.find_chunk(chunk_id)
+            if place is not None and place.local:
+                if not await loop.run_in_executor(self._setup.executor, self.is_whole, chunk_id):
+                    await self._replace(chunk_id, (place.number, place.offset))
+            elif self._setup.locate.chunk(chunk_id) is None:
+                raise self._name(_NOWHERE, chunk_id)
+            else:
+                absent.append(chunk_id)
+        await asyncio.gather(*map(asyncio.shield, self.begin(absent)))
+
+    async def _replace(self, chunk_id: bytes, damaged: tuple[int, int]) -> None:
+        """Fetch a chunk in place of its frame there. Errors as of ``bring``."""
+        if self._setup.locate.chunk(chunk_id) is None:
+            raise self._name("is damaged on this site and not known to be in the cloud", chunk_id)
+        frame = (await self._fetch([chunk_id]))[0]
+        try:
+            if isinstance(frame, Exception):
+                raise frame
+            await self._open_and_keep(frame, chunk_id, damaged)
+        except Damaged as error:
+            raise self._name(f"is damaged on this site, and in the cloud: {error}", chunk_id) from error
+
+    def _name(self, what: str, chunk_id: bytes) -> DamagedChunk:
+        kind = ChunkLost if self._setup.locate.is_lost(chunk_id) else DamagedChunk
+        return kind(f"chunk {chunk_id.hex()} {what}", chunk_id)
 
     async def mend_chunk(self, chunk_id: bytes, damage: Damaged) -> bytes:
         """Plaintext of a chunk whose local frame is damaged, from the cloud, which also replaces that frame.
@@ -117,23 +157,32 @@ class Hydrator:
             return [await self._fetch_anywhere(chunk_id) for chunk_id in chunk_ids]
         except ChunkUnavailable as error:
             return [
-                error if location is not None else _nowhere(id_, has_cloud=self.fetcher is not None)
+                error if location is not None else self._nowhere(id_)
                 for location, id_ in zip(located, chunk_ids, strict=True)
             ]
         return [
-            next(frames) if location is not None else _nowhere(chunk_id, has_cloud=self.fetcher is not None)
+            next(frames) if location is not None else self._nowhere(chunk_id)
             for location, chunk_id in zip(located, chunk_ids, strict=True)
         ]
 
     async def _fetch_anywhere(self, chunk_id: bytes) -> Frame | Exception:
         """A frame of a chunk from whichever of its places still is there: a doomed object may be gone already."""
-        found: Exception = _nowhere(chunk_id, has_cloud=self.fetcher is not None)
+        found: Exception = self._nowhere(chunk_id)
         for place in self._setup.locate.places(chunk_id):
             try:
                 return (await self._ask([place]))[0]
             except (ChunkUnavailable, Damaged) as error:
                 found = error
         return found
+
+    def _nowhere(self, chunk_id: bytes) -> ChunkUnavailable | DamagedChunk:
+        """Sites deduplicate against each other: that one's log came, which uses a chunk, says nothing yet of the log
+        that brought it into the bucket. So with a cloud it is not known, which is not the same as lost (``verify``
+        tells), unless somebody said so.
+        """
+        if self.fetcher is None or self._setup.locate.is_lost(chunk_id):
+            return self._name(_NOWHERE, chunk_id)
+        return ChunkUnavailable(f"chunk {chunk_id.hex()} {_NOWHERE}; another site's log may still tell")
 
     async def _ask(self, locations: Sequence[FrameLocation]) -> list[Frame]:
         if self.fetcher is None:
@@ -147,9 +196,14 @@ class Hydrator:
 
     async def _finish(self, frames: asyncio.Task[list[Frame | Exception]], at: int, chunk_id: bytes) -> bytes:
         frame = (await asyncio.shield(frames))[at]
-        if isinstance(frame, Exception):
-            raise frame
-        return await self._open_and_keep(frame, chunk_id)
+        try:
+            if isinstance(frame, Exception):
+                raise frame
+            return await self._open_and_keep(frame, chunk_id)
+        except DamagedChunk:
+            raise
+        except Damaged as error:
+            raise self._name(f"cannot be had: {error}", chunk_id) from error
 
     async def _open_and_keep(self, frame: Frame, chunk_id: bytes, damaged: tuple[int, int] | None = None) -> bytes:
         """Authenticate, decode and check a frame from the cloud; keep it (or its chunk, sealed anew) here."""
@@ -258,11 +312,3 @@ def _header_of(frame: Frame, chunk_id: bytes) -> FrameHeader:
     if header.chunk_id != chunk_id or header.stored_size != len(frame.ciphertext):
         raise Damaged(f"the cloud's frame of chunk {chunk_id.hex()} is another one")
     return header
-
-
-def _nowhere(chunk_id: bytes, *, has_cloud: bool) -> ChunkUnavailable | Damaged:
-    """Sites deduplicate against each other: that one's log came, which uses a chunk, says nothing yet of the log that
-    brought it into the bucket. So with a cloud it is not known, which is not the same as lost (``verify`` tells).
-    """
-    text = f"chunk {chunk_id.hex()} is neither on this site nor known to be in the cloud"
-    return ChunkUnavailable(f"{text}; another site's log may still tell") if has_cloud else Damaged(text)

@@ -7,6 +7,7 @@ big-endian so that they sort; integers in values are little-endian.
     meta          b"state"                             State, MessagePack array
     meta          b"generation"                        u64
     meta          b"horizon"                           since when everybody has applied what: horizon_rows
+    meta          b"lost" | chunk id 32                empty: its bytes are nowhere, as was accepted: losses
     meta          b"site"                              site id 16
     items         family u8 | item                     array of [site, incarnation, seq, hlc, dead, body], newest first
     names         bucket name | 0 | uid 16             empty

@@ -34,6 +34,7 @@ defaults; tags are never reused. A tag this reader does not know is ``FormatTooN
                      vector: [[site, incarnation, n, seq, chain, sent_ms, acks, closed, status], …]
    12 Folded         number, slice (slice_format)         13 JoinDone        14 JoinOver
    15 Subscribed     patterns                                 which buckets are taken in from here on
+   16 Lost           [[chunk id, birth segment, slot, size], …]   these chunks are nowhere, as was accepted
    20 DoomStep       site, incarnation, seq, state              how far a doom has come here
    21 Trusted        sites                                      what they have in the cloud may be relied on
    22 StableCut      since_ms, cut, resting_on                  everybody had applied this much by then (tombstones)
@@ -161,6 +162,14 @@ class Evicted(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=10):
     frames: tuple[tuple[bytes, bytes, int, int], ...]
 
 
+class Lost(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=16):
+    """Chunks whose bytes are nowhere, as an operator accepted (``losses``), with the frames that were given up; a birth
+    of zeros where there was none: (chunk id, birth, plaintext size).
+    """
+
+    frames: tuple[tuple[bytes, bytes, int, int], ...]
+
+
 class Parted(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=30):
     """From here on own changes carry this site and incarnation, and count from 1. The former log, a remote one now, was
     taken in up to batch ``n``, change ``seq``; own changes up to ``known_seq`` stand in the cloud as they stand here,
@@ -279,6 +288,7 @@ Record = (
     | Incarnation
     | Placed
     | Evicted
+    | Lost
     | JoinBegun
     | Folded
     | JoinDone
@@ -290,7 +300,7 @@ Record = (
     | Parted
     | Anew
 )
-_TAGS: Final = frozenset((*range(1, 16), 20, 21, 22, 30, 31))
+_TAGS: Final = frozenset((*range(1, 17), 20, 21, 22, 30, 31))
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Record])
 _tags_decoder = msgspec.msgpack.Decoder(list[list[object]])

@@ -17,6 +17,7 @@ from gateway.store.horizon_rows import read_horizon
 from gateway.store.index import Index, Transaction
 from gateway.store.index_format import decode_batch_row, decode_chunk, decode_head
 from gateway.store.join_rows import read_join, read_slices
+from gateway.store.losses import scan_accepted
 from gateway.store.object_rows import rows_of_key
 from gateway.store.release_queue import drain_release
 
@@ -37,6 +38,7 @@ def logical_dump(index: Index, open_pages: OpenPages) -> Iterator[Row]:
         for name in ("uploads", "bucket_uploads", "parts", "incarnations"):
             yield from _raw(transaction, name)
         yield "join", b"", (read_join(transaction), read_slices(transaction))
+        yield "lost", b"", list(scan_accepted(transaction))
         yield "horizon", b"", read_horizon(transaction)
         yield from _objects(transaction)
         for key, data in transaction.scan(transaction.tables.chunks):

@@ -29,6 +29,7 @@ from gateway.store.layout import DataDirectory
 from gateway.store.log import FoundBatch, Log
 from gateway.store.log_rows import read_batch_row
 from gateway.store.own_changes import take_incarnation
+from gateway.store.rebuilt_pages import RebuiltPages
 from gateway.store.recover import apply_batch, chain_batches, is_authentic
 from gateway.store.release_queue import drain_some
 from gateway.store.segment_format import KIND_DATA
@@ -107,8 +108,9 @@ class _Rebuild:
         progress: Progress,
     ) -> None:
         self._directory, self._log, self._reader = directory, log, reader
-        self._open_pages, self._index, self._progress = open_pages, index, progress
         self._findings = Findings(index)
+        self._open_pages = RebuiltPages(open_pages, log, self._findings, index)
+        self._index, self._progress = index, progress
         self._broken: list[BrokenStretch] = []
 
     def run(self, from_disk: bool, known_batch: int) -> Rebuilt:

@@ -13,27 +13,23 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.store.chunk_rows import OpenPages, read_chunk
+from gateway.store.chunk_rows import OpenPages
 from gateway.store.cloud_rows import (
-    is_frame_in_cloud,
     is_in_cloud,
-    is_whole_in_cloud,
     locate_chunk,
     locate_frame,
     scan_dooms,
-    untrusted_sites,
 )
 from gateway.store.commit import Committer
 from gateway.store.decision import Decision
-from gateway.store.errors import Damaged
-from gateway.store.index import Transaction
-from gateway.store.index_format import CHUNK_HOLDS, ChunkPlace, State, decode_chunk
+from gateway.store.errors import Damaged, DamagedChunk
+from gateway.store.index_format import State, decode_chunk
 from gateway.store.item_format import FAMILY_MEMBER, FAMILY_NULL_SLOT, FAMILY_VOID, stays_here
 from gateway.store.item_rows import check_value, scan_entries
-from gateway.store.local_frames import FrameAbsent
 from gateway.store.log import Log
 from gateway.store.log_format import Imported, Located, Pulled, Shipped
 from gateway.store.log_rows import read_backlog, read_origin, scan_former, scan_origins
+from gateway.store.needed_frames import NeededFrames, is_held
 from gateway.store.object_rows import DROP_BODY, is_standing
 from gateway.store.own_changes import Stretch, issue_anew, read_on, read_own, restate, scan_trail, ship_total_at
 from gateway.store.pulled_frames import stage_pulled_frames
@@ -45,7 +41,7 @@ from gateway.store.written_sums import HeldSums, Progress, WrittenSums, sum_held
 from replication.change_format import Change, ChangeInvalid, decode_change, encode_change
 from replication.collection_ports import DoomState
 from replication.crdt import Dot
-from replication.frame_format import KIND_PAGE, FrameInvalid, FrameName, decode_header
+from replication.frame_format import FrameHeader, FrameInvalid, FrameName, decode_header
 from replication.member_format import check_member_item
 from replication.ports import (
     Backlog,
@@ -287,40 +283,29 @@ class Replica:
     def unshipped_frames(self, changes: Sequence[bytes]) -> list[bytes]:
         """Encoded headers of local frames that these changes need and the cloud lacks, bases first.
 
-        ``Damaged`` if a chunk they need is neither here nor in the cloud.
+        ``DamagedChunk`` if a chunk they need is neither here nor in the cloud.
         """
-        found: dict[FrameName, bytes] = {}
         with self._snapshot() as view:
-            for data in changes:
-                for ref in decode_change(data).refs:
-                    if not _is_held(view.chunk(ref.id)) and locate_chunk(view.transaction, ref.id) is None:
-                        raise Damaged(f"chunk {ref.id.hex()} is to be sent and is neither here nor in the cloud")
-                    self._collect(view, ref.id, found)
-        return list(found.values())
+            return self._needed_frames(view).unshipped(changes)
 
     def absent_chunks(self, changes: Sequence[bytes], count_max: int) -> list[bytes]:
         """Chunks that these changes need, that are not here, and that lie in the cloud only where nobody relies on."""
-        found: dict[bytes, None] = {}
         with self._snapshot() as view:
-            if not untrusted_sites(view.transaction):
-                return []
-            waiting = [ref.id for data in changes for ref in decode_change(data).refs]
-            while waiting and len(found) < count_max:
-                chunk_id = waiting.pop()
-                row = read_chunk(view.transaction, chunk_id)
-                if row is None or not _is_held(row):
-                    if not is_in_cloud(view.transaction, chunk_id) and locate_chunk(view.transaction, chunk_id):
-                        found[chunk_id] = None
-                elif not self._is_shipped(view.transaction, FrameName(chunk_id, row.segment, row.slot), exactly=False):
-                    waiting.extend(self._children(view, chunk_id, row))
-        return list(found)
+            return self._needed_frames(view).absent(changes, count_max)
 
     def read_frame(self, header: bytes) -> Frame:
-        """The frame that this header names, authenticated; ``Damaged`` if it is not here or not what was sealed.
+        """The frame that this header names, authenticated; ``DamagedChunk`` if it is not here, or is not what was
+        sealed.
 
         Sealed as it lies here now, or anew if its epoch is retired: epoch and salt may differ from the header's.
         """
         decoded = decode_header(header)
+        try:
+            return self._read_frame(decoded)
+        except Damaged as error:
+            raise DamagedChunk(str(error), decoded.chunk_id) from error
+
+    def _read_frame(self, decoded: FrameHeader) -> Frame:
         with self._snapshot() as view:
             place = view.chunk(decoded.chunk_id)
             if place is None or not place.local or (place.segment, place.slot) != decoded.name[1:]:
@@ -381,34 +366,11 @@ class Replica:
                             break
         return found
 
-    def _collect(self, view: View, chunk_id: bytes, found: dict[FrameName, bytes]) -> None:
-        """Add a chunk's frame, and before it what it needs: iterative, for pages may list thousands and nest."""
-        waiting: list[tuple[bytes, FrameName | None, bool]] = [(chunk_id, None, False)]
-        while waiting:
-            current, wanted, opened = waiting.pop()
-            row = read_chunk(view.transaction, current)
-            if row is None or not _is_held(row):
-                continue
-            name = FrameName(current, row.segment, row.slot)
-            if wanted is not None and wanted != name:
-                # The named base lies here as another frame (mended from the cloud): any full one of the chunk will do.
-                if row.bases or is_whole_in_cloud(view.transaction, current):
-                    continue
-                wanted = name
-            if name in found:
-                continue
-            if opened:
-                found[name] = self._reader.read(row.number, row.kind, row.offset, row.header_size)
-            elif not self._is_shipped(view.transaction, name, exactly=wanted is not None):
-                waiting.append((current, wanted, True))
-                waiting.extend((base.chunk_id, base, False) for base in row.bases)
-                waiting.extend((child, None, False) for child in self._children(view, current, row))
-
     def _is_value_gone(self, view: View, data: bytes) -> bool:
         """Whether a later change ended this one, and some of its chunks were (or are being) collected unsent."""
         change = decode_change(data)
         for ref in change.refs:
-            if not _is_held(view.chunk(ref.id)) and not is_in_cloud(view.transaction, ref.id):
+            if not is_held(view.chunk(ref.id)) and not is_in_cloud(view.transaction, ref.id):
                 return not is_standing(view.transaction, change)
         return False
 
@@ -421,21 +383,8 @@ class Replica:
         itself = (*change.replaces, change.dot)
         return encode_change(msgspec.structs.replace(change, dead=True, refs=(), body=body, replaces=itself))
 
-    def _is_shipped(self, transaction: Transaction, name: FrameName, *, exactly: bool) -> bool:
-        if exactly:  # a patch's base: no other frame of the chunk will do
-            return is_frame_in_cloud(transaction, name)
-        row = read_chunk(transaction, name.chunk_id)
-        if row is not None and row.frame_kind == KIND_PAGE and untrusted_sites(transaction):
-            return False  # what it lists may lie in objects of others than the page
-        return is_in_cloud(transaction, name.chunk_id)
-
-    def _children(self, view: View, chunk_id: bytes, row: ChunkPlace) -> list[bytes]:
-        if not row.flags & CHUNK_HOLDS:
-            return []
-        try:
-            return [ref.id for ref in self._open_pages(view.chunk).children(chunk_id, row)]
-        except FrameAbsent as error:
-            raise Damaged(f"page {chunk_id.hex()} cannot be decoded: {error}") from error
+    def _needed_frames(self, view: View) -> NeededFrames:
+        return NeededFrames(view, self._reader, self._open_pages)
 
     # shared
 
@@ -462,11 +411,6 @@ def _authenticate(keyring: Keyring, header: bytes, ciphertext: bytes, name: Fram
         return Frame(*reseal_frame(keyring, header, ciphertext))
     open_frame(keyring, found, ciphertext)
     return Frame(header, ciphertext)
-
-
-def _is_held(row: ChunkPlace | None) -> bool:
-    """Whether a chunk is here to stay for now: something needs it, or nobody collects it yet."""
-    return row is not None and row.local and (row.refcount > 0 or not row.condemned)
 
 
 def _tellable(data: bytes) -> bytes:

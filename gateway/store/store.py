@@ -37,6 +37,8 @@ from gateway.store.index_format import ChunkPlace
 from gateway.store.layout import DataDirectory
 from gateway.store.local_frames import CACHE_BYTES_DEFAULT, ChunkCache, FindChunk, LocalFrames
 from gateway.store.log import Log
+from gateway.store.loss_search import LossSearch, LostChunk, accept_losses
+from gateway.store.losses import is_accepted
 from gateway.store.ports import Content, ContentWriter, WriteView
 from gateway.store.predecessor import Predecessor
 from gateway.store.reading import Reader
@@ -230,6 +232,16 @@ class SiteStore:
         """Read everything back; with ``mend``, fetch what is bad from the cloud. ``progress`` is told on a thread."""
         return await verify(self._verify_setup(), self._housekeeping, self.hydrator if mend else None, progress)
 
+    async def find_losses(self) -> list[LostChunk]:
+        """What replication waits for and cannot be had, neither here nor from the cloud."""
+        setup = self._verify_setup()
+        search = LossSearch(self.replica, self.shared, setup.local, self.hydrator, self._housekeeping, self.view)
+        return await search.find()
+
+    async def accept_losses(self, lost: Sequence[LostChunk]) -> int:
+        """Say that these chunks are lost: how many were, still."""
+        return await self.committer.commit(lambda decision: accept_losses(decision, lost))
+
     def scrubber(self, state: ScrubState) -> Scrubber:
         """Verification in small steps, going on where ``state`` says; whatever is bad is fetched from the cloud."""
         return Scrubber(self._verify_setup(), self._housekeeping, self.hydrator, state)
@@ -315,6 +327,11 @@ class _Locate:
         """Every place of every frame of a chunk, best first."""
         with self._view() as view:
             return locate_everywhere(view.transaction, chunk_id)
+
+    def is_lost(self, chunk_id: bytes) -> bool:
+        """Whether it was accepted that the chunk is nowhere."""
+        with self._view() as view:
+            return is_accepted(view.transaction, chunk_id)
 
 
 def open_store(

@@ -19,6 +19,7 @@ from gateway.store.index import Index, Transaction
 from gateway.store.index_format import NO_ORDER, ChunkPlace, State
 from gateway.store.join_rows import JoinRow, read_join
 from gateway.store.log_rows import is_shipped, read_former
+from gateway.store.losses import is_accepted
 from gateway.store.object_rows import count_visible, read_head, read_row, rows_of_vid
 from gateway.store.ports import Bucket, Version
 from gateway.store.scans import HeadWalk, VersionWalk, version_of
@@ -199,7 +200,8 @@ class View:
     def is_replicated(self, version: Version) -> bool:
         """Whether the cloud is verified to have this version: its change and every byte (bytes go before changes)."""
         dot = decode_order(version.order)[1]
-        return is_shipped(self.transaction, self.site, self.transaction.load_state(), dot)
+        shipped = is_shipped(self.transaction, self.site, self.transaction.load_state(), dot)
+        return shipped and not any(is_accepted(self.transaction, ref.id) for ref in version.record.content)
 
     def is_replica(self, version: Version) -> bool:
         """Whether another site wrote this version."""

@@ -11,11 +11,11 @@ from replication.checkpoints import list_checkpoints
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import is_pack_name, log_prefix, split_index_name, split_log_name
 from replication.collector import CollectedRound
+from replication.freight import DOUBTS_MAX, Doubtful
 from replication.joining import Joiner
 from replication.membership import Census
 from replication.puller import Puller, StopReason
 from replication.restore import RestoreIncomplete, restore_site
-from replication.shipper import DOUBTS_TO_FENCE, Doubtful
 from tests.contracts.stopping_cloud import StoppingCloud
 from tests.contracts.test_collection import AT_ONCE, holdings_of, make_collector
 from tests.contracts.test_replica import (
@@ -267,7 +267,7 @@ async def test_a_backup_from_before_the_cut_overwrites_nothing(make_site):  # no
     await backup.put(b"new", b"written after it came back")
     before = {name: data for name, data in cloud.objects.items() if name.startswith(log_prefix(former))}
     shipper = new_shipper(backup, cloud)
-    for _ in range(DOUBTS_TO_FENCE - 1):
+    for _ in range(DOUBTS_MAX - 1):
         with pytest.raises(Doubtful, match="goes on behind"):
             await shipper.ship_round()
     while await shipper.ship_round():
@@ -319,7 +319,7 @@ async def test_a_backup_whose_newest_batch_left_issues_little_anew(make_site):  
     assert batches_of(a, cloud)[0] > 2
     await backup.put(b"new", b"written after it came back")
     shipper = new_shipper(backup, cloud)
-    for _ in range(DOUBTS_TO_FENCE - 1):
+    for _ in range(DOUBTS_MAX - 1):
         with pytest.raises(Doubtful):
             await shipper.ship_round()
     while await shipper.ship_round():

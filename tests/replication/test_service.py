@@ -1,21 +1,24 @@
 """The daemon: enters the bucket once, runs both loops, waits failures out, stops in order, tells the truth."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import REALM, log_name
 from replication.departures import forget_site
+from replication.hydrate import CloudFetcher
 from replication.keys import WrongRealm, create_realm
 from replication.offload import run_at_once
-from replication.ports import CloudUnreachable
+from replication.ports import BytesLost, CloudUnreachable
 from replication.realm_format import REALM_KEY_LABEL, encode_key_text
 from replication.retry import RetryingCloud
 from replication.root_keys import GivenRootKey
 from replication.service import BucketUnsuitable, ReplicationService
 from replication.settings import ReplicationSettings, RetrySettings
 from tests.replication.faulty_cloud import FaultyCloud
+from tests.replication.memory_losses import LosingSite
 from tests.replication.memory_site import MemorySite
 from tests.replication.realms import found, join
 
@@ -27,9 +30,9 @@ RETRY = RetrySettings(backoff_base_s=0, backoff_max_s=0, deadline_s=0, circuit_f
 class Daemon:
     """A site, its link and its service; reports are kept."""
 
-    def __init__(self, realm, bucket, name, settings=QUICK, **options):
+    def __init__(self, realm, bucket, name, settings=QUICK, site=None, **options):
         self.link = FaultyCloud(bucket)
-        self.site = MemorySite(realm.keyring(), name, lambda: 1_700_000_000_000)
+        self.site = site or MemorySite(realm.keyring(), name, lambda: 1_700_000_000_000)
         self.reports = []
         self.service = ReplicationService(
             self.site,
@@ -372,3 +375,28 @@ async def test_an_idle_site_that_is_out_acts_when_it_hears_of_it(realm, tmp_path
         a.service.hurry()
         await soon(lambda: b.site.identity().site != former[0])
         await soon(lambda: (1, b"behind the cut") in a.site.visible())
+
+
+async def test_a_site_whose_first_change_lost_its_bytes_still_hears_what_may_bring_them(realm, tmp_path):
+    """A new log is announced before anything is read: here before what stands first in it can go."""
+    bucket = MemoryCloud()
+    disk = LosingSite(realm.keyring(), b"a", lambda: 1_700_000_000_000)
+    disk.fetcher = CloudFetcher(bucket)
+    a = Daemon(realm, bucket, b"a", site=disk, bring=disk.bring)
+    a.site.put(b"k", b"lost")
+    chunk = a.site.live_refs()[0].id
+    a.site.damage(chunk)
+    with pytest.raises(BytesLost):
+        await a.service.run_once()
+    assert a.service.report().lost[0].chunk == chunk.hex()
+    assert "BytesLost" in a.service.report().last_error
+    b = Daemon(await joined(tmp_path, bucket), bucket, b"b")
+    b.site.put(b"other", b"lost")
+    await b.service.run_once()
+    with suppress(BytesLost):
+        await a.service.run_once()
+    assert a.site.pulled(), "it heard"
+    async with a:
+        await until(lambda: a.site.backlog().changes == 0)
+    assert a.reports[-1].lost == ()
+    assert a.site.read(chunk) == b"lost"

@@ -10,6 +10,7 @@ from replication.change_format import decode_change, encode_change
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import head_name, log_name
 from replication.frame_format import decode_header
+from replication.freight import DOUBTS_MAX, Doubtful
 from replication.log_end import successor_of
 from replication.offload import run_at_once
 from replication.ports import CloudUnreachable, LogPosition, Reissue
@@ -17,7 +18,7 @@ from replication.puller import Puller
 from replication.restore import close_log
 from replication.sealing import open_frame
 from replication.settings import ReplicationSettings, ShipLimits
-from replication.shipper import DOUBTS_TO_FENCE, Doubtful, Shipper
+from replication.shipper import Shipper
 from tests.replication.faulty_cloud import (
     CONFLICT,
     CRASH_AFTER,
@@ -320,7 +321,7 @@ async def test_issuing_anew_is_interrupted_at_each_call(fault):
 
 
 async def doubt(shipper):
-    for _ in range(DOUBTS_TO_FENCE - 1):
+    for _ in range(DOUBTS_MAX - 1):
         with pytest.raises(Doubtful, match="asking again"):
             await shipper.ship_round()
 

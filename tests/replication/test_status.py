@@ -13,8 +13,9 @@ EMPTY = Backlog(0, 0, None, 0)
 SHIPPED = LogPosition(3, 9)
 
 
-def judge(backlog=EMPTY, shipped=SHIPPED, report=GOOD, *, has_cloud=True, recoverable=True, out=""):
-    return assess(backlog, shipped, report, has_cloud=has_cloud, recoverable=recoverable, now_ms=10_000, out=out)
+def judge(backlog=EMPTY, shipped=SHIPPED, report=GOOD, *, has_cloud=True, recoverable=True, out="", lost=()):
+    options = {"has_cloud": has_cloud, "recoverable": recoverable, "out": out, "lost": lost}
+    return assess(backlog, shipped, report, now_ms=10_000, **options)
 
 
 def test_safe_when_nothing_is_wrong():
@@ -38,6 +39,7 @@ def test_safe_when_nothing_is_wrong():
         ({"report": DaemonReport(1, published=True, stopped="another realm")}, "cannot go on: another realm"),
         ({"report": DaemonReport(1), "shipped": LogPosition()}, "keys are not confirmed"),
         ({"recoverable": False}, "no recovery key"),
+        ({"lost": ["bytes of bucket/key cannot be had"]}, "cannot be had"),
     ],
 )
 def test_each_reason_alone_makes_it_unsafe(options, says):

@@ -22,11 +22,12 @@ from replication.cloud_names import is_pack_name, site_prefix
 from replication.collector import is_worth_it
 from replication.departures import DepartureRefused, forget_site, retire_site
 from replication.fleet import SiteState, list_fleet
+from replication.freight import Doubtful
 from replication.member_format import Register, read_register
 from replication.membership import Census, take_census
 from replication.ports import Origin
 from replication.puller import list_heads
-from replication.shipper import CutOpen, Doubtful, LogEnded
+from replication.shipper import CutOpen, LogEnded
 from replication.site_status_format import SiteStatus
 from tests.replication.memory_site import MemorySite
 from tests.simulation.checks import Broken

@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 
+from replication.freight import Doubtful
 from replication.ports import CloudError, Origin
 from replication.restore import close_log
-from replication.shipper import Doubtful
 from tests.replication.faulty_cloud import Crash, FaultyCloud
 from tests.replication.fixed_realm import KEYRING
 from tests.replication.memory_site import MemorySite

@@ -5,6 +5,7 @@ import pytest
 from gateway.http.failures import to_s3_error
 from gateway.http.settings import HttpSettings
 from gateway.store import errors
+from replication.ports import BytesLost
 from tests.gateway.http.raw import Raw, build
 from tests.gateway.http.server import Server
 from tests.gateway.http.stores import opener
@@ -88,4 +89,11 @@ def test_a_read_that_fails_half_way_breaks_the_connection(server):
 def test_every_store_error_has_its_answer():
     named = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
     for kind in named:
-        assert to_s3_error(kind("x"), "id").status >= 500
+        error = kind("x", b"chunk") if issubclass(kind, BytesLost) else kind("x")
+        assert to_s3_error(error, "id").status >= 500 or kind is errors.ChunkLost
+
+
+def test_bytes_that_are_lost_are_an_error_that_no_client_tries_again():
+    told = to_s3_error(errors.ChunkLost("chunk c is nowhere", b"chunk"), "id")
+    assert (told.status, told.code, told.headers) == (405, "MethodNotAllowed", {"Allow": "HEAD, PUT, DELETE"})
+    assert "lost" in str(told)

@@ -22,6 +22,7 @@ from gateway.store.log_format import (
     JoinDone,
     JoinOver,
     Located,
+    Lost,
     Own,
     Parted,
     PartStored,
@@ -64,6 +65,7 @@ RECORDS = [
 CLOSED = Pulled(b"S" * 16, b"I" * 8, 4, 9, b"h" * 32, sent_ms=1_700_000_000_000, closed=True, status=b"status")
 PARTED = Parted(b"S" * 16, b"I" * 8, 3, 9, b"h" * 32, 11, 0, "why")
 ANEW = Anew(b"change", 70, b"T" * 16, b"J" * 8, 12, True)
+LOST = Lost(((b"c" * 32, b"s" * 24, 7, 1 << 20), (b"d" * 32, bytes(24), 0, 0)))
 EVICTED = Evicted(((b"c" * 32, b"s" * 24, 7, 1 << 20),))
 
 
@@ -126,6 +128,8 @@ def test_records_added_since_have_golden_bytes_too():
     golden = dict(line.split() for line in (GOLDEN / "log_batch_1.hex").read_text().splitlines())
     assert encode_records([EVICTED]).hex() == golden["evicted"]
     assert msgspec.msgpack.decode(bytes.fromhex(golden["evicted"]), type=list[Evicted]) == [EVICTED]
+    assert encode_records([LOST]).hex() == golden["lost"]
+    assert msgspec.msgpack.decode(bytes.fromhex(golden["lost"]), type=list[Record]) == [LOST]
     assert encode_records([SUBSCRIBED]).hex() == golden["subscribed"]
     assert msgspec.msgpack.decode(bytes.fromhex(golden["subscribed"]), type=list[Record]) == [SUBSCRIBED]
     assert encode_records([STABLE_CUT]).hex() == golden["stable_cut"]
