@@ -20,12 +20,12 @@ from gateway.http.body import WindowBudget
 from gateway.http.calls import Call, CallHandler
 from gateway.http.failures import ClientGone, log
 from gateway.operations.object_encryption import shown_encryption
-from gateway.operations.objects_get import Located, Selection, locate_in, select_part
+from gateway.operations.objects_get import NO_CONTEST, Located, Selection, locate_in, select_part
 from gateway.operations.opened_reads import open_small, read_plain
 from gateway.operations.read_facts import NO_FACTS
 from gateway.s3.checksums import ALGORITHMS, COMPOSITE
 from gateway.s3.errors import InvalidRequest
-from gateway.s3.object_headers import DEFAULT_CONTENT_TYPE
+from gateway.s3.object_headers import DEFAULT_CONTENT_TYPE, contest_headers
 from gateway.s3.object_lock import lock_headers
 from gateway.s3.ranges import holds_if_range, parse_range
 from gateway.s3.requests import GetParameters, parse_get
@@ -137,6 +137,8 @@ def object_headers(call: Call, located: Located, parameters: GetParameters) -> d
     else:
         for describe in READ_DESCRIBERS:
             describe(call, located, headers)
+    if located.contest is not NO_CONTEST:
+        headers.update(contest_headers(*located.contest))
     if parameters.overrides:
         headers.update(parameters.overrides)
     return headers

@@ -7,7 +7,7 @@ number needs another read (the part table is a chunk of its own); byte ranges ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -25,12 +25,15 @@ from gateway.s3.errors import (
     NoSuchVersion,
     NotModified,
 )
+from gateway.s3.object_headers import contest_headers
 from gateway.s3.sse_customer import CustomerKey
 from gateway.s3.tagging import decode_tags
 from gateway.s3.times import format_http_date
 from gateway.store.item_format import is_local_uid
 from gateway.store.object_format import ObjectRecord, PartEntry, decode_parts
-from gateway.store.ports import Bucket, ReadView, Store, Version
+from gateway.store.ports import Bucket, Contest, ReadView, Store, Version
+
+NO_CONTEST: Final = Contest()
 
 
 class Located(msgspec.Struct, frozen=True, gc=False):
@@ -39,7 +42,8 @@ class Located(msgspec.Struct, frozen=True, gc=False):
 
     ``documents``: what was changed of the version's attributes since it was written (``attribute_of`` reads them);
     ``tag_count``: of its tags, 0 also for who may not read them; ``opening``: the keys to its bytes, where it has an
-    encryption layer of its own (``opened_reads`` reads them); ``facts``: lock, expiry, archive.
+    encryption layer of its own (``opened_reads`` reads them); ``facts``: lock, expiry, archive; ``contest``: what
+    collided at the key.
     """
 
     bucket: Bucket
@@ -50,6 +54,7 @@ class Located(msgspec.Struct, frozen=True, gc=False):
     tag_count: int = 0
     opening: Opening | None = None
     facts: ReadFacts = NO_FACTS
+    contest: Contest = NO_CONTEST
 
 
 class Selection(NamedTuple):
@@ -81,9 +86,10 @@ def locate_version(
     if version_id is None:
         version = view.current(bucket.uid, key)
         if version is None:
-            raise NoSuchKey(None, Key=key.decode())
+            raise NoSuchKey(None, headers=contest_headers(*view.contest(bucket.uid, key)), Key=key.decode())
         if version.record.marker:
             headers = {"x-amz-delete-marker": "true", "x-amz-version-id": version.id.text}
+            headers |= contest_headers(*view.contest(bucket.uid, key))
             raise NoSuchKey(None, headers=headers, Key=key.decode())
         return bucket, version
     version = view.version(bucket.uid, key, read_version_id(version_id))
@@ -128,11 +134,12 @@ def locate_in(
     if documents or version.record.extra:
         tag_count = _count_tags(context, view, bucket, version, documents)
     facts = find_read_facts(context, view, bucket, version, documents, content=content and operation == "GetObject")
+    contest = view.contest(bucket.uid, key, version) if version.contested else NO_CONTEST
     try:
         evaluate_read(conditions, version.record.etag, version.record.modified_ms // 1000)
     except NotModified:
-        return Located(bucket, version, status, True, documents, tag_count, opening, facts)
-    return Located(bucket, version, status, False, documents, tag_count, opening, facts)
+        return Located(bucket, version, status, True, documents, tag_count, opening, facts, contest)
+    return Located(bucket, version, status, False, documents, tag_count, opening, facts, contest)
 
 
 def _replication_status(view: ReadView, bucket: Bucket, version: Version) -> str:

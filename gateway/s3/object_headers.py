@@ -56,6 +56,23 @@ NO_CHECKSUM: Final = ChecksumClaim()
 _NO_CHECKSUM: Final = "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"
 
 
+def contest_headers(losers: int, lost_to: str = "", broken: str = "") -> dict[str, str]:
+    """What a read tells of a collision of two sites' writes, in headers of Skerry's own; none where nothing collided.
+
+    ``x-skerry-conflict-count``: conflict versions that are kept at the key. ``x-skerry-conflict``: this is one of
+    them, and lost to a ``write`` or a ``delete``. ``x-skerry-broken-condition``: the condition, by its header's name,
+    that this version was written under and that did not hold when both sites' writes were merged.
+    """
+    headers = {}
+    if losers:
+        headers["x-skerry-conflict-count"] = str(losers)
+    if lost_to:
+        headers["x-skerry-conflict"] = f"lost-to-{lost_to}"
+    if broken:
+        headers["x-skerry-broken-condition"] = broken.lower()
+    return headers
+
+
 def decode_header_text(value: str) -> str:
     """A folded header value as text: UTF-8 if it is, else Latin-1 of the same bytes."""
     try:

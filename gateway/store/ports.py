@@ -39,6 +39,18 @@ class Version(NamedTuple):
     order: bytes  # 40 bytes, see version_ids.encode_order
     is_latest: bool
     record: ObjectRecord
+    contested: int = 0  # not 0: something collided at the key, which ``ReadView.contest`` tells of
+
+
+class Contest(NamedTuple):
+    """What a collision at a key says of one of its versions. ``losers``: values that are kept beside the key's own;
+    ``lost_to``: "" if the version is none of them, else what it lost to, "write" or "delete"; ``broken``: the header of
+    the condition that it was written under, if that did not hold in the merged history.
+    """
+
+    losers: int = 0
+    lost_to: str = ""
+    broken: str = ""
 
 
 class Head(NamedTuple):
@@ -141,6 +153,9 @@ class ReadView(Protocol):
     def part(self, upload_id: str, number: int) -> PartRecord | None: ...
     def parts(self, upload_id: str, after: int = 0) -> Iterator[PartRecord]:
         """Parts by number, greater than ``after``."""
+
+    def contest(self, uid: bytes, key: bytes, version: Version | None = None) -> Contest:
+        """What collided at a key, as it concerns one of its versions."""
 
     def is_replicated(self, version: Version) -> bool:
         """Whether the cloud is verified to have this version: its change and every byte."""

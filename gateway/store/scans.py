@@ -12,6 +12,7 @@ from typing import Any
 
 from gateway.store.index import CRC_OF_WHOLE, CRC_SIZE, Transaction, crc32c
 from gateway.store.index_format import (
+    HEAD_CONFLICT,
     HEAD_CURRENT,
     HEAD_FIXED,
     HEAD_MARKER,
@@ -135,7 +136,8 @@ def version_of(key: bytes, head: HeadRow, row: VersionRow) -> Version:
         version_id = NULL
     else:
         version_id = VersionId(b"", row.order)
-    return _new(Version, (key, version_id, row.order, row.order == head.current, decode_object(row.body)))
+    record, contested = decode_object(row.body), head.flags & HEAD_CONFLICT
+    return _new(Version, (key, version_id, row.order, row.order == head.current, record, contested))
 
 
 def order_of(transaction: Transaction, head: HeadRow, version_id: VersionId) -> bytes | None:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from gateway.store import item_rows, upload_rows
 from gateway.store.chunk_rows import read_chunk
 from gateway.store.cloud_rows import locate_chunk
+from gateway.store.contest import read_contest
 from gateway.store.document_format import AccessKeyRecord, PartRecord, UploadRecord, UserRecord
 from gateway.store.index import Index, Transaction
 from gateway.store.index_format import NO_ORDER, ChunkPlace, State
@@ -21,7 +22,7 @@ from gateway.store.join_rows import JoinRow, read_join
 from gateway.store.log_rows import is_shipped, read_former
 from gateway.store.losses import is_accepted
 from gateway.store.object_rows import count_visible, read_head, read_row, rows_of_vid
-from gateway.store.ports import Bucket, Version
+from gateway.store.ports import Bucket, Contest, Version
 from gateway.store.scans import HeadWalk, VersionWalk, version_of
 from gateway.store.subscription_rows import SubscriptionRow, is_shown, read_subscription
 from gateway.store.version_documents import has_version_documents, read_version_documents
@@ -174,6 +175,10 @@ class View:
             return next((version_of(key, head, row) for row in rows if not row.dead), None)
         row = read_row(self.transaction, head.key_id, order) if order is not None else None
         return None if row is None or row.dead else version_of(key, head, row)
+
+    def contest(self, uid: bytes, key: bytes, version: Version | None = None) -> Contest:
+        """See ``ports.ReadView``."""
+        return read_contest(self.transaction, uid, key, version)
 
     def version_documents(self, version_owner_uid: bytes, version: Version) -> dict[str, bytes]:
         """Documents of a version changed since it was written (b"": removed); costs next to nothing in a bucket

@@ -55,6 +55,13 @@ def test_a_collision_is_shown_exported_and_decided(sites: tuple[Site, Site], tmp
     assert {shown["winner"]["site_name"], shown["losers"][0]["site_name"]} == {"one", "two"}
     assert len({shown["winner"]["site_id"], shown["losers"][0]["site_id"]}) == 2
     assert one.run("conflicts", "list", "--bucket", "boks", check=False).returncode == 3
+    for site in sites:
+        told = [
+            site.client().head_object(Bucket="box", Key="dir/k", **which)["ResponseMetadata"]["HTTPHeaders"]
+            for which in ({}, {"VersionId": shown["losers"][0]["version_id"]})
+        ]
+        assert [headers["x-skerry-conflict-count"] for headers in told] == ["1", "1"]
+        assert [headers.get("x-skerry-conflict") for headers in told] == [None, "lost-to-write"]
     exported = ask(one, "export", "box", "dir/k", "--to", str(tmp_path / "out"))
     values = {name: (tmp_path / "out" / name).read_bytes() for name in exported["files"].values()}
     assert sorted(values.values()) == [b"one", b"two"]

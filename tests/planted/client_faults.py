@@ -14,10 +14,36 @@ _WRITES = "tests/gateway/http/test_writes_at_once.py"
 _UNSENT = "tests/gateway/http/test_unsent.py"
 _CROWD = "tests/gateway/http/test_crowd.py"
 _HANDSHAKES = "tests/gateway/http/test_handshakes.py"
+_CONFLICTS = "tests/gateway/http/test_conflict_headers.py"
 _SECRETS = "tests/e2e/test_secrets.py"
 _CLOUD_S3 = "tests/replication/test_cloud_s3.py"
 
 CLIENT_FAULTS: Final = (
+    Fault(
+        *("tell of no losers where a key has some", 0, "gateway/operations/objects_get.py"),
+        *("if version.contested else NO_CONTEST", "if False else NO_CONTEST"),
+        (f"{_CONFLICTS}::test_a_key_tells_how_many_losers_it_has_and_a_loser_that_it_is_one",),
+    ),
+    Fault(
+        *("tell of no losers where the key is gone", 0, "gateway/operations/objects_get.py"),
+        *("headers=contest_headers(*view.contest(bucket.uid, key)), ", ""),
+        (f"{_CONFLICTS}::test_a_key_that_a_delete_won_tells_that_a_value_is_kept",),
+    ),
+    Fault(
+        *("call a version contested whatever its key", 0, "gateway/store/contest.py"),
+        *("    if data is None:\n        return Contest()", "    if data is None:\n        return Contest(1)"),
+        (f"{_CONFLICTS}::test_a_key_that_a_delete_won_tells_that_a_value_is_kept",),
+    ),
+    Fault(
+        *("say of every loser that it lost to a write", 0, "gateway/store/contest.py"),
+        *("winner is None or winner.dead or", "False and"),
+        (f"{_CONFLICTS}::test_a_key_that_a_delete_won_tells_that_a_value_is_kept",),
+    ),
+    Fault(
+        *("tell of no condition that did not hold", 0, "gateway/s3/object_headers.py"),
+        *("    if broken:\n", "    if False:\n"),
+        (f"{_CONFLICTS}::test_a_condition_that_did_not_hold_is_told",),
+    ),
     Fault(
         *("hold any amount of answers nobody takes", 0, "gateway/http/unsent.py"),
         *("while self._held and self.bytes > self._bytes_max:", "while False:"),

@@ -26,7 +26,7 @@ from gateway.store.errors import ChunkGone, ChunkUnavailable
 from gateway.store.identity_format import check_identity_item
 from gateway.store.item_format import bucket_uid
 from gateway.store.object_format import REFS_DIRECT_MAX, ObjectRecord
-from gateway.store.ports import Bucket, Content, Head, Version
+from gateway.store.ports import Bucket, Content, Contest, Head, Version
 from gateway.store.version_document_format import check_version_document
 from gateway.store.version_ids import NULL, VersionId, encode_order, make_vid
 from replication.change_format import REF_DATA, REF_PAGE, Ref
@@ -157,6 +157,9 @@ class MemoryView:
                 key=lambda part: part.number,
             )
         )
+
+    def contest(self, uid: bytes, key: bytes, version: Version | None = None) -> Contest:
+        return Contest()
 
     def is_replicated(self, version: Version) -> bool:
         return version.order in self._store.replicated
