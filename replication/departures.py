@@ -59,7 +59,8 @@ async def forget_site(
     forgotten site may be revoked, too.
 
     ``DepartureRefused`` for this site itself, for an heir that is no member, and, unless ``insist``, for a site that
-    spoke within ``UNHEARD_MS_MIN`` (by its clock).
+    spoke within ``UNHEARD_MS_MIN`` (by its clock), or (if it is not in wrong hands) of which another is known to have
+    taken in more.
     """
     me, said = log.identity().site, read_register(log.statements())
     _check_known(log, site)
@@ -77,6 +78,11 @@ async def forget_site(
         raise DepartureRefused(
             f"it spoke {minutes} minutes ago: a site that lives is told to retire (`skerry sites retire`); if "
             "it is lost for good all the same, say --force"
+        )
+    if not (insist or revoked) and (ahead := _who_heard_more(log, site)):
+        raise DepartureRefused(
+            f"site {ahead.hex()} has taken in more of its log than this one: let this site catch up first "
+            "(`skerry replicate --once`), for a site that retired raises no cut any more; or say --force"
         )
     cut = {incarnation: position.n for (other, incarnation), position in log.heard().items() if other == site}
     before = known or Removal({}, heir, frozenset(), at_ms=now_ms)
@@ -134,6 +140,15 @@ async def _state_removal(
         at_ms=known.at_ms, cut=tuple(sorted(cut.items())), heir=known.heir, revoked=revoked or known.revoked
     )
     await log.state(forgotten_item(site, log.identity().site), encode_member(record))
+
+
+def _who_heard_more(log: ChangeLog, site: bytes) -> bytes | None:
+    """A site that acknowledged more of this one's logs than was taken in here."""
+    heard = {origin: position.seq for origin, position in log.heard().items()}
+    for (who, _), acks in log.acks().items():
+        if any(origin[0] == site and seq > heard.get(origin, 0) for origin, seq in acks.items()):
+            return who
+    return None
 
 
 def _check_known(log: ChangeLog, site: bytes, who: str = "the site") -> None:

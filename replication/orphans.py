@@ -14,7 +14,8 @@ tells how old an object is, and lists may lag; so a pack is an orphan only if
   taken.
 
 A list that shows what is gone costs a DELETE, one that hides what is there a walk more. Which walk found what is kept
-in memory: a restart only puts off. Not here: parts of checkpoints (``checkpoint_writer`` clears those away).
+in memory: a restart only puts off. Not here: parts of checkpoints (``checkpoint_writer`` clears those away, but for
+those under former incarnations, which a copy of this machine may be about to publish).
 """
 
 from __future__ import annotations

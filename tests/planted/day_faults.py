@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.planted.fault import Fault
+from tests.planted.loss_faults import LOSS_FAULTS
 
 _STORE = "tests/gateway/store"
 _HTTP = "tests/gateway/http"
@@ -18,6 +19,7 @@ _FAULTS = f"{_STORE}/test_commit_faults.py"
 _UNKNOWN = f"{_STORE}/test_unknown_versions.py"
 
 DAY_FAULTS: Final = (
+    *LOSS_FAULTS,
     # A call fails.
     Fault(
         *("take an index that cannot be mapped for a damaged one", 1, "gateway/store/index.py"),

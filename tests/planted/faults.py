@@ -16,7 +16,6 @@ from tests.planted.day_faults import DAY_FAULTS
 from tests.planted.disk_faults import DISK_FAULTS
 from tests.planted.fault import Fault
 from tests.planted.fleet_faults import FLEET_FAULTS
-from tests.planted.loss_faults import LOSS_FAULTS
 from tests.planted.promise_faults import PROMISE_FAULTS
 from tests.planted.rekey_faults import REKEY_FAULTS
 from tests.planted.tombstone_faults import TOMBSTONE_FAULTS
@@ -494,7 +493,6 @@ FAULTS: Final = (
     *TOMBSTONE_FAULTS,
     *REKEY_FAULTS,
     *DISK_FAULTS,
-    *LOSS_FAULTS,
     *CLIENT_FAULTS,
     *DAY_FAULTS,
     *FLEET_FAULTS,

@@ -11,6 +11,11 @@ _TALLY = "tests/gateway/cli/test_request_tally.py"
 
 FLEET_FAULTS: Final = (
     Fault(
+        *("forget a site of which another is known to have heard more", 3, "replication/departures.py"),
+        *("if not (insist or revoked) and (ahead", "if False and (ahead"),
+        ("tests/replication/test_departures.py",),
+    ),
+    Fault(
         *("count requests that were answered only", 6, "replication/cloud_requests.py"),
         *('register("before-call.s3", note)', 'register("after-call.s3", note)'),
         (f"{_REQUESTS}::test_every_request_is_counted_whatever_becomes_of_it",),

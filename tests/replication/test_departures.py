@@ -96,6 +96,37 @@ async def test_all_end_with_what_the_best_informed_had(machines):
     assert (state.stopped, "refused" in state.refused, "forgotten" in state.refused) == ("", True, True)
 
 
+async def test_who_knows_that_another_has_taken_in_more_catches_up_before_it_forgets(machines):
+    """The other may retire before it hears of it, and would say nothing any more."""
+    a, b, lost = machines
+    await rest(a, b, lost)
+    lost.store.put(b"late", b"late")
+    await lost.ship()
+    await b.pull()
+    await b.ship()
+    name = log_name(lost.log, lost.store.shipped().n)
+    withheld = a.bucket.objects.pop(name)
+    await a.pull()
+    with pytest.raises(DepartureRefused, match=f"site {b.site.hex()} has taken in more"):
+        await forget_site(a.store, lost.site, a.site, LATER)
+    a.bucket.objects[name] = withheld
+    await a.pull()
+    await forget_site(a.store, lost.site, a.site, LATER)
+    assert a.register().removed[lost.site].counts(lost.log[1]) == lost.store.shipped().n
+
+
+async def test_who_is_in_wrong_hands_is_revoked_at_once(machines):
+    a, b, thief = machines
+    await rest(a, b, thief)
+    thief.store.put(b"late", b"late")
+    await thief.ship()
+    await b.pull()
+    await b.ship()
+    a.bucket.objects.pop(log_name(thief.log, thief.store.shipped().n))
+    await a.pull()
+    await forget_site(a.store, thief.site, a.site, LATER, revoked=True)
+
+
 async def test_a_site_without_the_late_part_fetches_it_up_to_the_greatest_cut(machines):
     a, b, lost = machines
     await rest(a, b, lost)
