@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from gateway.store.errors import Damaged
 from gateway.store.index import Index, Transaction
-from gateway.store.index_format import frame_key
+from gateway.store.index_format import SCRATCH_TABLES, frame_key
 from gateway.store.log import FoundBatch, Log
 from gateway.store.log_format import BatchHeader
 from gateway.store.segment_format import KIND_DATA, SEGMENT_HEADER_SIZE
@@ -69,7 +69,7 @@ class Findings:
     """Frames and batches found, in scratch tables ``found_frames`` and ``found_batches`` of an index being built."""
 
     def __init__(self, index: Index) -> None:
-        self._frames, self._batches = index.open_scratch("found_frames"), index.open_scratch("found_batches")
+        self._frames, self._batches = map(index.open_scratch, SCRATCH_TABLES)
 
     def add_frame(self, transaction: Transaction, header: FrameHeader, kind: int, number: int, offset: int) -> None:
         """A frame lies here."""

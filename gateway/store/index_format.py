@@ -58,6 +58,8 @@ TABLES: Final = (
     *("segments", "batches", "seqs", "origins", "uploads", "bucket_uploads", "parts", "release", "incarnations"),
     *("contents", "patches", "dooms", "trusted", "released", "closed"),
 )
+SCRATCH_TABLES: Final = ("found_frames", "found_batches")
+"""Tables that a rebuild makes and drops: no part of the format."""
 
 
 class State(msgspec.Struct, array_like=True, gc=False):

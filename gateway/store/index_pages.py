@@ -16,7 +16,8 @@ may leave anything, and values' checksums say nothing of branch pages.
 Found: pages that are not what their parent takes them for (number, kind, depth, newer than the meta page), nodes
 outside their page, keys out of their parent's bounds, a page in two places or free and in use, counts that differ,
 keys and values that are not what was written (a key that was changed where it lies is not found any more, and nothing
-says so). Not here: a page that is merely old, and fits where it stands.
+says so), tables of names that nobody gives (whoever asks for the right one would get an empty table). Not here: a page
+that is merely old, and fits where it stands.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from struct import error as StructError
 from typing import Final, NamedTuple
 
 import google_crc32c
+
+from gateway.store.index_format import SCRATCH_TABLES, TABLES
 
 _PAGE: Final = Struct("<QQHHHH")
 _META: Final = Struct("<IIQQ48s48sQQ")
@@ -47,6 +50,7 @@ _BIG_DATA, _SUB_TREE, _DUPLICATES = 0x01, 0x02, 0x04
 _NO_PAGE: Final = 0xFFFFFFFFFFFFFFFF
 _DEPTH_MAX: Final = 32
 _PAGE_SIZE_MIN: Final = 512
+_TABLES: Final = frozenset(name.encode() for name in (*TABLES, *SCRATCH_TABLES))
 
 
 class TreeBroken(Exception):
@@ -177,6 +181,8 @@ class _Walk:
                 raise TreeBroken(f"page {number} of the index has keys out of order")
             before, may_equal = key, False
             data = page[value : value + size]
+            if self._is_main and (key.rstrip(b"\0") not in _TABLES or (flags, size_low) != (_SUB_TREE, TREE_SIZE)):
+                raise TreeBroken(f"page {number} of the index names a table that is none of ours")
             if flags or self._is_free:
                 data = self._take_special(number, flags, data, size_low | size_high << 16)
             if not (self._is_free or self._is_main) and not is_checked(key, data):
@@ -193,6 +199,8 @@ class _Walk:
         if flags & _SUB_TREE:
             if not self._is_main:
                 raise TreeBroken(f"page {number} of the index names a table out of place")
+            if _TREE.unpack(data)[:2] != (0, 0):
+                raise TreeBroken(f"page {number} of the index names a table of a kind that we have none of")
             self._trees.append(data)
             return data
         if flags & _BIG_DATA:

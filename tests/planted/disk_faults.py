@@ -11,6 +11,11 @@ _STORE = "tests/gateway/store"
 DISK_FAULTS: Final = (
     # The index in doubt.
     Fault(
+        *("take a table of any name", 8, "gateway/store/index_pages.py"),
+        *('key.rstrip(b"\\0") not in _TABLES or', ""),
+        ("tests/gateway/store/test_index_pages.py::test_a_table_of_another_name_is_found",),
+    ),
+    Fault(
         *("open the index without looking at its tree", 8, "gateway/store/index_doubt.py"),
         *("        check_index_file(fd, files.size(fd))", "        pass"),
         (f"{_STORE}/test_index_doubt.py::test_a_tree_that_the_machine_came_up_with_broken_is_rebuilt",),

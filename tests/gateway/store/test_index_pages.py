@@ -16,7 +16,7 @@ import pytest
 
 from gateway.store.document_format import BucketRecord
 from gateway.store.errors import Damaged
-from gateway.store.index import Index
+from gateway.store.index import Index, IndexUnreadable
 from gateway.store.index_pages import TreeBroken, check_index_file
 from tests.gateway.store.index_site import MAP_SIZE, IndexSite
 
@@ -57,7 +57,7 @@ def read_outcome(path: Path, expected: list[tuple[str, bytes, bytes]]) -> str:
     """What becomes of what the walk let pass."""
     try:
         found = read_all(path)
-    except Damaged:
+    except (Damaged, IndexUnreadable):
         return "found when read"
     return "harmless" if found == expected else "unnoticed"
 
@@ -111,6 +111,25 @@ def test_every_wrong_page_is_found(what: str, files: tuple[bytes, bytes], tmp_pa
     # No power cut leaves one (test_traced_crashes); a disk that loses what it has acknowledged might.
     assert outcomes["unnoticed"] <= (outcomes.total() // 20 if what == "as it was earlier" else 0)
     assert outcomes["found by the walk"] + outcomes["found when read"] > pages // 8
+
+
+def test_a_table_of_another_name_is_found(files: tuple[bytes, bytes], tmp_path: Path) -> None:
+    """Under the right name the engine would make a new one, empty."""
+    data = files[0]
+    (tmp_path / "data.mdb").write_bytes(data)
+    expected = read_all(tmp_path)
+    outcomes: Counter[str] = Counter()
+    at = -1
+    while (at := data.find(b"names\0", at + 1)) >= 0:
+        (tmp_path / "data.mdb").write_bytes(data[:at] + b"nameS" + data[at + 5 :])
+        try:
+            check(tmp_path / "data.mdb")
+        except TreeBroken as error:
+            outcomes["found by its name" if "none of ours" in str(error) else "found otherwise"] += 1
+        else:
+            outcomes[read_outcome(tmp_path, expected)] += 1  # in pages that are free by now
+    assert outcomes["found by its name"] == 1
+    assert set(outcomes) <= {"found by its name", "harmless"}
 
 
 def test_a_file_cut_short_is_found(files: tuple[bytes, bytes], tmp_path: Path) -> None:
