@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from gateway.config_checks import check_cloud, check_realm
+from gateway.config_checks import check_cloud, check_realm, try_named_files
 from gateway.config_reader import ENVIRONMENT_PREFIX, Check, ConfigError, Problem, Reader, Rule
 from gateway.events.destinations import NotificationSettings, check_authorization, check_destinations
 from gateway.http.settings import KIB, MIB, HttpSettings
@@ -404,7 +404,7 @@ def load_config(
         _anchor_paths(values, reader, path.resolve().parent)
     _check_together(reader, values)
     if try_files:
-        _try_files(values, reader)
+        try_named_files(reader, values)
     if reader.problems:
         raise ConfigError(reader.problems)
     built = {name: schema(**values[name]) for name, schema in SECTIONS.items() if name != "cloud"}
@@ -466,17 +466,6 @@ def _anchor_paths(values: dict[str, dict[str, Any]], reader: Reader, directory: 
         for key_name, value in section.items():
             if isinstance(value, Path) and reader.is_from_file(name, key_name):
                 section[key_name] = directory / value
-
-
-def _try_files(values: dict[str, dict[str, Any]], reader: Reader) -> None:
-    """Open every file that is named; the data directory may still have to be made."""
-    for name, section in values.items():
-        for key_name, value in section.items():
-            if isinstance(value, Path) and (name, key_name) != ("site", "data"):
-                try:
-                    value.open("rb").close()
-                except OSError as error:
-                    reader.complain(name, key_name, f"{value} cannot be read: {error.strerror}")
 
 
 def _check_together(reader: Reader, values: dict[str, dict[str, Any]]) -> None:

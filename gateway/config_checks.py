@@ -5,9 +5,13 @@ Each complaint goes to the reader, with the key it is about; nothing is raised, 
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from gateway.config_reader import Reader
+
+_MADE: Final = {("realm", "key_file"), ("realm", "wrapped_key_file")}
+"""Files that a first start makes if they are not there."""
 
 
 def check_realm(reader: Reader, realm: dict[str, Any]) -> None:
@@ -43,3 +47,15 @@ def check_cloud(reader: Reader, cloud: dict[str, Any]) -> None:
         reader.complain("cloud", "credentials_file", "give either it or access_key and secret_key, not both")
     elif not cloud.get("credentials_file") and not (cloud.get("access_key") or cloud.get("secret_key")):
         reader.complain("cloud", "bucket", "needs credentials: access_key and secret_key, or credentials_file")
+
+
+def try_named_files(reader: Reader, values: dict[str, dict[str, Any]]) -> None:
+    """Open every file that is named; the data directory, and what else a first start makes, may be missing."""
+    for name, section in values.items():
+        for key_name, value in section.items():
+            if isinstance(value, Path) and (name, key_name) != ("site", "data"):
+                try:
+                    value.open("rb").close()
+                except OSError as error:
+                    if (name, key_name) not in _MADE or not value.parent.is_dir() or value.exists():
+                        reader.complain(name, key_name, f"{value} cannot be read: {error.strerror}")

@@ -45,6 +45,7 @@ from botocore.parsers import ResponseParserError
 from replication.cancellation import is_stopping
 from replication.cloud_clock import measure_by, seconds_ahead, sign_by
 from replication.cloud_requests import OwnTally, RequestTally, count_by
+from replication.connection_failures import PROXY_REFUSAL, WANTS_PASSWORD, describe_failure
 from replication.lean_requests import trim_heads
 from replication.ports import CloudError, CloudExists, CloudMissing, CloudRefused, CloudUnreachable
 from replication.root_keys import RootKeyUnusable, read_secret
@@ -277,7 +278,7 @@ def mapping(verb: str, name: str) -> Iterator[None]:
     except (NoCredentialsError, PartialCredentialsError, ParamValidationError) as error:
         raise CloudRefused(f"{verb} {name}: {type(error).__name__}") from None
     except (HTTPClientError, IncompleteReadError, ResponseParserError, BotoCoreError, OSError) as error:
-        raise CloudUnreachable(f"{verb} {name}: {type(error).__name__}") from None
+        raise CloudUnreachable(f"{verb} {name}: {describe_failure(error)}") from None
     except asyncio.CancelledError:
         if is_stopping():
             raise
@@ -292,6 +293,8 @@ def _map_client_error(verb: str, name: str, error: ClientError) -> CloudError:
         headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         ahead_s = seconds_ahead(headers, datetime.now(UTC))
         return CloudRefused(said) if ahead_s is None else ClockRefused(said, ahead_s)
+    if status == PROXY_REFUSAL:
+        return CloudUnreachable(f"{said}: {WANTS_PASSWORD}")
     if status == 412 or code in _EXISTS:
         return CloudExists(said)
     if code == "NoSuchKey":

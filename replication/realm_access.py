@@ -43,7 +43,7 @@ from replication.keys import (
     write_key_directory,
 )
 from replication.ports import Cloud
-from replication.realm_format import Realm
+from replication.realm_format import REALM_KEY_LABEL, Realm, encode_key_text
 from replication.root_keys import RootKeyProvider
 from replication.sealing import Keyring
 
@@ -71,6 +71,10 @@ class RealmAccess:
     def recoverable(self) -> bool:
         """Whether a recovery key can open the realm too."""
         return self._opened.recoverable
+
+    def root_key_text(self) -> str:
+        """The root (or recovery) key in use, as text: for processes of this site, by a pipe; never shown or stored."""
+        return encode_key_text(REALM_KEY_LABEL, self._opened.openers[self._opened.mark])
 
     def keyring(self) -> Keyring:
         """The keys as known now. An epoch that it does not know is looked for in the key directory."""

@@ -128,11 +128,28 @@ class VaultTransit:
             connection.request("POST", urlsplit(self.address).path.rstrip("/") + path, json.dumps(body), headers)
             answer = connection.getresponse()
             status, data = answer.status, answer.read(ANSWER_BYTES_MAX)
+        except ssl.SSLCertVerificationError as error:
+            raise RootKeyUnusable(
+                f"the certificate of vault at {self.address} is not trusted here ({error.verify_message}): "
+                "name the authority that signed it in [realm] vault_ca_file"
+            ) from None
         except (OSError, http.client.HTTPException) as error:
             raise RootKeyUnusable(f"vault at {self.address} does not answer: {error}") from None
         finally:
             connection.close()
-        return _read_answer(status, data)
+        return _read_answer(status, data, self._advise(status, verb))
+
+    def _advise(self, status: int, verb: str) -> str:
+        """What to look at when Vault refuses with this status; empty where its own words say it."""
+        place = f"{self.mount.strip('/')}/{verb}/{self.key}"
+        advice = {
+            400: f"is there a key {self.key!r} (vault write -f {self.mount.strip('/')}/keys/{self.key}), and is "
+            "vault_address right?",
+            403: f"does the token in {self.token_file} still hold, and may it 'update' {place}?",
+            404: f"is the transit engine mounted at {self.mount!r} ([realm] vault_mount), and vault_namespace right?",
+            503: "it has to be unsealed (vault operator unseal)",
+        }
+        return advice.get(status, "")
 
     def _connect(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.address)
@@ -194,15 +211,18 @@ class AwsKms:
             raise RootKeyUnusable(f"KMS cannot be asked to {operation}: {error}") from None
 
 
-def _read_answer(status: int, data: bytes) -> dict[str, Any]:
-    """Vault's ``data``. An error is ``{"errors": [texts]}``; 503 is sealed, 473 and 472 are standbys."""
+def _read_answer(status: int, data: bytes, advice: str) -> dict[str, Any]:
+    """Vault's ``data``. An error is ``{"errors": [texts]}``, of one line or several; 503 is sealed, 473 and 472 are
+    standbys.
+    """
+    behind = f"; {advice}" if advice else ""
     try:
         document = json.loads(data)
-        told = document["data"] if status == 200 else "; ".join(document["errors"])
+        told = document["data"] if status == 200 else " ".join("; ".join(document["errors"]).split())
     except (ValueError, KeyError, TypeError):
-        raise RootKeyUnusable(f"vault answered {status} with something that is not Vault's") from None
+        raise RootKeyUnusable(f"vault answered {status} with something that is not Vault's{behind}") from None
     if status != 200:
-        raise RootKeyUnusable(f"vault refuses ({status}): {told or 'no reason given'}")
+        raise RootKeyUnusable(f"vault refuses ({status}): {told or 'no reason given'}{behind}")
     if not isinstance(told, dict):
         raise RootKeyUnusable("vault answered without data")
     return told

@@ -40,7 +40,7 @@ def main() -> int:
 async def _work(orders: Orders) -> None:
     stop = asyncio.Event()
     watch_parent(stop)
-    async with opened_site(orders.config, connect=True) as site:
+    async with opened_site(orders.config, connect=True, root_key=orders.root_key) as site:
         watch_index(site.store, stop)
         report_ready()
         collecting = asyncio.create_task(site.store.collect(_tell_collection))

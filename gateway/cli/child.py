@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,11 +26,15 @@ _ORDERS_BYTES_MAX: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a child is told: the configuration, its number among its like, the inherited listening socket if any."""
+    """What a child is told: the configuration, its number among its like, the inherited listening socket if any; the
+    realm's root key as text, as the parent got it, so that who died can be started again while a service that unwraps
+    it does not answer.
+    """
 
     config: Config
     number: int = 0
     listener: int | None = None
+    root_key: str = field(default="", repr=False)
 
 
 def encode_orders(orders: Orders) -> bytes:

@@ -49,7 +49,7 @@ async def _follow(orders: Orders) -> None:
     watch_parent(stop)
     settings = orders.config.notifications
     rules = FollowerSettings(orders.config.server.region, settings.retry_max_s, settings.age_max_s)
-    async with opened_site(orders.config) as site, AsyncExitStack() as stack:
+    async with opened_site(orders.config, root_key=orders.root_key) as site, AsyncExitStack() as stack:
         followers = []
         for name, url in parse_destinations(settings.destinations):
             sender = _make_sender(url, settings.authorization_of(name), settings.timeout_s)

@@ -60,12 +60,13 @@ async def end_task(task: asyncio.Task[None]) -> None:
 
 
 @asynccontextmanager
-async def opened_site(config: Config, *, connect: bool = False) -> AsyncIterator[OpenSite]:
+async def opened_site(config: Config, *, connect: bool = False, root_key: str = "") -> AsyncIterator[OpenSite]:
     """Open the site of a configuration; recovers its store first if need be. Blocking at its start and end.
 
-    ``connect``: make the cloud's client now, for a process whose loop must not be held up by that later.
+    ``connect``: make the cloud's client now, for a process whose loop must not be held up by that later; ``root_key``:
+    as its parent handed it over.
     """
-    keys = open_site(config)
+    keys = open_site(config, root_key)
     async with AsyncExitStack() as stack:
         cloud, fetcher, skew, requests = None, None, SkewMeter(), None
         if config.cloud is not None:

@@ -18,6 +18,8 @@ from replication.tariff import HOURS_A_MONTH, Tariff
 
 TALLY_NAME: Final = "cloud.requests"
 TALLY_SIZE: Final = 8 * SLOTS
+TOLD_AFTER_MS: Final = 300_000
+"""A start asks more than an hour of rest does: less than this says nothing of an hour."""
 
 
 class SharedTally:
@@ -52,15 +54,17 @@ class SharedTally:
 
 
 def describe_requests(counted: CountedRequests, tariff: Tariff) -> dict[str, Any]:
-    """As ``skerry status --json`` tells it; ``cost_a_month`` at the last hour's pace, None without prices."""
-    hourly = counted.per_hour()
-    price = tariff.requests(hourly["put"] + hourly["list"], hourly["get"]) * HOURS_A_MONTH
+    """As ``skerry status --json`` tells it; ``an_hour`` is None before it can be told, ``cost_a_month``, at that pace,
+    without prices, too.
+    """
+    hourly = counted.per_hour() if counted.hour_ms >= TOLD_AFTER_MS else None
+    price = tariff.requests(hourly["put"] + hourly["list"], hourly["get"]) * HOURS_A_MONTH if hourly else 0.0
     return {
         "since_ms": counted.since_ms or None,
         "total": counted.total,
-        "an_hour": {kind: round(count, 1) for kind, count in hourly.items()},
+        "an_hour": {kind: round(count, 1) for kind, count in hourly.items()} if hourly else None,
         "counted_s": round(counted.hour_ms / 1000) if counted.since_ms else None,
-        "cost_a_month": round(price, 4) if tariff.is_told else None,
+        "cost_a_month": round(price, 4) if tariff.is_told and hourly else None,
         "currency": tariff.currency if tariff.is_told else None,
     }
 

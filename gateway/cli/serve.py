@@ -19,6 +19,7 @@ import os
 import signal
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 
 from gateway.cli.admin_status import SiteStatus
 from gateway.cli.child import Orders, encode_orders
@@ -81,7 +82,7 @@ async def _supervise(
         if first is not None:
             print(describe_first_start(config, first), flush=True)
         made = await ensure_credentials(site.store, site.directory, environment)
-        roles = _plan_roles(config, listener, strip_settings(environment))
+        roles = _plan_roles(Orders(config, root_key=site.realm.root_key_text()), listener, strip_settings(environment))
         supervisor = Supervisor(roles, config.server.drain_timeout_s)
         loop.add_signal_handler(signal.SIGHUP, supervisor.reload)
         try:
@@ -133,20 +134,21 @@ async def _run(supervisor: Supervisor, site: OpenSite, admin: socket.socket | No
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _plan_roles(config: Config, listener: socket.socket, environment: Mapping[str, str]) -> list[Role]:
+def _plan_roles(orders: Orders, listener: socket.socket, environment: Mapping[str, str]) -> list[Role]:
+    config, told = orders.config, encode_orders(orders)
     workers = [
         Role(
             f"worker {number}",
             "gateway.cli.worker",
-            encode_orders(Orders(config, number, listener.fileno())),
+            encode_orders(replace(orders, number=number, listener=listener.fileno())),
             descriptors=(listener.fileno(),),
             vital=True,
             environment=environment,
         )
         for number in range(1, config.workers + 1)
     ]
-    background = Role("background", "gateway.cli.background", encode_orders(Orders(config)), environment=environment)
+    background = Role("background", "gateway.cli.background", told, environment=environment)
     children = [*workers, background]
     if config.notifications.destinations:
-        children.append(Role("events", "gateway.cli.events", encode_orders(Orders(config)), environment=environment))
+        children.append(Role("events", "gateway.cli.events", told, environment=environment))
     return children

@@ -85,10 +85,15 @@ def generated_key_path(config: Config) -> Path:
     return config.data / "keys" / GENERATED_KEY_NAME
 
 
-def root_key_provider(config: Config) -> RootKeyProvider:
-    """Where this configuration says the root key comes from. What holds keys leaves no core files from here on."""
+def guard_memory(config: Config) -> None:
+    """Leave no core files of a process that is about to hold keys, unless the configuration wants them."""
     if not config.log.core_dumps:
         forbid_core_dumps()
+
+
+def root_key_provider(config: Config) -> RootKeyProvider:
+    """Where this configuration says the root key comes from. What holds keys leaves no core files from here on."""
+    guard_memory(config)
     realm = config.realm
     if realm.wrapped_key_file:
         return wrapped_root_key(realm)
@@ -130,21 +135,38 @@ def is_new_site(config: Config) -> bool:
     return not (config.data / "keys" / REALM).exists()
 
 
-def open_site(config: Config) -> SiteKeys:
-    """Open an existing site's directory and realm; ``BadDataDirectory``, ``RealmError``, ``RootKeyUnusable``."""
+def open_site(config: Config, root_key: str = "") -> SiteKeys:
+    """Open an existing site's directory and realm; ``BadDataDirectory``, ``RealmError``, ``RootKeyUnusable``.
+
+    ``root_key``: the root key as another process of this site got it; whoever keeps it (a service, a command) is asked
+    only if there is none, or it opens the realm no longer.
+    """
     directory = DataDirectory.open(config.data)
     if is_new_site(config):
         raise BadDataDirectory(f"{config.data} holds no site yet: `skerry serve` makes one")
-    root = root_key_provider(config)
-    try:
-        realm = open_local(directory.keys, root)
-    except WrongRealmKey:  # or one that another site let open the realm, of which this one has not heard
-        if config.cloud is None or not _fetch_new_keys(config.cloud, directory):
-            raise
-        realm = open_local(directory.keys, root)
+    realm = _open_handed(config, directory, root_key) if root_key else None
+    realm = realm or _open_configured(config, directory)
     if realm.realm.id != directory.realm:
         raise RealmError(f"the keys in {directory.keys} are of realm {realm.realm.id.hex()}, the data is not")
     return SiteKeys(directory, realm)
+
+
+def _open_handed(config: Config, directory: DataDirectory, root_key: str) -> RealmAccess | None:
+    guard_memory(config)
+    try:
+        return open_local(directory.keys, GivenRootKey(root_key))
+    except WrongRealmKey:  # it was ended since: the configuration knows a newer one
+        return None
+
+
+def _open_configured(config: Config, directory: DataDirectory) -> RealmAccess:
+    root = root_key_provider(config)
+    try:
+        return open_local(directory.keys, root)
+    except WrongRealmKey:  # or one that another site let open the realm, of which this one has not heard
+        if config.cloud is None or not _fetch_new_keys(config.cloud, directory):
+            raise
+        return open_local(directory.keys, root)
 
 
 def _fetch_new_keys(settings: CloudSettings, directory: DataDirectory) -> bool:

@@ -55,6 +55,9 @@ def _describe_requests(asked: dict[str, Any]) -> str:
     """Requests in the last hour, or in what has passed of the first, and what a month of such hours costs."""
     if asked["since_ms"] is None:
         return "nothing yet"
+    if asked["an_hour"] is None:
+        kinds = ", ".join(f"{count} {kind.upper()}" for kind, count in asked["total"].items())
+        return f"{kinds}, in all; too soon to say how many an hour"
     kinds = ", ".join(f"{count:.0f} {kind.upper()}" for kind, count in asked["an_hour"].items())
     price = asked["cost_a_month"]
     money = "" if price is None else f"; {price:.2f} {asked['currency']} a month at that"

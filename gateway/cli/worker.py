@@ -55,7 +55,7 @@ async def _serve(orders: Orders) -> None:
     context = make_server_context(config.server)
     if context is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, context, config.server)
-    async with opened_site(config, connect=True) as site:
+    async with opened_site(config, connect=True, root_key=orders.root_key) as site:
         watch_index(site.store, stop)
         tune_collector()
         giving = asyncio.create_task(_give_back())

@@ -160,7 +160,8 @@ class Realm:
 
     def collide(self, round_name: str) -> int:
         """Ten sites that cannot hear one another write the same keys; how many values there are of them."""
-        some = self.rng.sample([member for member in self.there() if member.wants(COMMON)], COLLIDING)
+        able = [member for member in self.there() if member.wants(COMMON)]
+        some = self.rng.sample(able, min(COLLIDING, len(able)))
         for member in some:
             self.lines.cut(member.line)
         for member in some:

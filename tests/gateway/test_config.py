@@ -142,6 +142,18 @@ def test_unreadable_files_are_told(tmp_path):
         load_config(tmp_path / "latin.toml", {})
 
 
+def test_check_takes_a_key_that_is_still_to_be_made(tmp_path):
+    """`skerry config check && skerry serve` is how a first site is started."""
+    path = write(tmp_path, '[site]\ndata = "d"\n[realm]\nkey_file = "realm.key"\n')
+    load_config(path, {}, try_files=True)
+    path = write(tmp_path, '[site]\ndata = "d"\n[realm]\nkey_file = "nowhere/realm.key"\n')
+    with pytest.raises(ConfigError, match=r"key_file: .* cannot be read"):
+        load_config(path, {}, try_files=True)
+    path = write(tmp_path, '[site]\ndata = "d"\n[realm]\npassphrase_file = "passphrase"\n')
+    with pytest.raises(ConfigError, match=r"passphrase_file: .* cannot be read"):
+        load_config(path, {}, try_files=True)
+
+
 def test_wrong_variables_are_told_and_an_orchestrators_are_let_be(tmp_path):
     path = write(tmp_path, '[site]\ndata = "d"\n')
     load_config(path, {"SKERRY_PORT": "tcp://10.0.0.1:80", "SKERRY_SERVICE_HOST": "x", "SKERRY_ROOT_ACCESS_KEY": "a"})

@@ -8,6 +8,7 @@ from tests.planted.fault import Fault
 
 _REQUESTS = "tests/replication/test_cloud_requests.py"
 _TALLY = "tests/gateway/cli/test_request_tally.py"
+_FAILURES = "tests/replication/test_connection_failures.py"
 
 FLEET_FAULTS: Final = (
     Fault(
@@ -49,5 +50,47 @@ FLEET_FAULTS: Final = (
         *("forget listings in the price of requests", 6, "gateway/cli/request_tally.py"),
         *('hourly["put"] + hourly["list"]', 'hourly["put"]'),
         (f"{_TALLY}::test_the_price_of_a_month_is_at_the_pace_of_the_last_hour",),
+    ),
+    Fault(
+        *("let a site go down with a worker while Vault is away", 0, "gateway/cli/site.py"),
+        *("_open_handed(config, directory, root_key) if root_key else None", "None"),
+        ("tests/gateway/cli/test_site.py::test_a_root_key_that_was_handed_over_is_used_and_nobody_asked",),
+    ),
+    Fault(
+        *("hand the children no root key", 0, "gateway/cli/serve.py"),
+        *("Orders(config, root_key=site.realm.root_key_text())", "Orders(config)"),
+        ("tests/e2e/test_vault.py::test_who_dies_while_vault_is_away_is_started_again",),
+    ),
+    Fault(
+        *("hold on to a root key that was ended", 0, "gateway/cli/site.py"),
+        *("except WrongRealmKey:  # it was ended since", "except ZeroDivisionError:  # it was ended since"),
+        (
+            "tests/gateway/cli/test_site.py::test_a_handed_root_key_that_was_ended_since_gives_way_to_the_configured_one",
+        ),
+    ),
+    Fault(
+        *("tell a refusal of Vault's in three lines", 0, "replication/wrapped_root_keys.py"),
+        *('" ".join("; ".join(document["errors"]).split())', '"; ".join(document["errors"])'),
+        ("tests/replication/test_wrapped_root_keys.py::test_a_refusal_of_several_lines_is_told_in_one",),
+    ),
+    Fault(
+        *("call a configuration wrong for a key that its first start makes", 0, "gateway/config_checks.py"),
+        *("if (name, key_name) not in _MADE or not", "if True or not"),
+        ("tests/gateway/test_config.py::test_check_takes_a_key_that_is_still_to_be_made",),
+    ),
+    Fault(
+        *("tell nobody which setting names the cloud's authority", 0, "replication/connection_failures.py"),
+        *("if isinstance(refused, ssl.SSLCertVerificationError):", "if False:"),
+        (f"{_FAILURES}::test_a_certificate_of_a_private_authority_names_the_setting",),
+    ),
+    Fault(
+        *("tell of a proxy that wants a password as of one that is not there", 0, "replication/connection_failures.py"),
+        *("if status in (PROXY_REFUSAL, 401):", "if status == 401:"),
+        (f"{_FAILURES}::test_a_proxy_that_refuses",),
+    ),
+    Fault(
+        *("tell the proxy's URL, password and all", 0, "replication/connection_failures.py"),
+        *('    return f"{kind}: {told}" if told else kind', '    return f"{kind}: {told}; {error.kwargs}"'),
+        (f"{_FAILURES}::test_nobody_at_the_address_of_proxy_or_cloud",),
     ),
 )

@@ -1,5 +1,7 @@
 """Root keys that Vault or AWS KMS unwraps: one suite over both protocols, and what each can go wrong with."""
 
+import ssl
+
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
@@ -7,6 +9,7 @@ from moto.server import ThreadedMotoServer
 from replication.keys import create_realm, open_realm
 from replication.root_keys import RootKeyUnusable
 from replication.wrapped_root_keys import AwsKms, VaultTransit, WrappedRootKey
+from tests.support.authority import make_authority
 from tests.support.vault import TOKEN, FakeVault
 
 REGION = "eu-central-1"
@@ -119,9 +122,13 @@ def test_vault_keys_may_be_rotated_there(vault, token_file):
 @pytest.mark.parametrize(
     ("harm", "word"),
     [
-        (lambda vault: setattr(vault, "sealed", True), "sealed"),
-        (lambda vault: vault.keys.clear(), "not found"),
-        (lambda vault: setattr(vault, "mount", "elsewhere"), "no handler"),
+        (lambda vault: setattr(vault, "sealed", True), "sealed; .*operator unseal"),
+        (lambda vault: vault.keys.clear(), "not found; .*keys/skerry"),
+        (lambda vault: setattr(vault, "mount", "elsewhere"), "no handler.*; .*vault_mount"),
+        (
+            lambda vault: setattr(vault, "answer", (400, b"Client sent an HTTP request to an HTTPS server.")),
+            "vault_address",
+        ),
         (lambda vault: setattr(vault, "answer", (200, b"<html>portal</html>")), "not Vault's"),
         (lambda vault: setattr(vault, "answer", (200, b'{"data": {}}')), "without plaintext"),
         (lambda vault: setattr(vault, "answer", (200, b'{"data": {"plaintext": "***"}}')), "not base64"),
@@ -135,6 +142,28 @@ def test_what_vault_says_wrong_is_said(vault, token_file, harm, word):
     harm(vault)
     with pytest.raises(RootKeyUnusable, match=word):
         service.unwrap(wrapped)
+
+
+def test_a_refusal_of_several_lines_is_told_in_one(vault, token_file):
+    """As OpenBao 2.7 and Vault answer who holds a token without the policy."""
+    vault.answer = (403, b'{"errors":["1 error occurred:\\n\\t* permission denied\\n\\n"]}\n')
+    with pytest.raises(RootKeyUnusable, match=r"permission denied; .*transit/encrypt/skerry") as refused:
+        VaultTransit(vault.address, "skerry", token_file).wrap(b"text")
+    assert len(str(refused.value).splitlines()) == 1
+    assert TOKEN not in str(refused.value)
+
+
+def test_a_vault_with_an_authority_of_its_own(token_file, tmp_path):
+    authority = make_authority(tmp_path / "ca", "vault.test")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.chain, authority.key)
+    with FakeVault() as vault:
+        vault.wrap_in(context)
+        address = vault.address.replace("http:", "https:")
+        with pytest.raises(RootKeyUnusable, match=r"not trusted here.*vault_ca_file"):
+            VaultTransit(address, "skerry", token_file).wrap(b"text")
+        service = VaultTransit(address, "skerry", token_file, ca_file=authority.root)
+        assert service.unwrap(service.wrap(b"text")) == b"text"
 
 
 def test_vaults_token_is_guarded(vault, token_file):

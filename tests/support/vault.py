@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -60,6 +61,10 @@ class FakeVault:
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
+
+    def wrap_in(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from now on."""
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def rotate(self, key: str) -> None:
         self.keys[key].append(AESGCM.generate_key(256))

@@ -11,6 +11,7 @@ from gateway.store.errors import BadDataDirectory
 from replication.cloud_memory import MemoryCloud
 from replication.keys import RealmError, WrongRealm, WrongRealmKey
 from replication.ports import CloudUnreachable
+from replication.realm_format import REALM_KEY_LABEL, encode_key_text
 from replication.root_keys import RootKeyUnusable
 
 CLOUD = '[cloud]\nbucket = "realm"\naccess_key = "a"\nsecret_key = "s"\n'
@@ -158,3 +159,17 @@ def test_two_first_starts_at_once_make_one_realm(tmp_path, cloud, monkeypatch):
     with pytest.raises(WrongRealm):
         create_site(late)
     assert list(late.data.iterdir()) == []
+
+
+def test_a_root_key_that_was_handed_over_is_used_and_nobody_asked(tmp_path, monkeypatch):
+    config = config_of(tmp_path)
+    create_site(config)
+    key = open_site(config).realm.root_key_text()
+    monkeypatch.setattr(site, "root_key_provider", lambda config: pytest.fail("it was asked for again"))
+    assert open_site(config, key).realm.recoverable
+
+
+def test_a_handed_root_key_that_was_ended_since_gives_way_to_the_configured_one(tmp_path):
+    config = config_of(tmp_path)
+    create_site(config)
+    assert open_site(config, encode_key_text(REALM_KEY_LABEL, b"o" * 32)).realm.recoverable
