@@ -11,7 +11,7 @@ besides, two LISTs, and one DELETE for each object of the older one. Not here: w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -139,13 +139,10 @@ class CheckpointWriter:
         return (identity.site, identity.incarnation)
 
     async def _next_number(self, origin: Origin) -> int:
-        """A number no object of this log ever had; what interrupted attempts left is removed."""
-        names = {name: split_checkpoint_object(name) for name in await list_all(self._cloud, checkpoint_prefix(origin))}
-        counting = {name.n for name in await list_checkpoint_names(self._cloud) if name.origin == origin}
-        for name, number in names.items():
-            if number is not None and number not in counting:
-                await self._cloud.delete(name)
-        return 1 + max([*counting, *(number for number in names.values() if number is not None)], default=0)
+        """A number no object of this log has, nor had if it counts."""
+        begun = map(split_checkpoint_object, await list_all(self._cloud, checkpoint_prefix(origin)))
+        counting = [name.n for name in await list_checkpoint_names(self._cloud) if name.origin == origin]
+        return 1 + max([*counting, *(number for number in begun if number is not None)], default=0)
 
     async def _with_own_acks(self, origin: Origin, vector: Vector) -> Vector:
         """What this site said itself with its newest batch of the vector: the batch tells."""
@@ -173,8 +170,32 @@ class CheckpointWriter:
         (this machine was rolled back): that log's beginning may have left the bucket on the strength of it. So does one
         that cannot be read now.
         """
-        for name in await list_checkpoint_names(self._cloud):
-            if name.origin[0] == newest.origin[0] and (name.origin != newest.origin or name.n < newest.n):
+        counting = [name for name in await list_checkpoint_names(self._cloud) if name.origin[0] == newest.origin[0]]
+        for name in counting:
+            if name.origin != newest.origin or name.n < newest.n:
                 found = await read_manifest(self._cloud, self._keyring, name)
                 if found.manifest is not None and replaces(manifest, found.manifest):
                     await delete_checkpoint(self._cloud, found)
+        for origin in (newest.origin, *self._log.former_logs()):
+            if origin[0] == newest.origin[0]:
+                await self._remove_interrupted(
+                    origin, newest, manifest, {one.n for one in counting if one.origin == origin}
+                )
+
+    async def _remove_interrupted(
+        self, origin: Origin, newest: CheckpointName, manifest: Manifest, counting: Collection[int]
+    ) -> None:
+        """Delete what interrupted attempts left. Not by a list of marks alone, which may be an old one: what has a
+        manifest goes only if the newest replaces it.
+        """
+        begun: dict[int, list[str]] = {}
+        for name in await list_all(self._cloud, checkpoint_prefix(origin)):
+            number = split_checkpoint_object(name)
+            if number is not None and number not in counting and (origin != newest.origin or number < newest.n):
+                begun.setdefault(number, []).append(name)
+        for number, names in begun.items():
+            found = await read_manifest(self._cloud, self._keyring, CheckpointName(origin, number))
+            is_absent = checkpoint_name(origin, number) not in names
+            if replaces(manifest, found.manifest) if found.manifest is not None else is_absent:
+                for name in names:
+                    await self._cloud.delete(name)

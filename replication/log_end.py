@@ -13,7 +13,7 @@ from contextlib import suppress
 from replication.batch_format import HASH_SIZE, Batch, chain_of, decode_batch, encode_batch
 from replication.cloud_names import head_name, head_prefix, log_name, log_prefix, split_head_name
 from replication.listing import list_all
-from replication.ports import Cloud, CloudExists, CloudMissing, Origin
+from replication.ports import Cloud, CloudExists, CloudMissing, CloudUnreachable, Origin
 from replication.sealing import Keyring
 
 
@@ -27,7 +27,8 @@ async def end_log(
 ) -> Batch:
     """End a log unless it has ended: its closing batch, whoever wrote that. Idempotent.
 
-    ``CloudError``; ``ValueError`` if what stands there does not open.
+    ``CloudError``, also while lists contradict each other: behind a name that is free since its batch left the bucket
+    nothing may be written. ``ValueError`` if what stands there does not open.
     """
     n, chain, seq = await last_of(cloud, origin), bytes(HASH_SIZE), 0
     while n:
@@ -41,6 +42,9 @@ async def end_log(
             return batch
         chain, seq = chain_of(keyring, origin, n, data), batch.last_seq
         break
+    following = await cloud.list(log_prefix(origin), after=log_name(origin, n) if n else "", count_max=1)
+    if following not in ([], [log_name(origin, n + 1)]):
+        raise CloudUnreachable(f"the heads of log {origin[1].hex()} were listed as of an earlier time")
     acks = {successor: 0} if successor else {}
     while True:
         closing = Batch(n + 1, chain, seq + 1, (), acks, now_ms, closed=True)

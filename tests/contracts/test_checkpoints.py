@@ -14,7 +14,7 @@ from replication.checkpoint_format import encode_manifest
 from replication.checkpoint_writer import CheckpointWriter, NotShippedYet
 from replication.checkpoints import CheckpointName, list_checkpoints
 from replication.cloud_memory import MemoryCloud
-from replication.cloud_names import CHECKPOINTS_PREFIX, checkpoint_name, head_name, log_name
+from replication.cloud_names import CHECKPOINTS_PREFIX, checkpoint_name, checkpoint_prefix, head_name, log_name
 from replication.departures import forget_site
 from replication.joining import Joiner
 from replication.ports import CloudUnreachable, LogPosition, Reissue, StateNotReady
@@ -177,6 +177,42 @@ async def test_the_newest_stands_and_older_and_interrupted_ones_go(make_site):  
     left = {name for name in cloud.objects if "checkpoint" in name}
     assert not left & first
     assert len(left) == 2 + len(found.manifest.parts)
+
+
+async def test_a_list_that_lags_costs_no_checkpoint(make_site, monkeypatch):  # noqa: F811
+    """It may be what a log's beginning left the bucket for (world 1506 of those that return)."""
+    cloud, a, _ = await realm_of_two(make_site)
+    backup = make_site(b"backup", copy_of=a)
+    await a.put(b"more", b"more")
+    await ship(a, cloud)
+    await new_writer(a, cloud).write()
+    first = {name for name in cloud.objects if "checkpoint" in name}
+    real = cloud.list
+
+    async def lagging(prefix, **more):
+        return [] if prefix == CHECKPOINTS_PREFIX else await real(prefix, **more)
+
+    monkeypatch.setattr(cloud, "list", lagging)
+    await new_writer(a, cloud).scan()
+    assert first <= cloud.objects.keys()
+    await new_writer(backup, cloud).write()
+    assert first <= cloud.objects.keys(), "it reaches further than the newest"
+
+
+async def test_what_was_begun_under_a_former_log_goes(make_site):  # noqa: F811
+    cloud, a, _ = await realm_of_two(make_site)
+    await new_writer(a, cloud).scan()
+    former = origin_of(a)
+    copy = make_site(b"copy", copy_of=a)
+    await copy.put(b"of-the-copy", b"1")
+    await ship(copy, cloud)
+    await a.put(b"mine", b"2")
+    await ship(a, cloud)
+    await pull(a, cloud)
+    assert former[0] == origin_of(a)[0]
+    assert any(name.startswith(checkpoint_prefix(former)) for name in cloud.objects)
+    await new_writer(a, cloud).write()
+    assert not any(name.startswith(checkpoint_prefix(former)) for name in cloud.objects)
 
 
 class Dying:

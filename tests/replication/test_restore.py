@@ -159,3 +159,17 @@ async def test_closing_goes_behind_what_the_head_did_not_say(world):
     for name in [name for name in cloud.objects if name.startswith(f"heads/{a.identity().site.hex()}")]:
         del cloud.objects[name]
     assert await close_log(cloud, KEYRING, origin_of(a), 1) == a.shipped().n + 1
+
+
+async def test_closing_writes_nothing_where_the_logs_beginning_left(world):
+    """The heads are listed as of an earlier time (world 1544 of those that return)."""
+    cloud, a, _ = world
+    a.put(b"more", b"more")
+    await ship(a, cloud)
+    assert a.shipped().n > 1
+    for name in [name for name in cloud.objects if name.startswith(f"heads/{a.identity().site.hex()}")]:
+        del cloud.objects[name]
+    del cloud.objects[log_name(origin_of(a), 1)]
+    with pytest.raises(CloudUnreachable, match="listed as of an earlier time"):
+        await close_log(cloud, KEYRING, origin_of(a), 1)
+    assert log_name(origin_of(a), 1) not in cloud.objects
