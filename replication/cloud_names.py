@@ -41,6 +41,7 @@ _HEAD: Final = re.compile(r"heads/([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})")
 _CHECKPOINT: Final = re.compile(_HEAD.pattern.replace(HEADS_PREFIX, CHECKPOINTS_PREFIX))
 _CHECKPOINT_OBJECT: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/checkpoint/([0-9a-f]{16})(-[0-9a-f]{64})?")
 _OUT: Final = re.compile(r"heads/([0-9a-f]{32})-out-([0-9a-f]{32})")
+_OWNER: Final = re.compile(r"sites/([0-9a-f]{32})/([0-9a-f]{16})/")
 _LOG: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/log/([0-9a-f]{16})")
 _INDEX: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/index/([0-9a-f]{16})-[0-9a-f]{32}")
 _PACK: Final = re.compile(r"sites/[0-9a-f]{32}/[0-9a-f]{16}/packs/[0-9a-f]{64}")
@@ -73,6 +74,12 @@ def split_retired_name(name: str) -> bytes | None:
     """Which epoch such a name tells of."""
     match = _RETIRED.fullmatch(name)
     return bytes.fromhex(match[1]) if match else None
+
+
+def log_of(name: str) -> Origin | None:
+    """Under which log an object stands; None: it is no log's."""
+    match = _OWNER.match(name)
+    return (bytes.fromhex(match[1]), bytes.fromhex(match[2])) if match else None
 
 
 def head_prefix(origin: Origin) -> str:

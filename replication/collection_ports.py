@@ -89,7 +89,9 @@ class Holdings(Protocol):
         """Make the own change that dooms these objects. Their owner's business."""
 
     async def end_dooms(self, dots: Sequence[Dot]) -> None:
-        """Make the own changes that end these dooms: nothing in the bucket tells of their objects any more."""
+        """Make the own changes that end these dooms: their objects are gone, and nothing is left of either. Only of
+        objects under the current own log.
+        """
 
     def untrusted(self) -> list[bytes]:
         """Sites that may not know of this site's current log yet: until they acknowledge it, or are trusted, nothing

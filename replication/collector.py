@@ -31,7 +31,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from replication.cloud_names import is_pack_name, site_prefix
+from replication.cloud_names import is_pack_name, log_of, site_prefix
 from replication.collection_ports import Doom, DoomState, HeldObject, Holdings
 from replication.frame_format import decode_header
 from replication.log_compaction import LogCompactor, own_logs
@@ -68,6 +68,7 @@ class CollectedRound:
     indexes: int = 0
     ended: int = 0
     orphans: int = 0
+    dooms_ended: int = 0
 
     def plus(self, other: CollectedRound) -> CollectedRound:
         """Both together."""
@@ -86,6 +87,7 @@ class _Done:
     batches: int = 0
     indexes: int = 0
     orphans: int = 0
+    dooms_ended: int = 0
 
 
 @dataclass(slots=True)
@@ -171,6 +173,7 @@ class Collector:
         if caught_up:
             await self._delete([doom for doom in dooms if doom.state is not DoomState.DISCARDED], done)
         if choose and self._settings.enabled:
+            await self._end(dooms, done)
             if not self._is_compacting and not self._is_sweeping:
                 await self._choose(done)
             if not self._pass.sites and not self._is_sweeping:
@@ -250,6 +253,23 @@ class Collector:
                         await self._cloud.delete(name)
                         done.deleted += 1
             await self._holdings.record_doom(doom.dot, DoomState.DISCARDED)
+
+    async def _end(self, dooms: Sequence[Doom], done: _Done) -> None:
+        """Let nothing be left of dooms that are over, if the objects stood under the log that doomed them: who reads it
+        hears of an object before its end, and a checkpoint that goes as far tells of neither.
+        """
+        identity = self._log.identity()
+        log = (identity.site, identity.incarnation)
+        over = [
+            doom.dot
+            for doom in dooms
+            if doom.state is DoomState.DISCARDED
+            and (doom.dot.site, doom.dot.incarnation) == log
+            and all(log_of(name) == log for name in doom.names)
+        ]
+        if over:
+            await self._holdings.end_dooms(over)
+            done.dooms_ended += len(over)
 
     # repacking
 

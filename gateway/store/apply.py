@@ -76,6 +76,7 @@ from gateway.store.segment_format import KIND_DATA, KIND_LOG
 from gateway.store.slice_format import FoldedKey
 from gateway.store.state_fold import StateFold
 from gateway.store.subscription_rows import apply_subscribed, settle_rewind
+from gateway.store.told_objects import ToldObjects
 from gateway.store.version_documents import (
     ACKNOWLEDGED,
     LOCKS,
@@ -115,6 +116,7 @@ class Applier:
         self.state = state
         self.chunks = ChunkRows(transaction, state, open_pages, hold=hold)
         self.cloud = self.chunks.cloud
+        self.told = ToldObjects(transaction, self.cloud, site, state)
         self.objects = ObjectRows(
             *(transaction, state, self.chunks, self.is_applied, self._touch_bucket),
             *(partial(read_locks, transaction), partial(is_acknowledged, transaction)),
@@ -246,9 +248,8 @@ class Applier:
                 self._apply_change(change, True, None)
 
     def _apply_pulled(self, record: Pulled) -> None:
-        for located in record.located:
-            self.cloud.locate(located.header, located.object_name, located.offset)
         origin = (record.site, record.incarnation)
+        self.told.locate(record.located, {origin: record.n})
         known = read_origin(self.transaction, origin)
         status = record.status or known.status  # written by a site that does not tell any, or that had no time to
         acks = join_acks(known.acks, record.acks)
@@ -268,8 +269,7 @@ class Applier:
             self.cloud.trust(site)
 
     def _apply_shipped(self, record: Shipped) -> None:
-        for located in record.located:
-            self.cloud.locate(located.header, located.object_name, located.offset)
+        self.cloud.locate(record.located)
         state = self.state
         state.shipped_n, state.shipped_seq, state.shipped_chain = record.n, record.seq, record.chain
         state.shipped_total = record.ship_total
@@ -306,7 +306,7 @@ class Applier:
         """Join what another site's checkpoint tells."""
         own = (self.site, self.state.incarnation)
         fold = StateFold(
-            *(self.transaction, self.objects, self.is_applied, self._item_joined, self._key_joined, self.cloud.locate),
+            *(self.transaction, self.objects, self.told, self.is_applied, self._item_joined, self._key_joined),
             lambda origin: origin == own,
         )
         if isinstance(record, JoinBegun):

@@ -11,28 +11,31 @@ Stands beside ``chunk_rows``, between ``apply`` (which says what was located, do
   What is not usable is still read, as long as it is there;
 * a patch is a copy of its chunk only while a full frame of each base is in a usable place, too: what nothing needs any
   more may lose its base before it goes itself, and be needed again;
-* a doomed object stays doomed, also for locations that come later, until the doom itself is ended.
+* a doomed object stays doomed, also for locations that come later, until the doom itself is ended;
+* after its end nothing is left of it: what is taken for news then, and what is usable, says ``told_objects``.
 
 It does not decide what is needed (``cloud_needs``) nor when anything goes (``replication/collector``).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
 from gateway.store.index import Transaction
 from gateway.store.index_format import CLOUD_FIXED, NUMBER, DoomRow, State, encode_dot, frame_key
+from gateway.store.log_format import Located
+from replication.cloud_names import log_of
 from replication.collection_ports import DoomState
 from replication.crdt import Dot
 from replication.frame_format import FrameHeader, FrameName, decode_header
 from replication.ports import FrameLocation
 
 OBJECT_DOOMED: Final = 1
-_OWNER: Final = re.compile("sites/([0-9a-f]{32})/([0-9a-f]{16})/")
+OBJECT_AWAITED: Final = 2
+OBJECT_UNTOLD: Final = 4
 _SITE_SIZE: Final = 16
 _CHUNK_ID_SIZE: Final = 32
 _NO, _YES = b"\0", b"\1"
@@ -59,7 +62,7 @@ class Place(NamedTuple):
     @property
     def usable(self) -> bool:
         """Whether this copy may be relied on."""
-        return self.trusted and not self.doomed
+        return self.trusted and not self.flags
 
     @property
     def location(self) -> FrameLocation:
@@ -73,15 +76,19 @@ class CloudRows:
     def __init__(self, transaction: Transaction, state: State) -> None:
         self._transaction, self._tables, self._state = transaction, transaction.tables, state
 
-    def locate(self, encoded: bytes, object_name: str, offset: int) -> None:
-        """A frame lies in the cloud at this place, too."""
-        number = self.object_number(object_name).to_bytes(4, "big")
-        header = decode_header(encoded)
-        key = frame_key(header.name) + number
-        self._transaction.put(self._tables.cloud, key, CLOUD_FIXED.pack(offset) + encoded)
-        self._transaction.put(self._tables.contents, number + header.chunk_id, b"")
-        for base in header.bases:
-            self._transaction.put(self._tables.patches, base.chunk_id + header.chunk_id, b"")
+    def locate(self, located: Iterable[FrameLocation | Located]) -> None:
+        """Frames lie in the cloud at these places, too; their objects were told of now."""
+        numbers: dict[str, int] = {}
+        for place in located:
+            name = place.object_name
+            if name not in numbers:
+                numbers[name] = self._told_number(name)
+            self._put_place(decode_header(place.header), place.header, numbers[name], place.offset)
+
+    def flag(self, number: int, flags: int) -> None:
+        """Set the flags of an object."""
+        _, name = read_object(self._transaction, number)
+        self._put_object(number, flags, name)
 
     def object_number(self, name: str) -> int:
         """The number of a cloud object; a new one if it was never heard of."""
@@ -100,7 +107,7 @@ class CloudRows:
         numbers = [self.object_number(name) for name in names]
         touched: list[bytes] = []
         for number, name in zip(numbers, names, strict=True):
-            self._put_object(number, OBJECT_DOOMED, name)
+            self._put_object(number, OBJECT_DOOMED, name)  # whether it is still awaited matters no more
             for chunk_id in contents_of(self._transaction, number):
                 touched += [chunk_id, *patches_over(self._transaction, chunk_id)]
         row = DoomRow(DoomState.APPLIED.value, time_ms, tuple(numbers))
@@ -155,6 +162,20 @@ class CloudRows:
                 self._transaction.delete(table, key)
         self._transaction.put(table, site, _NO if only else _YES)
         self._transaction.put(table, site + incarnation, _YES)
+
+    def _put_place(self, header: FrameHeader, encoded: bytes, number: int, offset: int) -> None:
+        there = NUMBER.pack(number)
+        self._transaction.put(self._tables.cloud, frame_key(header.name) + there, CLOUD_FIXED.pack(offset) + encoded)
+        self._transaction.put(self._tables.contents, there + header.chunk_id, b"")
+        for base in header.bases:
+            self._transaction.put(self._tables.patches, base.chunk_id + header.chunk_id, b"")
+
+    def _told_number(self, name: str) -> int:
+        number = self.object_number(name)
+        flags, _ = read_object(self._transaction, number)
+        if flags & ~OBJECT_DOOMED:
+            self._put_object(number, flags & OBJECT_DOOMED, name)
+        return number
 
     def _put_object(self, number: int, flags: int, name: str) -> None:
         self._transaction.put(self._tables.objects, b"n" + NUMBER.pack(number), bytes((flags,)) + name.encode())
@@ -222,7 +243,7 @@ def locate_everywhere(transaction: Transaction, chunk_id: bytes) -> list[FrameLo
     """Every place to read a chunk from, best first."""
 
     def leaves(place: Place) -> bool:
-        return place.doomed or not _has_bases(transaction, place, untrusted_too=True)
+        return bool(place.flags) or not _has_bases(transaction, place, untrusted_too=True)
 
     places = sorted(places_of(transaction, chunk_id), key=lambda place: (leaves(place), *_preference(place)))
     return [place.location for place in places]
@@ -231,7 +252,7 @@ def locate_everywhere(transaction: Transaction, chunk_id: bytes) -> list[FrameLo
 def locate_frame(transaction: Transaction, name: FrameName) -> FrameLocation | None:
     """Where to read exactly this frame in the cloud."""
     places = places_of_frame(transaction, name)
-    best = min(places, key=lambda place: (place.doomed, *_preference(place)), default=None)
+    best = min(places, key=lambda place: (place.flags, *_preference(place)), default=None)
     return None if best is None else best.location
 
 
@@ -282,7 +303,7 @@ def _has_bases(transaction: Transaction, place: Place, *, untrusted_too: bool) -
     """Whether a full frame of each base lies in a usable place; ``untrusted_too``: or in any that is not doomed."""
     return all(
         any(
-            not other.header.bases and (other.usable or (untrusted_too and not other.doomed))
+            not other.header.bases and (other.usable or (untrusted_too and not other.flags))
             for other in places_of(transaction, base.chunk_id)
         )
         for base in place.header.bases
@@ -303,9 +324,8 @@ def _place(transaction: Transaction, key: bytes, data: bytes) -> Place:
 
 
 def _is_trusted(transaction: Transaction, name: str) -> bool:
-    found = _OWNER.match(name)
-    if found is None:
-        return True  # no site's object: nobody deletes it
-    site, incarnation = map(bytes.fromhex, found.groups())
+    log = log_of(name)
+    if log is None:
+        return True  # nobody deletes it
     table = transaction.tables.trusted
-    return _YES in (transaction.get(table, site), transaction.get(table, site + incarnation))
+    return _YES in (transaction.get(table, log[0]), transaction.get(table, log[0] + log[1]))

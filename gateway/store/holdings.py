@@ -112,7 +112,7 @@ class StoreHoldings:
         await self._committer.commit(lambda decision: decision.doom(names))
 
     async def end_dooms(self, dots: Sequence[Dot]) -> None:
-        """Make the own changes that end these dooms."""
+        """Make the own changes that end these dooms, whose objects are gone."""
         await self._committer.commit(lambda decision: decision.end_dooms(dots))
 
     def untrusted(self) -> list[bytes]:

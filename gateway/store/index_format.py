@@ -19,7 +19,7 @@ big-endian so that they sort; integers in values are little-endian.
     conflicts     uid 16 | S3 key                      losers u32, then 40-byte orders of broken conditions
     chunks        chunk id 32                          see CHUNK below
     cloud         chunk id 32 | segment 24 | slot u32 | object number u32   offset u64, encoded frame header
-    objects       b"n" | number u32 / b"s" | name      flags u8 (1: doomed), name / number u32 LE
+    objects       b"n" | number u32 / b"s" | name      flags u8 (see cloud_rows), name / number u32
     contents      object number u32 | chunk id 32      empty: a frame of the chunk lies in the object
     patches       chunk id 32 | chunk id 32            empty: a located frame of the second is a patch against the first
     dooms         site 16 | incarnation 8 | seq u64    DoomRow

@@ -10,7 +10,8 @@ values, each key's greatest clock, marks of dots not seen yet, locations. Heads,
 void purges and references are derived again where it is joined. Open uploads and objects of local buckets stay here.
 
 Locations: all that are known, also those of what nothing needs now. Any site may refer again to bytes that lie in the
-bucket, until their object is doomed; whoever joins has to find them then.
+bucket, until their object is doomed; whoever joins has to find them then. Not those that this site does not rely on,
+since a checkpoint did not tell of them (``cloud_rows``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Final
 
-from gateway.store.cloud_rows import read_object
+from gateway.store.cloud_rows import OBJECT_UNTOLD, read_object
 from gateway.store.index import Transaction
 from gateway.store.index_format import (
     CLOUD_FIXED,
@@ -148,7 +149,7 @@ class StateExport:
 
     def _locations(self, transaction: Transaction, after: bytes) -> tuple[Slice, bytes]:
         names: dict[str, int] = {}
-        numbers: dict[int, int] = {}
+        numbers: dict[int, int | None] = {}
         rows: list[tuple[int, int, bytes]] = []
         size = 0
         for key, data in transaction.scan(transaction.tables.cloud, after + b"\0" if after else b""):
@@ -156,11 +157,14 @@ class StateExport:
                 return Locations(tuple(names), tuple(rows)), _LOCATIONS + after
             number = int.from_bytes(key[-NUMBER.size :], "big")
             (offset,) = CLOUD_FIXED.unpack_from(data)
-            if number not in numbers:
-                numbers[number] = names.setdefault(read_object(transaction, number)[1], len(names))
-            rows.append((numbers[number], offset, data[CLOUD_FIXED.size :]))
-            size += len(data)
             after = key
+            if number not in numbers:
+                flags, name = read_object(transaction, number)
+                numbers[number] = None if flags & OBJECT_UNTOLD else names.setdefault(name, len(names))
+            at = numbers[number]
+            if at is not None:
+                rows.append((at, offset, data[CLOUD_FIXED.size :]))
+                size += len(data)
         return Locations(tuple(names), tuple(rows)), b""
 
 

@@ -38,31 +38,33 @@ from gateway.store.slice_format import (
     decode_slice,
 )
 from gateway.store.subscription_rows import read_scope
+from gateway.store.told_objects import ToldObjects
 from gateway.store.version_ids import decode_order
 from replication.change_format import Change
 from replication.crdt import Dot, Entry, Seen, Write, join
+from replication.ports import FrameLocation
 
 _CLOCK_MAX = (1 << 64) - 1
 
 
 class StateFold:
     """One transaction's part of a join. ``is_applied``: as ``Applier``'s; ``item_joined(family, item)`` is told of each
-    item that is not as it was; ``locate`` remembers where a frame lies; ``is_own(origin)``: this site's newest log.
+    item that is not as it was; ``is_own(origin)``: this site's newest log.
     """
 
     def __init__(
         self,
         transaction: Transaction,
         objects: ObjectRows,
+        told: ToldObjects,
         is_applied: Seen,
         item_joined: Callable[[int, bytes], None],
         key_joined: Callable[[FoldedKey], None],
-        locate: Callable[[bytes, str, int], None],
         is_own: Callable[[tuple[bytes, bytes]], bool],
     ) -> None:
-        self._transaction, self._objects = transaction, objects
+        self._transaction, self._objects, self._told = transaction, objects, told
         self._is_applied, self._item_joined, self._key_joined = is_applied, item_joined, key_joined
-        self._locate, self._is_own = locate, is_own
+        self._is_own = is_own
 
     def begin(self, record: JoinBegun) -> None:
         """A checkpoint is to be joined, from its first slice on; another one that was under way is forgotten."""
@@ -71,6 +73,7 @@ class StateFold:
             JoinRow(record.site, record.incarnation, record.n, record.made_ms, record.vector, record.targets),
         )
         put_slices(self._transaction, 0)
+        self._told.begin({entry.origin: entry.n for entry in record.vector})
 
     def fold(self, record: Folded) -> None:
         """Join one slice. ``ChangeInvalid`` or ``ChangeTooNew`` for what this site does not understand."""
@@ -84,8 +87,9 @@ class StateFold:
             for dot in content.dots:
                 self._transaction.put(self._transaction.tables.marks, dot, b"")
         elif isinstance(content, Locations):
-            for at, offset, header in content.rows:
-                self._locate(header, content.names[at], offset)
+            told = {entry.origin: entry.n for entry in row.vector}
+            places = (FrameLocation(header, content.names[at], offset) for at, offset, header in content.rows)
+            self._told.locate(places, told)
         elif isinstance(content, Items):
             self._fold_items(content, *seen)
         else:
@@ -106,6 +110,7 @@ class StateFold:
             if self._is_applied(Dot(*DOT.unpack(key))):
                 self._transaction.delete(marks, key)
         put_join(self._transaction, msgspec.structs.replace(row, folded=True))
+        self._told.end()
 
     def finish(self) -> None:
         """This site knows all that the checkpoint's writer may have known."""

@@ -76,6 +76,12 @@ def heard_logs(transaction: Transaction) -> dict[Origin, LogPosition]:
     return found
 
 
+def heard_of(transaction: Transaction, origin: Origin) -> int:
+    """Up to which batch one log was ever taken in; 0 if never."""
+    before = [row.n for row in read_subscription(transaction).high if row.origin == origin]
+    return max(read_origin(transaction, origin).n, *before, 0)
+
+
 def apply_subscribed(transaction: Transaction, record: Subscribed) -> None:
     """The operator wants these buckets from now on."""
     known = {

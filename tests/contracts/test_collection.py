@@ -120,8 +120,10 @@ async def test_a_lone_site_takes_its_garbage_back(make_site):  # noqa: F811
     await two_in_one_pack(a, cloud)
     (before,) = packs_in(cloud)
     await a.remove(b"goes")
-    done = [await tidy(a, cloud) for _ in range(3)]
+    done = [await tidy(a, cloud) for _ in range(4)]
     assert sum(one.doomed for one in done) == sum(one.deleted for one in done) == 1
+    assert sum(one.dooms_ended for one in done) == 1
+    assert holdings_of(a).dooms() == []
     (left,) = packs_in(cloud)
     assert left != before
     assert len(cloud.objects[left]) < 45_000

@@ -10,6 +10,7 @@ _NEEDS = "tests/gateway/store/test_cloud_needs.py"
 _COLLECTION = "tests/contracts/test_collection.py"
 _HEIRS = "tests/contracts/test_heirs.py"
 _ORPHANS = "tests/contracts/test_orphans.py"
+_ENDED = "tests/contracts/test_ended_dooms.py"
 _IDENTITY = "tests/contracts/test_identity.py"
 _COMPACTION = "tests/contracts/test_log_compaction.py"
 
@@ -26,7 +27,7 @@ COLLECTION_FAULTS: Final = (
     ),
     Fault(
         *("rely on doomed objects", 3, "gateway/store/cloud_rows.py"),
-        *("return self.trusted and not self.doomed", "return self.trusted"),
+        *("return self.trusted and not self.flags", "return self.trusted"),
         (f"{_COLLECTION}::test_a_doomed_object_is_not_relied_on_and_is_read",),
     ),
     Fault(
@@ -41,7 +42,7 @@ COLLECTION_FAULTS: Final = (
     ),
     Fault(
         *("rely on a site that does not know this one", 3, "gateway/store/cloud_rows.py"),
-        *("return self.trusted and not self.doomed", "return not self.doomed"),
+        *("return self.trusted and not self.flags", "return not self.flags"),
         (f"{_COLLECTION}::test_a_site_that_nobody_knows_yet_relies_on_nobody",),
     ),
     Fault(
@@ -57,10 +58,45 @@ COLLECTION_FAULTS: Final = (
     Fault(
         *("rely on no own pack after a parting, not on those of the new log either", 3, "gateway/store/cloud_rows.py"),
         *(
-            "(transaction.get(table, site), transaction.get(table, site + incarnation))",
-            "(transaction.get(table, site),)",
+            "(transaction.get(table, log[0]), transaction.get(table, log[0] + log[1]))",
+            "(transaction.get(table, log[0]),)",
         ),
         (f"{_IDENTITY}::test_what_lies_in_own_packs_is_sent_again_until_the_former_log_is_read",),
+    ),
+    Fault(
+        *("take an object whose doom ended for news", 3, "gateway/store/told_objects.py"),
+        *("return log is None or told.get", "return True or told.get"),
+        (f"{_ENDED}::test_an_old_checkpoint_does_not_bring_it_back",),
+    ),
+    Fault(
+        *("forget what was heard when a log is read once more", 3, "gateway/store/subscription_rows.py"),
+        *("high if row.origin == origin]", "high if False]"),
+        (f"{_ENDED}::test_a_log_that_is_read_once_more_does_not_bring_it_back",),
+    ),
+    Fault(
+        *("await nothing that a checkpoint skips", 3, "gateway/store/told_objects.py"),
+        *("self._cloud.flag(number, flags ^ OBJECT_AWAITED)", "pass"),
+        (f"{_ENDED}::test_who_was_away_relies_on_nothing_that_a_checkpoint_does_not_tell_of",),
+    ),
+    Fault(
+        *("rely on what a checkpoint did not tell of", 3, "gateway/store/told_objects.py"),
+        *("flags & ~OBJECT_AWAITED | OBJECT_UNTOLD", "flags & ~OBJECT_AWAITED"),
+        (f"{_ENDED}::test_who_was_away_relies_on_nothing_that_a_checkpoint_does_not_tell_of",),
+    ),
+    Fault(
+        *("end a log where its beginning left", 3, "replication/log_end.py"),
+        *("if following not in ([], [log_name(origin, n + 1)]):", "if False:"),
+        ("tests/replication/test_restore.py::test_closing_writes_nothing_where_the_logs_beginning_left",),
+    ),
+    Fault(
+        *("take a checkpoint for interrupted that a list hides", 3, "replication/checkpoint_writer.py"),
+        *("if replaces(manifest, found.manifest) if found.manifest is not None else is_absent:", "if True:"),
+        ("tests/contracts/test_checkpoints.py::test_a_list_that_lags_costs_no_checkpoint",),
+    ),
+    Fault(
+        *("end no doom", 3, "replication/collector.py"),
+        *("            await self._end(dooms, done)", "            pass"),
+        (f"{_ENDED}::test_nothing_is_left_of_it_anywhere",),
     ),
     Fault(
         *("look for members before looking at what was shipped", 3, "replication/collector.py"),

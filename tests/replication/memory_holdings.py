@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from gateway.store.doom_format import decode_doom, doom_item, encode_doom
 from gateway.store.item_format import FAMILY_DOOM
 from replication.change_format import Change, Ref
+from replication.cloud_names import log_of
 from replication.collection_ports import Doom, DoomState, HeldObject
 from replication.crdt import Dot, Entry, Write
 from replication.frame_format import FrameName, decode_header
-from replication.ports import Frame, FrameLocation, Identity, Origin
+from replication.ports import Frame, FrameLocation, Identity, LogPosition, Origin
 
 
 class MemoryHoldings:
@@ -26,6 +26,12 @@ class MemoryHoldings:
     frames: dict[FrameName, Frame]
     places: dict[FrameName, dict[str, FrameLocation]]
     doomed: dict[Dot, Doom]
+    awaited: set[str]
+    """Objects that the checkpoint that is being joined is to tell of."""
+    untold: set[str]
+    """Those of which one did not tell: they may be gone."""
+    heard: Callable[[], Mapping[Origin, LogPosition]]
+    shipped: Callable[[], LogPosition]
     trusted: dict[bytes, bool]
     released: dict[bytes, int]
     live: Callable[[int, bytes], tuple[Write, ...]]
@@ -121,33 +127,71 @@ class MemoryHoldings:
     def _locate(self, located: Sequence[FrameLocation]) -> None:
         for place in located:
             self.places.setdefault(decode_header(place.header).name, {})[place.object_name] = place
+            self.awaited.discard(place.object_name)
+            self.untold.discard(place.object_name)
+
+    def _heard_own_too(self) -> Mapping[Origin, LogPosition]:
+        me = self.identity()
+        return {**self.heard(), (me.site, me.incarnation): self.shipped()}
+
+    def _known_objects(self) -> set[str]:
+        return {name for places in self.places.values() for name in places} | self.doomed_names()
+
+    def _locate_told(self, located: Sequence[FrameLocation], told: Mapping[Origin, int]) -> None:
+        """Take in what whoever had heard logs up to ``told`` says: what is not known any more of a log that was heard
+        as far here was ended.
+        """
+        heard, known = self._heard_own_too(), self._known_objects()
+        nothing = LogPosition()
+        self._locate(
+            [
+                place
+                for place in located
+                if place.object_name in known
+                or (log := log_of(place.object_name)) is None
+                or told.get(log, 0) > heard.get(log, nothing).n
+            ]
+        )
+
+    def _await_objects(self, told: Mapping[Origin, int]) -> None:
+        """A checkpoint that goes further than was heard here is to tell of these again."""
+        heard, nothing = self._heard_own_too(), LogPosition()
+        skipped = {log for log, n in told.items() if n > heard.get(log, nothing).n}
+        self.awaited = {name for name in self._known_objects() if log_of(name) in skipped}
 
     def doomed_names(self) -> set[str]:
         return {name for doom in self.doomed.values() for name in doom.names}
+
+    def doubtful_names(self) -> set[str]:
+        """Objects that go, or may be gone."""
+        return self.doomed_names() | self.awaited | self.untold
 
     def _places_of(self, chunk: bytes) -> list[FrameLocation]:
         return [place for name, places in self.places.items() if name.chunk_id == chunk for place in places.values()]
 
     def is_trusted(self, object_name: str) -> bool:
-        owner = re.match("sites/([0-9a-f]{32})/([0-9a-f]{16})/", object_name)
-        if owner is None:
-            return True
-        site, incarnation = map(bytes.fromhex, owner.groups())
-        me = self.identity()
-        return (site, incarnation) == (me.site, me.incarnation) or self.trusted.get(site, False)
+        log, me = log_of(object_name), self.identity()
+        return log is None or log == (me.site, me.incarnation) or self.trusted.get(log[0], False)
 
-    def _is_usable(self, place: FrameLocation) -> bool:
-        return self.is_trusted(place.object_name) and place.object_name not in self.doomed_names()
+    def relies_on(self, name: str) -> bool:
+        """Whether what lies in an object is not sent again, and may be given up here."""
+        return self.is_trusted(name) and name not in self.doubtful_names()
 
     def is_in_cloud(self, chunk: bytes, leaving: Collection[str] = ()) -> bool:
-        return any(self._is_usable(place) and place.object_name not in leaving for place in self._places_of(chunk))
+        return any(
+            self.relies_on(place.object_name) and place.object_name not in leaving for place in self._places_of(chunk)
+        )
 
     def _is_kept(self, chunk: bytes, since_ms: int) -> bool:
         return self.released.get(chunk, 0) > since_ms or any(ref.id == chunk for ref in self.live_refs())
 
     def _best(self, places: Sequence[FrameLocation]) -> FrameLocation | None:
-        doomed = self.doomed_names()
-        return min(places, key=lambda place: (place.object_name in doomed, not self._is_usable(place)), default=None)
+        doubtful = self.doubtful_names()
+        return min(
+            places,
+            key=lambda place: (place.object_name in doubtful, not self.relies_on(place.object_name)),
+            default=None,
+        )
 
     def placed(self) -> list[FrameLocation]:
         """Every place of every frame that was told of."""

@@ -69,6 +69,8 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, MemorySubscription, FoldedMemo
         self.places: dict[FrameName, dict[str, FrameLocation]] = {}
         self.staged: dict[bytes, tuple[Ref, ...]] = {}
         self.doomed: dict[Dot, Doom] = {}
+        self.awaited: set[str] = set()
+        self.untold: set[str] = set()
         self.trusted = {self._identity.site: True}
         self.released: dict[bytes, int] = {}
         self.cursor = LogPosition()
@@ -268,7 +270,7 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, MemorySubscription, FoldedMemo
         taken_in = self._pass_over(batch.changes)
         if taken_in == tuple(batch.changes) or set(taken_in) & set(batch.changes):
             self.frames |= {decode_header(frame.header).name: frame for frame in batch.frames}
-        self._locate(batch.located)
+        self._locate_told(batch.located, {batch.origin: batch.position.n})
         for change in map(decode_change, taken_in):
             self._apply(change)
         if (self._identity.site, self._identity.incarnation) in batch.acks:

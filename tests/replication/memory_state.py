@@ -69,6 +69,7 @@ class FoldedMemory:
             following = b"located" if last else msgspec.msgpack.encode(told[-1])
             return msgspec.msgpack.encode(("items", after, None if last else told[-1], rows)), following
         every = [place for places in self.places.values() for place in places.values()]
+        every = [place for place in every if place.object_name not in self.untold]
         places = [(place.header, place.object_name, place.offset) for place in every]
         return msgspec.msgpack.encode(("located", places)), b""
 
@@ -78,6 +79,7 @@ class FoldedMemory:
     async def begin_join(self, join: JoinState) -> None:
         await asyncio.sleep(0)
         self.join = replace(join, slices=0, folded=False)
+        self._await_objects({origin: log.position.n for origin, log in join.vector.items()})
 
     async def fold_slice(self, number: int, data: bytes) -> None:
         await asyncio.sleep(0)
@@ -90,7 +92,8 @@ class FoldedMemory:
         if kind == "marks":
             self.folded_marks |= {Dot(*dot) for dot in content[0]}
         elif kind == "located":
-            self._locate([FrameLocation(*place) for place in content[0]])
+            told = {origin: log.position.n for origin, log in join.vector.items()}
+            self._locate_told([FrameLocation(*place) for place in content[0]], told)
         else:
             self._fold_items(join, *content)
         self.join = replace(join, slices=number + 1)
@@ -137,6 +140,8 @@ class FoldedMemory:
             if not own and log.position.n > self.remotes.get(origin, RemoteLog(LogPosition())).position.n:
                 self.remotes[origin] = log
         self.join = replace(self.join, folded=True)
+        self.untold |= self.awaited
+        self.awaited = set()
         self._settle_rewind()
         self.trusted |= {origin[0]: True for origin, log in self.remotes.items() if me in log.acks}
 

@@ -21,9 +21,16 @@ from tests.simulation.clocks import DAY_MS
 from tests.simulation.departing_world import DepartingWorld
 from tests.simulation.leaning_world import LeaningWorld
 from tests.simulation.retaining_world import RetainingWorld
+from tests.simulation.returning_world import ReturningWorld
 from tests.simulation.world import World, live_with
 
-KINDS = {"plain": World, "departing": DepartingWorld, "leaning": LeaningWorld, "retaining": RetainingWorld}
+KINDS = {
+    "plain": World,
+    "departing": DepartingWorld,
+    "leaning": LeaningWorld,
+    "retaining": RetainingWorld,
+    "returning": ReturningWorld,
+}
 BLOCK = 100
 TOLD_S = 30.0
 

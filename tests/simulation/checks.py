@@ -94,7 +94,7 @@ class Witness:
             key, header, ciphertext = (local.header,), decode_header(local.header), local.ciphertext
         else:
             place = store.locate([ref.id]).get(ref.id)
-            if place is not None and place.object_name in store.doomed_names():  # all are: some may be gone already
+            if place is not None and place.object_name in store.doubtful_names():  # all are: some may be gone already
                 places = [place for place in store.placed() if decode_header(place.header).chunk_id == ref.id]
                 place = next((place for place in places if place.object_name in self.objects), None)
             if place is None or place.object_name not in self.objects:
@@ -145,6 +145,13 @@ def check_bytes(world: World, store: MemorySite, *, at_rest: bool, alone: bool =
             world.witness.check_readable(store, ref)
 
 
+def check_relied_on(world: World, machine: Machine) -> None:
+    """What a site relies on (sends no more, gives up here) is in the bucket."""
+    for name in {place.object_name for place in machine.store.placed()}:
+        if machine.store.relies_on(name) and name not in world.bucket.objects:
+            raise Broken(f"{machine.name} relies on what is gone: {name}")
+
+
 async def check_world(world: World) -> None:
     """Everything is at rest, and the link is sound."""
     heads = await list_heads(world.bucket)
@@ -178,6 +185,7 @@ async def check_world(world: World) -> None:
             raise Broken(f"{machine.name}: something is unsent after everything came to rest")
         check_machine(world, machine)
         check_bytes(world, machine.store, at_rest=True)
+        check_relied_on(world, machine)
     fresh = await rebuild(world)
     for name, state in (("the first site", states[0] if states else None), ("a rebuilt site", clients_state(fresh))):
         if state is not None:

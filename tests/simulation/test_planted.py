@@ -28,12 +28,13 @@ from replication.puller import OriginStopped, Puller
 from replication.shipper import Shipper
 from tests.replication.faulty_cloud import CRASH_AFTER, LOST_REPLY, NOT_YET
 from tests.replication.memory_site import MemorySite
-from tests.simulation import planted_retention, planted_subscriptions
+from tests.simulation import planted_endings, planted_retention, planted_subscriptions
 from tests.simulation.checks import Broken
 from tests.simulation.departing_world import DepartingWorld
 from tests.simulation.leaning_world import LeaningWorld
 from tests.simulation.planted_subscriptions import in_subscribing, in_wasting
 from tests.simulation.retaining_world import RetainingWorld
+from tests.simulation.returning_world import ReturningWorld
 from tests.simulation.shape import shape_of
 from tests.simulation.world import World, live_with
 
@@ -466,6 +467,7 @@ WORLDS = [
     *[(plant, in_crashing) for plant in PLANTED_IN_CRASHING],
     *[(plant, in_subscribing) for plant in planted_subscriptions.PLANTED],
     *[(plant, RetainingWorld) for plant in planted_retention.PLANTED_IN_RETAINING],
+    *[(plant, ReturningWorld) for plant in planted_endings.PLANTED_IN_RETURNING],
     *[(plant, in_wasting) for plant in planted_subscriptions.PLANTED_IN_WASTING],
 ]
 """Each fault with a kind of world in which several of the seeds notice it: where one in 80 does, none may once the

@@ -275,6 +275,7 @@ class World:
             self.deeds["batches deleted"] += done.batches
             self.deeds["indexes deleted"] += done.indexes
             self.deeds["orphans deleted"] += done.orphans
+            self.deeds["dooms ended"] += done.dooms_ended
             collected, walking = collected or bool(done), machine.collector.is_walking
         return collected
 
@@ -286,6 +287,7 @@ class World:
             joined = await machine.joiner.join_if_useful(machine.puller.cut)
             pulled = await machine.puller.pull_round()
             moved = moved or bool(pulled.batches) or joined is not None or pulled.waits
+            moved = moved or machine.joiner.may_help(machine.puller.cut)  # which was just found
             if pulled.stopped:
                 stopped = f"{machine.name}: a log is stopped: {machine.puller.states}, {machine.joiner.problems}"
         if stopped and not moved:
