@@ -370,7 +370,7 @@ class World:
         await self.read_all(site.store, site.visible())
 
     async def read_all(self, store: SiteStore, visible) -> None:
-        for _, _, _, order, _, record in visible["versions"]:
+        for _, _, _, order, _, record, *_ in visible["versions"]:
             data = b"".join([piece async for piece in store.read(record.content)])
             assert data == self.written[order]
 
