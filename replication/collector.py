@@ -47,6 +47,7 @@ from replication.shipper import Shipper
 from replication.status import CloudAccount
 
 PAGES_AT_ONCE = 64
+DOOMS_AT_ONCE = 1024
 MISSING_TO_GIVE_UP = 5
 """How often the bucket must say that it lacks an object, or give what does not open, before what lay there counts as
 lost.
@@ -268,8 +269,8 @@ class Collector:
             and all(log_of(name) == log for name in doom.names)
         ]
         if over:
-            await self._holdings.end_dooms(over)
-            done.dooms_ended += len(over)
+            await self._holdings.end_dooms(over[:DOOMS_AT_ONCE])
+            done.dooms_ended += len(over[:DOOMS_AT_ONCE])
 
     # repacking
 

@@ -282,7 +282,7 @@ class Decision(View):
         self._put_item(FAMILY_DOOM, doom_item(body), body, version=DOOM_VERSION)
 
     def end_dooms(self, dots: Sequence[Dot]) -> None:
-        """Say of dooms that nothing is left of their objects, nor of what told of them. Of no others."""
+        """Say of dooms that nothing is left of their objects. Of no others."""
         wanted = set(dots)
         for item, entry in list(item_rows.scan_entries(self.transaction, FAMILY_DOOM)):
             if any(write.dot in wanted and not write.dead for write in entry.live):
