@@ -19,6 +19,7 @@ from typing import NamedTuple
 from tests.simulation.checks import Broken
 from tests.simulation.clocks import DAY_MS
 from tests.simulation.departing_world import DepartingWorld
+from tests.simulation.forgotten_world import ForgottenWorld
 from tests.simulation.leaning_world import LeaningWorld
 from tests.simulation.retaining_world import RetainingWorld
 from tests.simulation.returning_world import ReturningWorld
@@ -30,6 +31,7 @@ KINDS = {
     "leaning": LeaningWorld,
     "retaining": RetainingWorld,
     "returning": ReturningWorld,
+    "forgotten": ForgottenWorld,
 }
 BLOCK = 100
 TOLD_S = 30.0

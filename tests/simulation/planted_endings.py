@@ -43,3 +43,4 @@ PLANTED_IN_RETURNING = [
     rely_on_what_a_checkpoint_did_not_tell,
     pass_on_what_a_checkpoint_did_not_tell,
 ]
+PLANTED_IN_FORGOTTEN = [await_nothing_that_a_checkpoint_skips]

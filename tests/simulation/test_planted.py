@@ -31,6 +31,7 @@ from tests.replication.memory_site import MemorySite
 from tests.simulation import planted_endings, planted_retention, planted_subscriptions
 from tests.simulation.checks import Broken
 from tests.simulation.departing_world import DepartingWorld
+from tests.simulation.forgotten_world import ForgottenWorld
 from tests.simulation.leaning_world import LeaningWorld
 from tests.simulation.planted_subscriptions import in_subscribing, in_wasting
 from tests.simulation.retaining_world import RetainingWorld
@@ -468,6 +469,7 @@ WORLDS = [
     *[(plant, in_subscribing) for plant in planted_subscriptions.PLANTED],
     *[(plant, RetainingWorld) for plant in planted_retention.PLANTED_IN_RETAINING],
     *[(plant, ReturningWorld) for plant in planted_endings.PLANTED_IN_RETURNING],
+    *[(plant, ForgottenWorld) for plant in planted_endings.PLANTED_IN_FORGOTTEN],
     *[(plant, in_wasting) for plant in planted_subscriptions.PLANTED_IN_WASTING],
 ]
 """Each fault with a kind of world in which several of the seeds notice it: where one in 80 does, none may once the

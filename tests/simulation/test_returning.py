@@ -1,17 +1,22 @@
-"""Machines are started from old backups while logs are cut and dooms end behind them, in worlds: a few seeds."""
+"""Machines come back from old backups, or after they were forgotten, while logs are cut and dooms end: a few seeds."""
 
 from collections import Counter
 
+import pytest
+
+from tests.simulation.forgotten_world import ForgottenWorld
 from tests.simulation.returning_world import ReturningWorld
 from tests.simulation.world import live_with
 
 
-def test_whatever_a_site_relies_on_is_there():
+@pytest.mark.parametrize(
+    ("world", "wanted"), [(ReturningWorld, ("roll back",)), (ForgottenWorld, ("forget", "come back"))]
+)
+def test_whatever_a_site_relies_on_is_there(world, wanted):
     deeds = Counter()
     for seed in range(1, 6):
-        world = ReturningWorld(seed)
-        live_with(world)
-        deeds += world.deeds
-    assert deeds["dooms ended"]
-    assert deeds["roll back"]
-    assert deeds["batches deleted"]
+        lived = world(seed)
+        live_with(lived)
+        deeds += lived.deeds
+    for deed in (*wanted, "dooms ended", "batches deleted"):
+        assert deeds[deed], deed
