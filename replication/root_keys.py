@@ -76,9 +76,12 @@ class CommandRootKey:
         except subprocess.TimeoutExpired:
             raise RootKeyUnusable(f"the realm key command did not end within {self.timeout_s:g} s") from None
         except OSError as error:
-            raise RootKeyUnusable(f"the realm key command cannot be run: {error.strerror}") from None
+            raise RootKeyUnusable(f"the realm key command, {self.argv[0]!r}, cannot be run: {error.strerror}") from None
         if done.returncode != 0:
-            raise RootKeyUnusable(f"the realm key command failed with exit code {done.returncode}")
+            raise RootKeyUnusable(
+                f"the realm key command, {self.argv[0]!r}, failed with exit code {done.returncode}: "
+                "run it by hand, as this user, to see why"
+            )
         return _parse(done.stdout.decode("ascii", "replace"), "the realm key command's output")
 
 

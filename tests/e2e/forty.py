@@ -28,11 +28,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from tests.e2e.many_sites import COMMON, HOT_KEYS, Member, Realm, is_shipped, memory_of
+from tests.e2e.many_sites import COMMON, HOT_KEYS, KINDS, Member, Realm, is_shipped, memory_of, tell_requests
 from tests.support.clouds import start_cloud
 from tests.support.net import wait_until
 
-KINDS: Final = ("PUT", "LIST", "GET", "DELETE")
 PUT_PER_1000, GET_PER_1000 = 0.005, 0.0004
 """USD: S3 Standard, us-east-1, as AWS prints them: PUT, COPY, POST, LIST; GET. DELETE is free."""
 HOURS_A_MONTH: Final = 730
@@ -134,7 +133,7 @@ class Story:
         """Count requests for so long; every ``act`` seconds (0: never) one site writes an object of 4 KB."""
         some = self.realm.there()
         for member in some:
-            member.asked = Counter(member.line.counts)
+            member.asked, member.told = Counter(member.line.counts), tell_requests(member.site)
         began_s, written = time.monotonic(), 0
         while (passed_s := time.monotonic() - began_s) < seconds:
             if act and passed_s >= written * act:
@@ -142,7 +141,11 @@ class Story:
                 self.realm.put(self.realm.office, COMMON, f"ticks/{what}/{written}", size=4_000)
             time.sleep(0.5)  # not synchronisation: requests per time is what is asked for
         asked = [member.line.counts - member.asked for member in some]
+        told = [tell_requests(member.site) - member.told for member in some]
         self.say(f"{what}, {passed_s:.0f} s, requests an hour and site:")
+        off = max(abs(one[kind] - other[kind]) for one, other in zip(asked, told, strict=True) for kind in KINDS)
+        self.say(f"  what sites tell of themselves (skerry_cloud_*_requests) differs by {off} requests at most")
+        assert off <= 10 + max(max(one.values()) for one in told) // 20, "sites and lines count the same"
         for label, chosen in (("the writer", asked[:1]), ("each other", asked[1:])) if act else (("each", asked),):
             hourly = {kind: 3600 * sum(one[kind] for one in chosen) / passed_s / len(chosen) for kind in KINDS}
             price = (hourly["PUT"] + hourly["LIST"]) * PUT_PER_1000 / 1000 + hourly["GET"] * GET_PER_1000 / 1000

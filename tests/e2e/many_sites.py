@@ -30,6 +30,7 @@ STARTED_AT_ONCE: Final = 2
 AT_WORK: Final = 4
 WRITES: Final = 4
 HOT_KEYS: Final = 5
+KINDS: Final = ("PUT", "LIST", "GET", "DELETE")
 COLLIDING: Final = 10
 SIZES: Final = (90, 4_000, 20_000, 150_000, 600_000)
 SETTLE_S: Final = 900.0
@@ -47,6 +48,7 @@ class Member:
     takes: str
     is_gone: bool = False
     asked: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
 
     @property
     def name(self) -> str:
@@ -229,6 +231,12 @@ def read_metrics(site: Site) -> dict[str, float]:
     with urllib.request.urlopen(f"http://127.0.0.1:{site.admin_port}/metrics", timeout=60) as answer:
         lines = [line for line in answer.read().decode().splitlines() if line and line[0] != "#"]
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+
+def tell_requests(site: Site) -> Counter[str]:
+    """What a site says that it asked of the bucket so far, by kind."""
+    numbers = read_metrics(site)
+    return Counter({kind: int(numbers[f"skerry_cloud_{kind.lower()}_requests"]) for kind in KINDS})
 
 
 def is_shipped(member: Member) -> bool:
