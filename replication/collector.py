@@ -147,7 +147,11 @@ class Collector:
         """Let the last old batches of this site's log become such that may leave; seal anew those that never do."""
         if self._settings.enabled and self._may_delete(caught_up=True):
             await self.rekeying.make_way()
+            framed = self.rekeying.framed_ends()
+            if framed and await self._move_all(framed, _Done()):
+                await self._holdings.doom(framed)
             await self.rekeying.seal_ended()
+            await self.rekeying.clear_unfinished()
 
     def _is_worn(self, held: HeldObject) -> bool:
         return is_mostly_dead(held, self._settings) or self.rekeying.is_old(held)
@@ -194,8 +198,19 @@ class Collector:
         log = (identity.site, identity.incarnation)
         if self._announced is None or self._announced[0] != log:
             self._announced = (log, now_ms)
-        if now_ms - self._announced[1] >= self._settings.acquaint_ms and (sites := self._holdings.untrusted()):
-            await self._holdings.trust(sites)
+        if now_ms - self._announced[1] < self._settings.acquaint_ms or not (sites := self._holdings.untrusted()):
+            return
+        cut = await self._find_cut(sites)
+        if trusted := [site for site in sites if site not in cut]:
+            await self._holdings.trust(trusted)
+
+    async def _find_cut(self, sites: Sequence[bytes]) -> set[bytes]:
+        """Those that were forgotten with something behind their cut: where that lies nobody hears but who was that
+        site, or joined by its checkpoint, and names do not tell it from what lies before.
+        """
+        removed = {site: removal for site, removal in take_census(self._log).removed.items() if site in sites}
+        heads = await list_heads(self._cloud) if removed else {}
+        return {site for (site, log), n in heads.items() if site in removed and n > removed[site].counts(log)}
 
     async def _open_pages(self) -> bool:
         """Have every page that something needs on this site (what it lists is needed, too): whether that is so."""
@@ -327,7 +342,7 @@ class Collector:
         # What such a site had doomed, and we let go of before it was out, was not looked at again since: should another
         # one have been forgotten meanwhile, that may have told of it.
         heirlooms = census.inherited() if len(census.removed) == 1 else {}
-        done.orphans += await self._orphans.sweep(gone, heirlooms)
+        done.orphans += await self._orphans.sweep(gone, heirlooms, census.inherited_from_retired())
         self._is_sweeping = self._orphans.is_walking
 
     def _may_delete(self, caught_up: bool) -> bool:

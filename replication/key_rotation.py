@@ -22,7 +22,7 @@ epoch and outlives every rotation.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,6 +44,8 @@ from replication.realm_format import (
 from replication.sealing import KEY_SIZE
 
 DROPPED_PREFIX: Final = f"{KEYS_PREFIX}dropped/"
+Draw = Callable[[int], bytes]
+"""So many random bytes: keys and their ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +81,26 @@ class Renewed:
     recovery_key: str
 
 
-def new_epoch(opened: OpenRealm, now_ms: int) -> tuple[bytes, KeyObjects]:
+def new_epoch(opened: OpenRealm, now_ms: int, draw: Draw = secrets.token_bytes) -> tuple[bytes, KeyObjects]:
     """A fresh epoch, newer than every other known here (whatever this site's clock says): its id, its object."""
     wrapping = _record(opened, KEY_WRAPPING)
     newest_ms = max(record.created_ms for record in opened.records if record.kind == KEY_EPOCH)
     created_ms = max(now_ms, newest_ms + 1)
-    epoch = KeyRecord(secrets.token_bytes(KEY_ID_SIZE), KEY_EPOCH, created_ms, secrets.token_bytes(KEY_SIZE))
+    epoch = KeyRecord(draw(KEY_ID_SIZE), KEY_EPOCH, created_ms, draw(KEY_SIZE))
     name = key_name(epoch.id, fingerprint(opened.realm.id, wrapping.key))
     return epoch.id, {name: wrap_key(opened.realm.id, wrapping.key, epoch)}
 
 
-def renew(opened: OpenRealm, now_ms: int) -> Renewed:
+def renew(opened: OpenRealm, now_ms: int, draw: Draw = secrets.token_bytes) -> Renewed:
     """An epoch that is open to nobody by what was known before, but to who has the root key in use here.
 
     The object by which the root key opens the rest is the last one: until it is there, nobody knows of the others.
     """
     before = _record(opened, KEY_WRAPPING)
     stamp = max(now_ms, 1 + max(record.created_ms for record in opened.records))
-    wrapping = KeyRecord(secrets.token_bytes(KEY_ID_SIZE), KEY_WRAPPING, stamp, secrets.token_bytes(KEY_SIZE))
-    epoch = KeyRecord(secrets.token_bytes(KEY_ID_SIZE), KEY_EPOCH, stamp, secrets.token_bytes(KEY_SIZE))
-    recovery, root = secrets.token_bytes(KEY_SIZE), opened.openers[opened.mark]
+    wrapping = KeyRecord(draw(KEY_ID_SIZE), KEY_WRAPPING, stamp, draw(KEY_SIZE))
+    epoch = KeyRecord(draw(KEY_ID_SIZE), KEY_EPOCH, stamp, draw(KEY_SIZE))
+    recovery, root = draw(KEY_SIZE), opened.openers[opened.mark]
     assert wrapping.created_ms > before.created_ms
     inside = [record for record in opened.records if record.kind in (KEY_CHUNK, KEY_EPOCH)]
     realm = opened.realm.id

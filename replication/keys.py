@@ -27,7 +27,7 @@ from pathlib import Path
 from replication.cloud_names import KEYS_PREFIX, REALM, key_name, split_key_name, split_retired_name
 from replication.listing import list_all
 from replication.padded_format import CloudObjectInvalid
-from replication.ports import Cloud, CloudExists, CloudMissing
+from replication.ports import Cloud, CloudExists, CloudMissing, CloudUnreachable
 from replication.realm_format import (
     KEY_CHUNK,
     KEY_EPOCH,
@@ -165,7 +165,17 @@ async def fetch_realm(cloud: Cloud) -> dict[str, bytes]:
 async def fetch_keys(cloud: Cloud, known: KeyObjects | tuple[()]) -> dict[str, bytes]:
     """Wrapped keys in the bucket, and marks of retired epochs, that are not in ``known``."""
     names = [name for name in await list_all(cloud, KEYS_PREFIX) if name not in known and _is_kept(name)]
-    return {name: await cloud.get(name) for name in names}
+    return {name: await _get_whole(cloud, name) for name in names}
+
+
+async def _get_whole(cloud: Cloud, name: str) -> bytes:
+    """An object that is kept as it comes, read twice: of a wrap whose wrapping key is not here nothing else tells that
+    it came whole, and a copy that is not would be taken for another realm's later.
+    """
+    data = await cloud.get(name)
+    if await cloud.get(name) != data:
+        raise CloudUnreachable(f"{name} did not come whole")
+    return data
 
 
 async def publish_realm(cloud: Cloud, objects: KeyObjects) -> None:

@@ -109,6 +109,10 @@ class Census:
         mine = {site for site in out if self.heir_of(site, members) == me}
         return {origin: log.position.n for origin, log in self.logs.items() if origin[0] in mine}
 
+    def inherited_from_retired(self) -> frozenset[Origin]:
+        """Those of them whose site ended them itself, and was not forgotten: there is nothing behind their end."""
+        return frozenset(origin for origin in self.inherited() if origin[0] not in self.removed)
+
     def cut(self) -> dict[Origin, int]:
         """For each log the greatest sequence number that is causally stable."""
         return stable_cut(self.me, self.positions, self.acks, self.members())

@@ -5,8 +5,8 @@ a crash in between, a late request, or a round that a fence ended leave objects 
 tells how old an object is, and lists may lag; so a pack is an orphan only if
 
 * it stands under this site's own prefix, in a log that this machine goes on with, or that has ended and was taken in to
-  its end. Under that of a site that is out only what was doomed goes: for what such a machine put behind its cut it may
-  yet come back;
+  its end; or under that of a site that has retired, by its heir. Under that of one that was forgotten only what was
+  doomed goes: for what such a machine put behind its cut it may yet come back;
 * the index of this site has never heard of it, as it has of every pack that a batch of that log named; or it was
   deleted once, when everybody had let go of it, and a late request brought it back;
 * an earlier walk had found it, and the batch that was next at that time is confirmed since: whatever round was in
@@ -62,20 +62,25 @@ class OrphanSweep:
         self._finding: dict[str, int] = {}
         self._todo: list[tuple[Origin, bool]] | None = None
         self._after = _BEFORE_ALL
+        self._ended: frozenset[Origin] = frozenset()
 
     @property
     def is_walking(self) -> bool:
         """Whether a walk is not at its end."""
         return self._todo is not None
 
-    async def sweep(self, gone: Collection[str], inherited: Collection[Origin] = ()) -> int:
+    async def sweep(
+        self, gone: Collection[str], inherited: Collection[Origin] = (), ended: Collection[Origin] = ()
+    ) -> int:
         """Go on with the walk by one page: how many objects were deleted. ``gone``: names of packs that were deleted
-        when everybody had let go of them, or should have been by a site whose logs are ``inherited``. Raises
-        ``CloudError``.
+        when everybody had let go of them, or should have been by a site whose logs are ``inherited``; ``ended``: logs
+        of sites that have retired and whose heir this site is, of which nothing unknown will ever be named.
+        Raises ``CloudError``.
         """
+        self._ended = frozenset(ended)
         if self._todo is None:
             own = [(origin, is_pack) for origin in self._logs() for is_pack in (True, False)]
-            self._todo = [*own, *[(origin, True) for origin in inherited]]
+            self._todo = [*own, *[(origin, True) for origin in sorted({*inherited, *ended})]]
         if not self._todo:
             self._found, self._finding, self._todo = self._finding, {}, None
             return 0
@@ -112,7 +117,7 @@ class OrphanSweep:
             if name in gone or self._is_over(origin, name, shipped):
                 await self._cloud.delete(name)
                 deleted += 1
-            elif origin in own_logs(self._log):
+            elif origin in own_logs(self._log) or origin in self._ended:
                 self._finding[name] = min(shipped, self._found.get(name, shipped))
         return deleted
 

@@ -10,7 +10,9 @@ own realm, joins the bucket's or makes one is the composition root's to decide.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +44,7 @@ from replication.keys import (
     reopen_realm,
     write_key_directory,
 )
+from replication.offload import Offload, run_in_thread
 from replication.ports import Cloud
 from replication.realm_format import REALM_KEY_LABEL, Realm, encode_key_text
 from replication.root_keys import RootKeyProvider
@@ -53,8 +56,17 @@ WATCH_S: Final = 5.0
 class RealmAccess:
     """The realm as this process holds it. Made by ``open_local``. ``reload`` may be called on any thread."""
 
-    def __init__(self, directory: Path, objects: KeyObjects, opened: OpenRealm) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        objects: KeyObjects,
+        opened: OpenRealm,
+        *,
+        offload: Offload = run_in_thread,
+        draw: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
         self.directory = directory
+        self._offload, self._draw = offload, draw
         self._objects = dict(objects)
         self._opened = opened
         self._keyring = self._live(opened)
@@ -101,10 +113,10 @@ class RealmAccess:
         fresh = await fetch_keys(cloud, self._objects)
         marks = await list_dropped(cloud)
         epochs = marks & self._opened.keyring.epochs.keys() - {self._opened.keyring.current}
-        unused = {epoch for epoch in epochs if not await asyncio.to_thread(self.is_needed, epoch)}
+        unused = {epoch for epoch in epochs if not await self._offload(partial(self.is_needed, epoch))}
         ended = wraps_of(self._objects, marks - {self._opened.mark}) + wraps_around(self._objects, unused)
         if fresh or ended:
-            await asyncio.to_thread(self._keep, fresh, ended)
+            await self._offload(lambda: self._keep(fresh, ended))
             self.on_keyring(self._keyring)
 
     def reload(self) -> bool:
@@ -120,14 +132,14 @@ class RealmAccess:
         known = self._keyring
         while True:
             await asyncio.sleep(interval_s)
-            await asyncio.to_thread(self.reload)
+            await self._offload(self.reload)
             if self._keyring is not known:  # found here, or by somebody who met an epoch that was not known
                 known = self._keyring
                 self.on_keyring(known)
 
     async def rotate_epoch(self, cloud: Cloud | None, now_ms: int) -> bytes:
         """Begin a new epoch, durable here and in the bucket on return: its id. ``CloudError``, ``RealmError``."""
-        epoch, objects = new_epoch(self._opened, now_ms)
+        epoch, objects = new_epoch(self._opened, now_ms, self._draw)
         await self._add(cloud, objects)
         return epoch
 
@@ -140,7 +152,7 @@ class RealmAccess:
         others = [root.mark.hex() for root in self.roots() if not root.in_use and not root.recovery]
         if others:
             raise RealmError(f"root key {others[0]} opens the realm, too: have every site run with one, and drop it")
-        made = renew(self._opened, now_ms)
+        made = renew(self._opened, now_ms, self._draw)
         tell(made.recovery_key)
         await self._add(cloud, made.objects)
         return made.epoch
@@ -167,16 +179,16 @@ class RealmAccess:
             raise RealmError("what lies under this epoch was never to be sealed anew: `skerry rekey` first")
         if cloud is not None:
             await drop_epoch(cloud, epoch)
-        await asyncio.to_thread(self._keep, {}, wraps_around(self._objects, {epoch}))
+        await self._offload(lambda: self._keep({}, wraps_around(self._objects, {epoch})))
         self.on_keyring(self._keyring)
 
     async def add_root(self, cloud: Cloud | None, provider: RootKeyProvider) -> bytes:
         """Let one more root key open the realm, and see that it does: its fingerprint. ``RootKeyUnusable``."""
-        root = await asyncio.to_thread(provider.root_key, self.realm)
+        root = await self._offload(lambda: provider.root_key(self.realm))
         mark, objects = wrap_for_root(self._opened, root)
         if not wraps_of(self._objects, {mark}):
             await self._add(cloud, objects)
-        again = await asyncio.to_thread(open_realm, provider, self._objects)
+        again = await self._offload(lambda: open_realm(provider, self._objects))
         if again.keyring.epochs.keys() != self._opened.keyring.epochs.keys():
             raise RealmError("the new root key does not open every epoch")
         return mark
@@ -194,14 +206,14 @@ class RealmAccess:
             raise RealmError("this is a recovery key, not a root key")
         if cloud is not None:
             await drop_root(cloud, self._objects, mark)
-        await asyncio.to_thread(self._keep, {}, wraps_of(self._objects, {mark}))
+        await self._offload(lambda: self._keep({}, wraps_of(self._objects, {mark})))
 
     async def _add(self, cloud: Cloud | None, objects: KeyObjects) -> None:
         """The bucket first, read back and compared; nobody uses a key before."""
         reopen_realm(self._opened, {**self._objects, **objects})
         if cloud is not None:
             await publish_realm(cloud, {REALM: self._objects[REALM], **objects})
-        await asyncio.to_thread(self._keep, objects, ())
+        await self._offload(lambda: self._keep(objects, ()))
         self.on_keyring(self._keyring)
 
     def _keep(self, fresh: KeyObjects, ended: Collection[str]) -> None:

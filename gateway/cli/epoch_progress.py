@@ -8,6 +8,7 @@ that site's own count (``may_need``), whatever others concluded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gateway.cli.fleet_view import see_fleet
@@ -15,7 +16,7 @@ from gateway.cli.opening import OpenSite
 from gateway.cli.told_status import collects
 from gateway.s3.times import format_iso
 from replication.fleet import FleetSite, SiteState
-from replication.status import DaemonReport
+from replication.status import DaemonReport, EpochAccount
 
 
 def describe_epochs(site: OpenSite, report: DaemonReport | None, *, exact: bool) -> list[dict[str, Any]]:
@@ -25,7 +26,7 @@ def describe_epochs(site: OpenSite, report: DaemonReport | None, *, exact: bool)
     epochs = site.realm.epochs()
     is_any = any(epoch.retired for epoch in epochs)
     counted = site.store.sealed.count() if is_any and exact else None
-    fleet = _others(site, report) if is_any else []
+    fleet = _others(see_fleet(site, report)[1]) if is_any else []
     described = []
     for epoch in epochs:
         row: dict[str, Any] = {
@@ -52,18 +53,23 @@ def find_needs(site: OpenSite, report: DaemonReport | None, epoch: bytes) -> lis
     if site.cloud is None:
         return needs
     looked = report.epochs.get(epoch.hex()) if report is not None else None
+    in_bucket = find_needs_in_bucket(epoch, looked, see_fleet(site, report)[1])
+    if looked is not None and looked.bucket and not collects(site.config):
+        in_bucket.append(
+            "this site deletes nothing there ([retention] collect_cloud, or it takes in some buckets only)"
+        )
+    return needs + in_bucket
+
+
+def find_needs_in_bucket(epoch: bytes, looked: EpochAccount | None, fleet: Sequence[FleetSite]) -> list[str]:
+    """The part of it that is about the bucket: ``looked``, what this site counted there last; and the other sites."""
+    needs = []
     if looked is None:
         needs.append("this site has not looked yet at what it has in the bucket: it does when it replicates")
     elif looked.bucket:
         needs.append(f"{looked.bucket} objects of this site in the bucket are sealed under it")
-        if not collects(site.config):
-            needs.append(
-                "this site deletes nothing there ([retention] collect_cloud, or it takes in some buckets only)"
-            )
     return needs + [
-        f"site {_name(one)} has not said that it is done with it"
-        for one in _others(site, report)
-        if not _is_done(one, epoch)
+        f"site {_name(one)} has not said that it is done with it" for one in _others(fleet) if not _is_done(one, epoch)
     ]
 
 
@@ -74,8 +80,7 @@ def may_need(site: OpenSite, report: DaemonReport | None, epoch: bytes) -> bool:
     return in_bucket or site.store.sealed.count()[epoch] > 0
 
 
-def _others(site: OpenSite, report: DaemonReport | None) -> list[FleetSite]:
-    _, fleet = see_fleet(site, report)
+def _others(fleet: Sequence[FleetSite]) -> list[FleetSite]:
     return [one for one in fleet if one.state in (SiteState.MEMBER, SiteState.RETIRING)]
 
 

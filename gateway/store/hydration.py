@@ -149,7 +149,7 @@ class Hydrator:
 
     async def _fetch(self, chunk_ids: Sequence[bytes]) -> list[Frame | Exception]:
         """The frames, or for each chunk what was wrong."""
-        located = [self._setup.locate.chunk(chunk_id) for chunk_id in chunk_ids]
+        located = [self._find(chunk_id) for chunk_id in chunk_ids]
         found = [location for location in located if location is not None]
         try:
             frames = iter(await self._ask(found)) if found else iter(())
@@ -164,6 +164,16 @@ class Hydrator:
             next(frames) if location is not None else self._nowhere(chunk_id)
             for location, chunk_id in zip(located, chunk_ids, strict=True)
         ]
+
+    def _find(self, chunk_id: bytes) -> FrameLocation | None:
+        """Where to ask first. A place that was told of may be sealed under an epoch that has ended: another, then."""
+        best = self._setup.locate.chunk(chunk_id)
+        if best is None or self._opens(best):
+            return best
+        return next(filter(self._opens, self._setup.locate.places(chunk_id)), best)
+
+    def _opens(self, place: FrameLocation) -> bool:
+        return decode_header(place.header).epoch in self._setup.tools.frames.keyring.epochs
 
     async def _fetch_anywhere(self, chunk_id: bytes) -> Frame | Exception:
         """A frame of a chunk from whichever of its places still is there: a doomed object may be gone already."""
@@ -245,7 +255,9 @@ class Hydrator:
 
     async def _fetch_base(self, name: FrameName) -> bytes:
         """Plaintext of a patch's base, from any full frame of its chunk: the plaintext is the same, and checked."""
-        found = Damaged(f"the base of a patch, chunk {name.chunk_id.hex()}, is neither here nor whole in the cloud")
+        found: Exception = Damaged(
+            f"the base of a patch, chunk {name.chunk_id.hex()}, is neither here nor whole in the cloud"
+        )
         for place in self._setup.locate.places(name.chunk_id):
             header = decode_header(place.header)
             if header.bases:
@@ -255,7 +267,7 @@ class Hydrator:
                 opener, executor = self._setup.tools.frames.open_foreign, self._setup.executor
                 loop = asyncio.get_running_loop()
                 return await loop.run_in_executor(executor, opener, _header_of(frame, name.chunk_id), frame.ciphertext)
-            except Damaged as error:  # a doomed object may be gone already
+            except (Damaged, ChunkUnavailable) as error:  # a doomed object may be gone already, an epoch have ended
                 found = error
         raise found
 

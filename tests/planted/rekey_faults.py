@@ -88,7 +88,7 @@ REKEY_FAULTS: Final = (
     ),
     Fault(
         *("give up a key that something lies under", 1, "replication/realm_access.py"),
-        *("if not await asyncio.to_thread(self.is_needed, epoch)", ""),
+        *("if not await self._offload(partial(self.is_needed, epoch))", ""),
         (f"{_KEYS}::test_an_epoch_ends_in_the_bucket_and_where_nothing_lies_under_it",),
     ),
     Fault(
@@ -100,6 +100,21 @@ REKEY_FAULTS: Final = (
         *("wrap later epochs with the wrapping key of before", 4, "replication/key_rotation.py"),
         *("found = max(of_kind, key", "found = min(of_kind, key"),
         (f"{_KEYS}::test_what_leaked_opens_nothing_of_a_renewed_realm_whatever_is_read_of_the_bucket",),
+    ),
+    Fault(
+        *("keep a key as it came", 4, "replication/keys.py"),
+        *("if await cloud.get(name) != data:", "if False:"),
+        ("tests/replication/test_keys.py::test_a_key_that_came_damaged_is_not_kept",),
+    ),
+    Fault(
+        *("read what lies under an epoch that has ended", 4, "gateway/store/hydration.py"),
+        *("if best is None or self._opens(best):", "if True:"),
+        (f"{_BUCKET}::test_a_place_under_an_epoch_that_ended_is_passed_over",),
+    ),
+    Fault(
+        *("rely on what lies behind a cut", 4, "replication/collector.py"),
+        *("if trusted := [site for site in sites if site not in cut]:", "if trusted := sites:"),
+        ("tests/simulation/test_rekeying.py::test_what_broke_once_holds[333]",),
     ),
     Fault(
         *("publish a dropped epoch again", 4, "replication/realm_access.py"),

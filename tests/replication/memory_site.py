@@ -269,7 +269,7 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, MemorySubscription, FoldedMemo
                 check_member_item(change.item, change.body, dead=change.dead)
         taken_in = self._pass_over(batch.changes)
         if taken_in == tuple(batch.changes) or set(taken_in) & set(batch.changes):
-            self.frames |= {decode_header(frame.header).name: frame for frame in batch.frames}
+            self.frames |= {decode_header(frame.header).name: self._to_keep(frame) for frame in batch.frames}
         self._locate_told(batch.located, {batch.origin: batch.position.n})
         for change in map(decode_change, taken_in):
             self._apply(change)
@@ -342,9 +342,7 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, MemorySubscription, FoldedMemo
         frame = self.frames.get(decode_header(header).name)
         if frame is None:
             raise FrameGone(header.hex())
-        if decode_header(frame.header).epoch in self.keyring.retired:
-            return Frame(*reseal_frame(self.keyring, frame.header, frame.ciphertext))
-        return frame
+        return self._to_keep(frame)
 
     def set_keyring(self, keyring: Keyring) -> None:
         self.keyring = keyring
@@ -363,13 +361,22 @@ class MemorySite(MemoryHoldings, MemoryGraveyard, MemorySubscription, FoldedMemo
         for frame in frames:
             header = decode_header(frame.header)
             open_frame(self.keyring, header, frame.ciphertext)
-            self.frames[header.name] = frame
+            self.frames[header.name] = self._to_keep(frame)
         return sum(len(frame.ciphertext) for frame in frames)
 
     # within
 
+    def _to_keep(self, frame: Frame) -> Frame:
+        """The frame, sealed anew if its epoch is to end."""
+        if decode_header(frame.header).epoch in self.keyring.retired:
+            return Frame(*reseal_frame(self.keyring, frame.header, frame.ciphertext))
+        return frame
+
     async def _fetch(self, chunk: bytes) -> Frame:
-        places = sorted(self._places_of(chunk), key=lambda place: place != self.locate([chunk])[chunk])
+        known, best = self.keyring.epochs, self.locate([chunk])[chunk]
+        places = sorted(
+            self._places_of(chunk), key=lambda place: (decode_header(place.header).epoch not in known, place != best)
+        )
         for place in places[:-1]:
             with suppress(CloudMissing):  # a doomed object may be gone already
                 return (await self.fetcher.fetch([place]))[0]

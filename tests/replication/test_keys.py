@@ -33,7 +33,7 @@ from replication.root_keys import (
     generate_key_file,
 )
 from replication.sealing import chunk_id
-from tests.replication.faulty_cloud import CRASH_AFTER, CRASH_BEFORE, LOST_REPLY, Crash, FaultyCloud
+from tests.replication.faulty_cloud import CRASH_AFTER, CRASH_BEFORE, DAMAGED, LOST_REPLY, Crash, FaultyCloud
 from tests.replication.realms import found, join
 
 
@@ -330,3 +330,15 @@ async def test_refresh_takes_in_another_sites_epoch(root, tmp_path):
     assert [ring.current for ring in told] == [newer.id]
     assert open_local(tmp_path / "a", root).keyring().current == newer.id
     assert dataclasses.is_dataclass(told[0])
+
+
+async def test_a_key_that_came_damaged_is_not_kept(root):
+    """Of a wrap by the recovery key, which no site has at hand, nothing but a second read tells."""
+    cloud, made = MemoryCloud(), create_realm(root, 1)
+    await publish_realm(cloud, made.objects)
+    names = [name for name in made.objects if name != REALM]
+    for number in range(len(names)):
+        flipping = FaultyCloud(cloud, script={3 + 2 * number: DAMAGED})
+        with pytest.raises(CloudUnreachable, match="did not come whole"):
+            await fetch_realm(flipping)
+    assert await fetch_realm(cloud) == made.objects

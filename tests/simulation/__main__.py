@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from typing import NamedTuple
@@ -21,17 +21,19 @@ from tests.simulation.clocks import DAY_MS
 from tests.simulation.departing_world import DepartingWorld
 from tests.simulation.forgotten_world import ForgottenWorld
 from tests.simulation.leaning_world import LeaningWorld
+from tests.simulation.rekeying_world import rekeying_world
 from tests.simulation.retaining_world import RetainingWorld
 from tests.simulation.returning_world import ReturningWorld
 from tests.simulation.world import World, live_with
 
-KINDS = {
+KINDS: dict[str, Callable[..., World]] = {
     "plain": World,
     "departing": DepartingWorld,
     "leaning": LeaningWorld,
     "retaining": RetainingWorld,
     "returning": ReturningWorld,
     "forgotten": ForgottenWorld,
+    "rekeying": rekeying_world,
 }
 BLOCK = 100
 TOLD_S = 30.0

@@ -7,10 +7,11 @@ value a client could see has its bytes here or in the bucket. After rest: see ``
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.store.item_format import FAMILY_DOOM, FAMILY_MEMBER
-from replication.batch_format import decode_batch
+from replication.batch_format import chain_of, decode_batch
 from replication.change_format import Change, Ref, decode_change
 from replication.checkpoint_format import decode_manifest
 from replication.cloud_names import (
@@ -39,7 +40,6 @@ from replication.restore import restore_site
 from replication.sealing import chunk_id, open_frame
 from replication.subscription import ALL
 from tests.replication.faulty_cloud import STALE
-from tests.replication.fixed_realm import KEYRING
 from tests.replication.memory_graveyard import is_ending
 from tests.replication.memory_site import Item, MemorySite
 from tests.simulation.ledger import token_of
@@ -49,10 +49,10 @@ from tests.simulation.tombstone_checks import (
     check_nothing_came_back,
     decode_all,
     find_ended,
+    has_seen,
 )
 
 if TYPE_CHECKING:
-    from tests.simulation.bucket import RememberedBucket
     from tests.simulation.machine import Machine
     from tests.simulation.world import World
 
@@ -67,8 +67,8 @@ class Broken(AssertionError):
 class Witness:
     """What the bucket was seen to hold, so that nothing is opened twice: objects there never change."""
 
-    def __init__(self, bucket: RememberedBucket) -> None:
-        self.bucket, self.objects = bucket, bucket.objects
+    def __init__(self, world: World) -> None:
+        self.world, self.bucket, self.objects = world, world.bucket, world.bucket.objects
         self._batches: dict[str, tuple[bytes, list[bytes]]] = {}
         self._read: set[tuple[object, ...]] = set()
 
@@ -82,10 +82,21 @@ class Witness:
             return None
         known = self._batches.get(name)
         if known is None:
-            known = self._batches[name] = (data, list(decode_batch(KEYRING, origin, n, data).changes))
+            batch = decode_batch(self.world.keyring, origin, n, data)
+            known = self._batches[name] = (data, list(batch.changes))
         elif known[0] is not data:
-            raise Broken(f"a batch was overwritten: {name}")
+            self._check_sealed_anew(origin, n, known[0], data)
+            self._batches[name] = (data, known[1])
         return known[1]
+
+    def _check_sealed_anew(self, origin: Origin, n: int, before: bytes, after: bytes) -> None:
+        """Only the last batches of logs that have ended are given other bytes, which say the same."""
+        ring = self.world.keyring
+        was, is_now = decode_batch(ring, origin, n, before), decode_batch(ring, origin, n, after)
+        same = replace(was, index=b"", frames=()) == replace(is_now, index=b"", frames=())
+        if not same or chain_of(ring, origin, n, before) != chain_of(ring, origin, n, after):
+            raise Broken(f"a batch was overwritten: {log_name(origin, n)}")
+        self.world.deeds["batch of an ended log sealed anew"] += 1
 
     def check_readable(self, store: MemorySite, ref: Ref) -> None:
         """The bytes of a visible value are here, or where the site says, and are those written."""
@@ -101,8 +112,13 @@ class Witness:
                 raise Broken("a value is visible whose bytes are nowhere")
             key, header = (place.object_name, place.offset, place.header), decode_header(place.header)
             ciphertext = self.objects[place.object_name][place.offset :][: header.stored_size]
+        ring = store.keyring
+        if header.epoch not in ring.epochs:  # who meets a key that it lacks asks the bucket
+            ring = self.world.published
+            if header.epoch not in ring.epochs:
+                raise Broken("a value is visible that nobody has the key to")
         if (ref.id, *key) not in self._read:
-            if chunk_id(KEYRING, open_frame(KEYRING, header, ciphertext)) != ref.id:
+            if chunk_id(ring, open_frame(ring, header, ciphertext)) != ref.id:
                 raise Broken("the bytes read are not those written")
             self._read.add((ref.id, *key))
 
@@ -138,6 +154,8 @@ def check_bytes(world: World, store: MemorySite, *, at_rest: bool, alone: bool =
         waits = not here if alone else store.frame_of(ref.id) is None
         if not at_rest and (dot.site != own or not alone) and waits:
             world.deeds["value whose bytes another log is to locate"] += 1
+        elif not at_rest and world.is_out(own) and is_known_elsewhere(world, store, dot):
+            world.deeds["value that a site shows which is out"] += 1  # nobody waits for it to let go of the bytes
         else:
             world.witness.check_readable(store, ref)
     for refs in store.staged.values():
@@ -150,6 +168,11 @@ def check_relied_on(world: World, machine: Machine) -> None:
     for name in {place.object_name for place in machine.store.placed()}:
         if machine.store.relies_on(name) and name not in world.bucket.objects:
             raise Broken(f"{machine.name} relies on what is gone: {name}")
+
+
+def is_known_elsewhere(world: World, store: MemorySite, dot: Dot) -> bool:
+    """Whether another machine took in this change, or made it."""
+    return any(has_seen(other.store, dot) for other in (*world.machines, *world.retired) if other.store is not store)
 
 
 async def check_world(world: World) -> None:
@@ -216,7 +239,7 @@ def check_leaving(world: World, name: str) -> None:
     origin = (bytes.fromhex(name[6:38]), bytes.fromhex(name[39:55]))
     batch = world.bucket.objects.get(log_name(origin, n))
     if split_index_name(name) and batch is not None:
-        named = decode_batch(KEYRING, origin, n, batch).index
+        named = decode_batch(world.keyring, origin, n, batch).index
         if not named or name != index_name(origin, n, named):
             return  # what an interrupted round left
     marks = [split_checkpoint_mark(name) for name in world.bucket.objects]
@@ -239,7 +262,7 @@ def _stands_in(world: World, writer: Origin, number: int, origin: Origin, n: int
     data = world.bucket.objects.get(checkpoint_name(writer, number))
     if data is None:  # a mark that arrived late, of a checkpoint that went
         return False
-    manifest = decode_manifest(KEYRING, writer, number, data)
+    manifest = decode_manifest(world.keyring, writer, number, data)
     parts = {checkpoint_part_name(writer, number, part.digest) for part in manifest.parts}
     whole = parts <= world.bucket.objects.keys()
     outs = [read_register(machine.store.statements()) for machine in world.machines]
@@ -300,7 +323,7 @@ def _check_log_is_short(world: World, machine: Machine) -> None:
             continue
         marks = [split_checkpoint_mark(name) for name in world.bucket.objects]
         covered = any(mark and _stands_in(world, mark.origin, mark.n, origin, n) for mark in marks)
-        if covered and decode_batch(KEYRING, origin, n, world.bucket.objects[name]).last_seq < seq:
+        if covered and decode_batch(world.keyring, origin, n, world.bucket.objects[name]).last_seq < seq:
             raise Broken(f"a batch is still there that nobody needs: {name}")
 
 
@@ -363,11 +386,12 @@ async def rebuild(world: World, *, by_checkpoint: bool = False) -> MemorySite:
     """A site made of the bucket and the realm key alone, bytes and all: by the checkpoints and what is left of the
     logs, or by every batch that ever stood there.
     """
-    fresh = MemorySite(KEYRING, b"rebuilt", lambda: world.time.now_ms)
+    keyring = world.published if by_checkpoint else world.keyring
+    fresh = MemorySite(keyring, b"rebuilt", lambda: world.time.now_ms)
     bucket = world.bucket if by_checkpoint else world.bucket.whole()
     fresh.fetcher = CloudFetcher(bucket)
     state = fresh if by_checkpoint else None
-    done = await restore_site(bucket, lambda: KEYRING, fresh, wall_ms=fresh.wall_ms, remote=fresh, state=state)
+    done = await restore_site(bucket, lambda: keyring, fresh, wall_ms=fresh.wall_ms, remote=fresh, state=state)
     world.deeds["rebuilt by checkpoint"] += bool(done.checkpoint_ms)
     for ref in fresh.live_refs():
         if fresh.frame_of(ref.id) is None:

@@ -55,8 +55,10 @@ def note_what_was_seen(store: MemorySite) -> None:
 
 
 class DepartingWorld(World):
+    retired: list[Machine]
+
     def __init__(self, seed: int, skipped: Collection[int] = ()) -> None:
-        self.retired: list[Machine] = []
+        self.retired = []
         self.forgotten: set[bytes] = set()
         super().__init__(seed, departing_shape(seed), skipped)
         self.bucket.on_any_leaving = self._check_heir
@@ -158,7 +160,8 @@ class DepartingWorld(World):
             self._check_heirlooms(machine)
 
     def is_out(self, site: bytes) -> bool:
-        return any(_is_out(site, read_register(machine.store.statements())) for machine in self.machines)
+        told = [read_register(machine.store.statements()) for machine in (*self.machines, *self.retired)]
+        return any(_is_out(site, register) for register in told)
 
     def counted(self, origin: Origin, head_n: int) -> int:
         removal = self.register.removed.get(origin[0])

@@ -8,7 +8,7 @@ and puller over it, as after a power cut.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from replication.joining import Joiner
 from replication.offload import run_at_once
 from replication.ports import CloudError, StateNotReady
 from replication.puller import Puller
-from replication.sealing import SealBroken
+from replication.sealing import Keyring, SealBroken
 from replication.settings import ReplicationSettings
 from replication.shipper import LogEnded, Shipper
 from replication.site_status_format import SiteStatus, encode_site_status
@@ -36,10 +36,6 @@ from tests.simulation.tombstone_checks import announced_logs, check_endings
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
-
-
-def keyring():
-    return KEYRING
 
 
 class MortalStore:
@@ -118,6 +114,16 @@ class MortalStore:
 
 
 class Machine:
+    refresh_keys: Callable[[], Awaitable[None]] | None = None
+
+    def keyring(self) -> Keyring:
+        """The realm's keys as this machine's processes know them."""
+        return KEYRING
+
+    def make_store(self, name: str, seed: int) -> MemorySite:
+        """An empty disk."""
+        return MemorySite(KEYRING, name.encode(), self.clock.wall_ms, seed)
+
     def tell_status(self, unsent: int) -> bytes:
         """What it tells of itself with every batch."""
         return encode_site_status(SiteStatus(name=self.name, backlog_changes=unsent))
@@ -125,7 +131,7 @@ class Machine:
     def __init__(self, world: World, name: str, store: MemorySite | None = None) -> None:
         self.world, self.name, rng = world, name, world.rng
         self.clock = SiteClock(world.time, rng)
-        self.store = store or MemorySite(KEYRING, name.encode(), self.clock.wall_ms, rng.randrange(1 << 30))
+        self.store = store or self.make_store(name, rng.randrange(1 << 30))
         self.store.wall_ms = self.clock.wall_ms
         self.link = FaultyCloud(world.bucket, rng, world.shape.rates, struck=world.faults)
         self.settings = ReplicationSettings(
@@ -145,27 +151,29 @@ class Machine:
         self.mortal = mortal = MortalStore(self.store, self.link, lambda: self.world.time.now_ms)
         wall_ms = self.clock.wall_ms
         self.shipper = Shipper(
-            *(mortal, mortal, self.link, keyring, self.settings),
+            *(mortal, mortal, self.link, self.keyring, self.settings),
             wall_ms=wall_ms,
             offload=run_at_once,
             draw=self.world.rng.randbytes,
             tell_status=self.tell_status,
             bring=self.store.bring,
+            refresh_keys=self.refresh_keys,
         )
         self.puller = Puller(
-            *(mortal, self.link, keyring),
+            *(mortal, self.link, self.keyring),
             wall_ms=wall_ms,
+            refresh_keys=self.refresh_keys,
             prefetch_max=self.settings.prefetch_max,
             own_log_ahead=self.shipper.look_again,
         )
-        self.joiner = Joiner(mortal, mortal, self.link, keyring)
+        self.joiner = Joiner(mortal, mortal, self.link, self.keyring, refresh_keys=self.refresh_keys)
         self.checkpoints = CheckpointWriter(
-            *(mortal, mortal, self.link, keyring), wall_ms=wall_ms, offload=run_at_once, part_bytes=400
+            *(mortal, mortal, self.link, self.keyring), wall_ms=wall_ms, offload=run_at_once, part_bytes=400
         )
         self.draft: Draft | None = None
         fetcher = CloudFetcher(self.link)
         self.collector = Collector(
-            *(mortal, mortal, self.shipper, self.link, fetcher, self.store.bring, keyring),
+            *(mortal, mortal, self.shipper, self.link, fetcher, self.store.bring, self.keyring),
             replace(self.world.collecting, enabled=self.collects),
             wall_ms=wall_ms,
             steady_ms=lambda: self.world.time.now_ms,
@@ -240,12 +248,16 @@ class Machine:
         await self.joiner.join_if_useful()  # it may be over now
         if self.store.joining() is not None:
             return CollectedRound()
-        done = await self.collector.collect_round(caught_up=not pulled.stopped)
+        done = await self.collect(caught_up=not pulled.stopped)
         if self.ends_tombstones and not pulled.stopped:
             done = done.plus(CollectedRound(ended=await self._end_tombstones()))
         while await self.shipper.ship_round(speak=self.shipper.owes_acks):
             pass
         return done
+
+    async def collect(self, *, caught_up: bool) -> CollectedRound:
+        """What the daemon collects in a turn."""
+        return await self.collector.collect_round(caught_up=caught_up)
 
     async def _end_tombstones(self) -> int:
         """Look three times: a horizon that was just found must wait all the same."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from replication.change_format import Change, decode_change
 from replication.cloud_names import split_head_name
-from replication.crdt import Write
+from replication.crdt import Dot, Write
 from replication.ports import Origin
 from tests.replication.memory_graveyard import is_ending
 from tests.replication.memory_site import Item, MemorySite
@@ -59,14 +59,14 @@ def _check_seen(world: World, machine: Machine, write: Write, logs: frozenset[Or
     for other in (*world.machines, *world.away):
         identity = other.store.identity()
         here = (identity.site, identity.incarnation) in logs and not world.is_out(identity.site)
-        if here and not world.sharings and not has_seen(other.store, write):
+        if here and not world.sharings and not has_seen(other.store, write.dot):
             raise TombstoneNeeded(f"{machine.name} ended a tombstone that {other.name} has not seen")
 
 
-def has_seen(store: MemorySite, write: Write) -> bool:
-    """Whether this site took in, or made, the write."""
-    log = store.heard().get((write.dot.site, write.dot.incarnation))
-    return write.dot in store.applied or (log is not None and write.dot.seq <= log.seq)
+def has_seen(store: MemorySite, dot: Dot) -> bool:
+    """Whether this site took in, or made, the change."""
+    log = store.heard().get((dot.site, dot.incarnation))
+    return dot in store.applied or (log is not None and dot.seq <= log.seq)
 
 
 def check_nothing_came_back(world: World, standing: dict[Item, set[bytes]], logs_of: dict[bytes, set[Origin]]) -> None:

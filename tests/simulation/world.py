@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from replication.freight import Doubtful
 from replication.ports import CloudError, Origin
-from replication.restore import close_log
+from replication.restore import RestoreIncomplete, close_log
+from replication.sealing import Keyring
 from tests.replication.faulty_cloud import Crash, FaultyCloud
 from tests.replication.fixed_realm import KEYRING
 from tests.replication.memory_site import MemorySite
@@ -44,6 +45,16 @@ CLEAN_TURNS_MAX = 200
 
 
 class World:
+    machine_kind: type[Machine] = Machine
+    retired: Sequence[Machine] = ()
+    keyring: Keyring = KEYRING
+    """Every key that the realm ever had: what the checks look through."""
+
+    @property
+    def published(self) -> Keyring:
+        """The keys as the bucket holds them now."""
+        return self.keyring
+
     def __init__(self, seed: int, shape: Shape | None = None, skipped: Collection[int] = ()) -> None:
         self.seed, self.skipped = seed, frozenset(skipped)
         self.shape = shape or shape_of(seed)
@@ -55,7 +66,7 @@ class World:
         self.bucket = RememberedBucket()
         self.bucket.on_leaving = lambda name: check_leaving(self, name)
         self.collecting = collecting_of(self.shape, seed)
-        self.witness = Witness(self.bucket)
+        self.witness = Witness(self)
         self.ledger = Ledger()
         self.forgets = seed % 2 == 1
         """Whether tombstones are ended: every second world."""
@@ -80,7 +91,7 @@ class World:
     def join(self) -> Machine:
         """A machine with an empty disk and an identity of its own."""
         self.named += 1
-        machine = Machine(self, f"site-{self.named}")
+        machine = self.machine_kind(self, f"site-{self.named}")
         self.machines.append(machine)
         return machine
 
@@ -212,7 +223,7 @@ class World:
 
     def _clone(self, machine: Machine) -> None:
         self.named, self.sharings = self.named + 1, self.sharings + 1
-        other = Machine(self, f"{machine.name}-copy-{self.named}", machine.store.fork())
+        other = self.machine_kind(self, f"{machine.name}-copy-{self.named}", machine.store.fork())
         self.machines.append(other)
         self.tell("clone", machine.name, "as", other.name)
 
@@ -220,7 +231,7 @@ class World:
         """Somebody believes it lost, ends its log and takes a new site instead. It may come back."""
         self.sharings += 1
         identity = machine.store.identity()
-        await close_log(self.bucket, KEYRING, (identity.site, identity.incarnation), self.time.now_ms)
+        await close_log(self.bucket, self.published, (identity.site, identity.incarnation), self.time.now_ms)
         self.tell("replace", machine.name, "by", self.join().name)
 
     # the end
@@ -322,5 +333,5 @@ async def run_world(world: World) -> None:
         await world.run()
     except Broken as broken:
         raise Broken(f"seed {world.seed}: {broken}") from broken
-    except (Crash, CloudError, AssertionError, ValueError, KeyError, TypeError) as error:
+    except (Crash, CloudError, RestoreIncomplete, AssertionError, ValueError, KeyError, TypeError) as error:
         raise Broken(f"seed {world.seed}: {error!r}") from error
