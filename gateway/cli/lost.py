@@ -24,8 +24,9 @@ def add_parser(subcommands: Subcommands) -> None:
         subcommands,
         "lost",
         "Name the objects whose bytes replication waits for and cannot get, neither on this site nor in the cloud.\n"
-        "What can be mended is. Writing or deleting such an object lets replication go on; so does --accept: then\n"
-        "the version stays, on every site, reading it is an error, and a copy that turns up heals it. Exit code 1:\n"
+        "What can be mended is. Uploading, overwriting or deleting such an object lets replication go on; so does\n"
+        "--accept: then the version stays, on every site, reading it is an error, and a copy that turns up, or is\n"
+        "uploaded again, heals it. Exit code 1:\n"
         "something is lost and not accepted.",
         "skerry lost photos a/b.jpg --accept --config site.toml",
     )

@@ -28,7 +28,7 @@ from gateway.store.doom_format import CHANGE_VERSION as DOOM_VERSION
 from gateway.store.doom_format import doom_item, encode_doom
 from gateway.store.endings import Ending
 from gateway.store.errors import ChunkGone
-from gateway.store.index_format import CHUNK_LOCAL, ChunkPlace, State
+from gateway.store.index_format import CHUNK_CONDEMNED, CHUNK_LOCAL, ChunkPlace, State
 from gateway.store.item_format import (
     FAMILY_ACCESS_KEY,
     FAMILY_BUCKET,
@@ -351,11 +351,13 @@ class Decision(View):
         """Everything named must be here, known to stay in the cloud, or staged, in which case it is placed."""
         for ref in refs:
             row = self._chunks.get(ref.id)
-            if row is not None and row.flags & CHUNK_LOCAL:  # perhaps condemned, which a reference pardons
+            if row is not None and row.flags & CHUNK_LOCAL and not row.flags & CHUNK_CONDEMNED:
                 continue
             staged = self._staging.get(ref.id)
-            if staged is not None:
+            if staged is not None:  # rather than what is condemned: its frame may be known to be damaged
                 self._place(staged, row)
+            elif row is not None and row.local:
+                continue  # a reference pardons it
             elif not _is_usable(row):
                 raise ChunkGone(f"chunk {ref.id.hex()} is no longer held by anything: send the body again")
             elif not is_in_cloud(self.transaction, ref.id) or (ref.kind and untrusted_sites(self.transaction)):

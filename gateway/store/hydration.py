@@ -12,16 +12,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
+
+from msgspec import structs
 
 from gateway.store.chunk_writer import WriteTools
 from gateway.store.codec import join_bases
 from gateway.store.content import SyncGate
 from gateway.store.decision import Decision
-from gateway.store.errors import ChunkLost, ChunkUnavailable, Damaged, DamagedChunk, DiskFull, ReadOnlyStore
+from gateway.store.errors import (
+    ChunkLost,
+    ChunkUnavailable,
+    Damaged,
+    DamagedChunk,
+    DiskFull,
+    ReadOnlyStore,
+    StoreError,
+)
 from gateway.store.frames import SealedFrame
-from gateway.store.index_format import CHUNK_EVICTED
+from gateway.store.index_format import CHUNK_CONDEMNED, CHUNK_EVICTED
 from gateway.store.local_frames import FrameAbsent
 from gateway.store.segment_format import KIND_DATA
 from gateway.store.segments import write_error
@@ -90,6 +101,7 @@ class Hydrator:
     async def _replace(self, chunk_id: bytes, damaged: tuple[int, int]) -> None:
         """Fetch a chunk in place of its frame there. Errors as of ``bring``."""
         if self._setup.locate.chunk(chunk_id) is None:
+            await self._doubt(chunk_id, damaged)
             raise self._name("is damaged on this site and not known to be in the cloud", chunk_id)
         frame = (await self._fetch([chunk_id]))[0]
         try:
@@ -97,7 +109,15 @@ class Hydrator:
                 raise frame
             await self._open_and_keep(frame, chunk_id, damaged)
         except Damaged as error:
+            await self._doubt(chunk_id, damaged)
             raise self._name(f"is damaged on this site, and in the cloud: {error}", chunk_id) from error
+
+    async def _doubt(self, chunk_id: bytes, damaged: tuple[int, int]) -> None:
+        """Let who writes this chunk again replace its damaged frame: nothing is deduplicated against it any more."""
+        place = self._setup.tools.find_chunk(chunk_id)
+        if place is not None and not place.condemned:
+            with suppress(StoreError):  # then it stays as it is, and is met again
+                await self._setup.commit(lambda decision: doubt_frame(decision, chunk_id, damaged))
 
     def _name(self, what: str, chunk_id: bytes) -> DamagedChunk:
         kind = ChunkLost if self._setup.locate.is_lost(chunk_id) else DamagedChunk
@@ -109,14 +129,15 @@ class Hydrator:
         ``damage`` is raised if the cloud does not have it, or cannot be asked now.
         """
         place = self._setup.tools.find_chunk(chunk_id)
+        damaged = (place.number, place.offset) if place is not None else None
         try:
             frame = (await self._fetch([chunk_id]))[0]
             if isinstance(frame, Exception):
-                raise damage from frame
-            return await self._open_and_keep(
-                frame, chunk_id, (place.number, place.offset) if place is not None else None
-            )
+                raise frame
+            return await self._open_and_keep(frame, chunk_id, damaged)
         except (ChunkUnavailable, Damaged) as error:
+            if damaged is not None:
+                await self._doubt(chunk_id, damaged)
             raise damage from error
 
     def is_whole(self, chunk_id: bytes) -> bool:
@@ -314,6 +335,17 @@ def install_frame(
         decision.placed.append((number, offset, encode_header(header)))
     chunks.place(header, KIND_DATA, number, offset)
     return True
+
+
+def doubt_frame(decision: Decision, chunk_id: bytes, damaged: tuple[int, int]) -> None:
+    """A needed chunk's frame at this place (number, offset) is damaged: a frame that a writer brings takes its place.
+
+    Not logged: whoever meets the damage again says it again.
+    """
+    chunks = decision.edit_index().chunks
+    row = chunks.get(chunk_id)
+    if row is not None and row.refcount and row.local and (row.number, row.offset) == damaged:
+        chunks.put(chunk_id, structs.replace(row, flags=row.flags | CHUNK_CONDEMNED))
 
 
 def _header_of(frame: Frame, chunk_id: bytes) -> FrameHeader:

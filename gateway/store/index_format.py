@@ -183,7 +183,7 @@ def unpack_u64(data: bytes) -> int:
 # chunks ---------------------------------------------------------------------------------------------------------------
 
 CHUNK_LOCAL: Final = 1  # a frame of it is on this site, at number/offset
-CHUNK_CONDEMNED: Final = 2  # being collected: deduplication ignores it
+CHUNK_CONDEMNED: Final = 2  # being collected or, if it is needed, known to be damaged: deduplication ignores it
 CHUNK_HOLDS: Final = 4  # a page whose children it references
 CHUNK_COUNTED: Final = 8  # its frame was counted into the backlog of some own change
 CHUNK_EVICTED: Final = 16  # not local on purpose: segment and slot name the frame that a rebuild must not place

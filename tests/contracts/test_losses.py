@@ -2,11 +2,12 @@
 
 import pytest
 
-from gateway.store.errors import ChunkGone, ChunkLost, ChunkUnavailable, DamagedChunk
+from gateway.store.errors import ChunkGone, ChunkLost, ChunkUnavailable, Damaged, DamagedChunk
 from gateway.store.log_format import Evicted
 from gateway.store.losses import scan_accepted
 from replication.cloud_memory import MemoryCloud
 from replication.cloud_names import is_pack_name
+from replication.departures import forget_site
 from replication.freight import DOUBTS_MAX, Doubtful
 from replication.ports import BytesLost, CloudUnreachable
 from replication.shipper import Shipper
@@ -377,3 +378,104 @@ async def test_what_hangs_on_a_damaged_base_is_found(real):
     assert await real.store.accept_losses(found) == 2
     assert await run_into_loss(shipper_of(real, cloud, PACKED)) is None
     assert origin_of(real)
+
+
+async def test_a_machine_that_returns_goes_on_although_bytes_it_relied_on_are_gone(tmp_path):
+    """It was forgotten; what it has to issue anew refers to bytes in another's pack, and that pack went meanwhile."""
+    cloud = MemoryCloud()
+    a, b = LosingReal(tmp_path / "a", KEYRING, b"a"), LosingReal(tmp_path / "b", KEYRING, b"b")
+    third = LosingReal(tmp_path / "third", KEYRING, b"third")
+    await a.put(b"big", noise(300_000))
+    await ship(a, cloud, PACKED)
+    for one, other in ((b, a), (a, b)):
+        await pull(one, cloud)
+        await one.put(b"of-" + one.path.name.encode(), b"x")
+        await ship(one, cloud, PACKED)
+        await pull(other, cloud)
+    with b.store.view() as view:
+        uid, record = view.bucket("bucket").uid, view.current(view.bucket("bucket").uid, b"big").record
+    await b.store.commit(lambda view: view.put_object(uid, b"copy", record, versioned=False))
+    await b.put(b"later", noise(9000, 3))
+    for name in [name for name in cloud.objects if is_pack_name(name) and a.directory.site.hex() in name]:
+        del cloud.objects[name]
+    await forget_site(a.replica, b.directory.site, a.directory.site, a.wall_ms(), insist=True)
+    await ship(a, cloud, PACKED)
+    await pull(b, cloud)
+    shipper, loss = shipper_of(b, cloud, PACKED), None
+    for _ in range(20):
+        try:
+            await shipper.ship_round()
+        except CloudUnreachable:  # first the cut is to be settled, then bytes are asked for again and again
+            await pull(a, cloud)
+            await ship(a, cloud, PACKED)
+            await pull(b, cloud)
+        except BytesLost as error:
+            loss = error
+    assert origin_of(b)[0] != b.directory.site, "it goes on as another site"
+    assert loss.chunk_id == b.chunk_of(b"copy")
+    assert (await shipper.ship_round(speak=True)).position.n >= 1, "others hear of the new site"
+    (found,) = await b.store.find_losses()
+    assert {one.key for one in found.objects} == {"big", "copy"}
+    assert await b.store.accept_losses([found]) == 1
+    assert await run_into_loss(shipper) is None
+    await pull(third, cloud)
+    assert await third.read(b"later") == noise(9000, 3)
+    with pytest.raises((ChunkUnavailable, DamagedChunk)):
+        await third.read(b"copy")
+    await third.put(b"found again", noise(300_000))
+    await ship(third, cloud, PACKED)
+    for site in (a, b):
+        await pull(site, cloud)
+        assert await site.read(b"copy" if site is b else b"big") == noise(300_000)
+    for site in (a, b, third):
+        site.close()
+
+
+@pytest.mark.parametrize("size", [5000, 100_000])
+async def test_what_is_known_to_be_damaged_is_not_deduplicated_against(real, size):
+    """Who uploads the same bytes again heals every version that has them, with nothing said by anybody."""
+    cloud = MemoryCloud()
+    await real.put(b"k", noise(size, 1))
+    real.damage(b"k")
+    shipper = shipper_of(real, cloud)
+    assert await run_into_loss(shipper) is not None
+    await real.put(b"again", noise(size, 1))
+    for _ in range(2):
+        real.store.chunk_cache.charge(1 << 40)
+        assert await real.read(b"k") == await real.read(b"again") == noise(size, 1)
+        before = real.dump()
+        real.rebuild()
+        assert real.dump() == before
+    assert (await real.store.verify()).sound
+    assert await run_into_loss(shipper_of(real, cloud)) is None
+    assert real.replica.backlog().changes == 0
+
+
+async def test_a_reader_that_meets_damage_lets_it_be_written_again(real):
+    await real.put(b"k", noise(200_000, 1))
+    real.damage(b"k")
+    with pytest.raises(Damaged):
+        await real.read(b"k")
+    assert real.store.find_chunk(real.chunk_of(b"k")).refcount == 1
+    real.collect()
+    with real.store.view() as view:
+        bucket = view.bucket("bucket")
+        record = view.current(bucket.uid, b"k").record
+    await real.store.commit(lambda view: view.put_object(bucket.uid, b"copy", record, versioned=False))
+    with pytest.raises(Damaged):
+        await real.read(b"copy")
+    await real.put(b"k", noise(200_000, 1))
+    assert await real.read(b"copy") == await real.read(b"k") == noise(200_000, 1)
+
+
+async def test_damage_that_was_met_is_not_taken_for_the_bytes_of_who_deletes_and_uploads(real):
+    await real.put(b"k", noise(200_000, 1))
+    real.damage(b"k")
+    with pytest.raises(Damaged):
+        await real.read(b"k")
+    await real.remove(b"k")
+    await real.put(b"k", noise(200_000, 1))
+    real.store.chunk_cache.charge(1 << 40)
+    assert await real.read(b"k") == noise(200_000, 1)
+    real.collect()
+    assert await real.read(b"k") == noise(200_000, 1)

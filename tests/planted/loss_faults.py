@@ -61,6 +61,16 @@ LOSS_FAULTS: Final = (
         (_WAITS,),
     ),
     Fault(
+        *("deduplicate against what is known to be damaged", 1, "gateway/store/hydration.py"),
+        *("flags=row.flags | CHUNK_CONDEMNED))", "flags=row.flags))"),
+        (f"{_LOSSES}::test_what_is_known_to_be_damaged_is_not_deduplicated_against",),
+    ),
+    Fault(
+        *("keep a damaged frame although the same bytes were sent again", 1, "gateway/store/decision.py"),
+        *("row.flags & CHUNK_LOCAL and not row.flags & CHUNK_CONDEMNED:", "row.flags & CHUNK_LOCAL:"),
+        (f"{_LOSSES}::test_what_is_known_to_be_damaged_is_not_deduplicated_against",),
+    ),
+    Fault(
         *("give a rebuild up for a page that was accepted as lost", 8, "gateway/store/rebuilt_pages.py"),
         *("            if not self._pages.is_lost(chunk_id):", "            if True:"),
         (f"{_LOSSES}::test_a_damaged_page_stops_the_round_until_it_is_accepted",),
