@@ -8,8 +8,8 @@ much and carries the mirror's mark is deleted.
 
     DATA/mirrors/<bucket uid hex>.json    {"target": …, "batch": n}      durable; what status tells: ``mirror_reports``
 
-Left out, and told: objects under SSE-C and SSE-KMS (plain copies would undo what they are for), archived ones, and keys
-that are no UTF-8.
+Left out, and told: objects under SSE-C and SSE-KMS (plain copies would undo what they are for), archived ones, keys
+that are no UTF-8, and objects whose bytes are lost, as was accepted (until they are written again).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gateway.operations.mirror_document import MIRROR, Mirror, decode_mirror
 from gateway.operations.storage_classes import is_readable
 from gateway.s3.encryption import SEAL_EXTRA
 from gateway.store.changed_keys import ChangedKeys
-from gateway.store.errors import StoreError
+from gateway.store.errors import ChunkLost, StoreError
 from gateway.store.ports import Bucket, Version
 from replication.plain_bucket import Listed, PlainBucket, PlainObject, open_plain_bucket
 from replication.ports import CloudError
@@ -178,8 +178,12 @@ class Mirroring:
             headers = {_HEADERS[known]: value for known, value in version.record.headers.items() if known in _HEADERS}
             metadata = {name: value for name, value in version.record.metadata.items() if value.isascii()}
             what = PlainObject(version.record.size, headers, metadata)
-            await remote.put(name, what, self._site.store.read(version.record.content))
-            report.written += 1
+            try:
+                await remote.put(name, what, self._site.store.read(version.record.content))
+                report.written += 1
+            except ChunkLost:
+                report.left_out += 1
+                await remote.delete(name)
 
 
 async def run_mirrors_forever(site: OpenSite, stop: asyncio.Event) -> None:

@@ -6,11 +6,15 @@ import json
 import pytest
 
 from gateway.cli.admin_status import SiteStatus
+from gateway.cli.mirror_reports import MirrorReport
+from gateway.cli.mirror_runner import Mirroring
 from gateway.cli.opening import opened_site
 from gateway.cli.site import create_site
 from gateway.cli.site_status import write_report
 from gateway.config import Overrides, load_config
+from gateway.operations.mirror_document import Mirror
 from gateway.store.document_format import BucketRecord
+from gateway.store.errors import Damaged
 from gateway.store.object_format import ObjectRecord
 from replication.ports import LogPosition
 from replication.status import DaemonReport, LostBytes
@@ -113,6 +117,45 @@ def test_what_collection_met_is_a_warning(capsys, configured):
     told = answer(capsys, "status", "--config", configured)
     assert told["lost"]["collection"] == [{"chunk": chunk_id.hex(), "reason": "does not authenticate"}]
     assert any("collection in the bucket met 1 chunks" in warning for warning in told["warnings"])
+
+
+class Remote:
+    """A mirror's bucket that keeps what it is given."""
+
+    def __init__(self):
+        self.objects = {"b.jpg": b"an older one"}
+
+    async def put(self, name, what, pieces):
+        self.objects[name] = b"".join([piece async for piece in pieces])
+
+    async def delete(self, name):
+        self.objects.pop(name, None)
+
+
+def test_a_mirror_goes_on_without_what_is_lost(configured):
+    """What is lost and not accepted is waited for; what was is left out, and no older value stays in its place."""
+    remote, report = Remote(), MirrorReport("photos", "out/")
+
+    async def mirror(site, *keys):
+        with site.store.view() as view:
+            bucket = view.bucket("photos")
+        mirroring = Mirroring(site)
+        try:
+            for key in keys:
+                await mirroring._mirror_key(bucket, Mirror("out", "", ""), remote, report, key)
+        finally:
+            mirroring.close()
+
+    async def work(site):
+        await put(site, b"a.jpg", b"b.jpg")
+        with pytest.raises(Damaged):
+            await mirror(site, b"b.jpg")
+        await site.store.accept_losses(await site.store.find_losses())
+        await mirror(site, b"b.jpg", b"a.jpg")
+
+    work_on(configured, work)
+    assert list(remote.objects) == ["a.jpg"]
+    assert (report.written, report.left_out) == (1, 1)
 
 
 def test_nothing_is_lost_on_a_sound_site(capsys, configured):
