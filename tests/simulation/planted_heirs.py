@@ -1,11 +1,13 @@
-"""One-line faults of heirs, each of which departing worlds must notice: see ``test_planted``."""
+"""One-line faults of heirs, each of which worlds must notice in which sites leave."""
 
 from __future__ import annotations
 
 from replication.collector import Collector
 from replication.log_compaction import LogCompactor
 from replication.membership import Census
-from tests.simulation.planted_rekeying import childless
+from tests.simulation.departing_world import DepartingWorld
+from tests.simulation.forgotten_world import ForgottenWorld
+from tests.simulation.rekeying_world import rekeying_world
 
 
 def take_over_before_everybody_knows(patch):
@@ -22,23 +24,6 @@ def leave_everything_to_another_heir(patch):
     patch.setattr(Census, "heir_of", lambda self, site, members: b"")
 
 
-def let_go_of_what_the_lost_site_had_doomed(patch):
-    """As of anybody else's objects: nobody deletes them."""
-    real = Collector._delete
-
-    async def delete(self, dooms, done):
-        async def take():
-            return childless(await type(self)._take_census(self))
-
-        self._take_census = take
-        try:
-            await real(self, dooms, done)
-        finally:
-            del self._take_census
-
-    patch.setattr(Collector, "_delete", delete)
-
-
 def cut_an_inherited_log_without_a_checkpoint(patch):
     real = LogCompactor._covered
 
@@ -49,10 +34,6 @@ def cut_an_inherited_log_without_a_checkpoint(patch):
     patch.setattr(LogCompactor, "_covered", covered)
 
 
-def sweep_what_lies_behind_the_cut(patch):
-    patch.setattr(Census, "inherited_from_retired", lambda self: frozenset(self.inherited()))
-
-
 def rely_on_what_lies_behind_the_own_cut(patch):
     async def nobody(self, sites):
         return set()
@@ -60,11 +41,10 @@ def rely_on_what_lies_behind_the_own_cut(patch):
     patch.setattr(Collector, "_find_cut", nobody)
 
 
-PLANTED_IN_INHERITING = [
-    take_over_before_everybody_knows,
-    leave_everything_to_another_heir,
-    let_go_of_what_the_lost_site_had_doomed,
-    cut_an_inherited_log_without_a_checkpoint,
-    sweep_what_lies_behind_the_cut,
-    rely_on_what_lies_behind_the_own_cut,
-]
+NOTICED = {
+    leave_everything_to_another_heir: (DepartingWorld, 14),
+    cut_an_inherited_log_without_a_checkpoint: (DepartingWorld, 110),
+    take_over_before_everybody_knows: (ForgottenWorld, 3),
+    rely_on_what_lies_behind_the_own_cut: (rekeying_world, 333),
+}
+"""For each a kind of world, and the first seed of it that noticed it when it was planted."""
