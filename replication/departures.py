@@ -14,6 +14,7 @@ Not here: collecting the packs of a forgotten site (its heir's business), closin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from replication.member_format import (
@@ -27,7 +28,7 @@ from replication.member_format import (
     read_register,
     retired_item,
 )
-from replication.ports import ChangeLog
+from replication.ports import ChangeLog, Origin
 
 UNHEARD_MS_MIN: Final = 3_600_000
 """A site that spoke in the last hour is probably alive: forgetting it has to be insisted on."""
@@ -53,14 +54,21 @@ async def retire_site(log: ChangeLog, site: bytes, now_ms: int) -> None:
 
 
 async def forget_site(
-    log: ChangeLog, site: bytes, heir: bytes, now_ms: int, *, revoked: bool = False, insist: bool = False
+    log: ChangeLog,
+    site: bytes,
+    heir: bytes,
+    now_ms: int,
+    *,
+    heads: Mapping[Origin, int] | None = None,
+    revoked: bool = False,
+    insist: bool = False,
 ) -> Removal:
     """Declare a site out, as far as its logs were taken in here. For good. Saying it again changes nothing but that a
     forgotten site may be revoked, too.
 
     ``DepartureRefused`` for this site itself, for an heir that is no member, and, unless ``insist``, for a site that
-    spoke within ``UNHEARD_MS_MIN`` (by its clock), or (if it is not in wrong hands) of which another is known to have
-    taken in more.
+    spoke within ``UNHEARD_MS_MIN`` (by its clock), or (if it is not in wrong hands) of which the bucket holds more than
+    was taken in here, or another is known to have. ``heads``: to which batch each log reaches there, if that was asked.
     """
     me, said = log.identity().site, read_register(log.statements())
     _check_known(log, site)
@@ -78,6 +86,11 @@ async def forget_site(
         raise DepartureRefused(
             f"it spoke {minutes} minutes ago: a site that lives is told to retire (`skerry sites retire`); if "
             "it is lost for good all the same, say --force"
+        )
+    if not (insist or revoked) and (unread := count_unread(log, site, heads or {})):
+        raise DepartureRefused(
+            f"the bucket holds {unread} batches of it that this site has not taken in, and that would not count: let "
+            "this site catch up first (`skerry replicate --once`), or say --force"
         )
     if not (insist or revoked) and (ahead := _who_heard_more(log, site)):
         raise DepartureRefused(
@@ -140,6 +153,14 @@ async def _state_removal(
         at_ms=known.at_ms, cut=tuple(sorted(cut.items())), heir=known.heir, revoked=revoked or known.revoked
     )
     await log.state(forgotten_item(site, log.identity().site), encode_member(record))
+
+
+def count_unread(log: ChangeLog, site: bytes, heads: Mapping[Origin, int]) -> int:
+    """Batches of a site's logs that the bucket holds, by ``heads``, and that were not taken in here."""
+    heard = log.heard()
+    return sum(
+        max(0, n - (heard[origin].n if origin in heard else 0)) for origin, n in heads.items() if origin[0] == site
+    )
 
 
 def _who_heard_more(log: ChangeLog, site: bytes) -> bytes | None:

@@ -69,6 +69,15 @@ async def goes_on(cloud: Cloud, origin: Origin, n: int) -> bool:
     return bool(await cloud.list(log_prefix(origin), after=log_name(origin, n))) or await last_of(cloud, origin) > n
 
 
+async def has_left(cloud: Cloud, origin: Origin, n: int) -> bool:
+    """Whether a batch that could not be had is no longer in the bucket, while the log holds others behind it. Raises
+    ``CloudUnreachable`` if a list shows it all the same: what is there may be denied for a while.
+    """
+    if await cloud.list(log_prefix(origin), after=log_name(origin, n - 1), count_max=1) == [log_name(origin, n)]:
+        raise CloudUnreachable(f"batch {n} is listed, and could not be had")
+    return await goes_on(cloud, origin, n)
+
+
 async def last_of(cloud: Cloud, origin: Origin) -> int:
     """The number of the newest batch of a log, as its heads say; 0 if there is none."""
     heads = [split_head_name(name) for name in await list_all(cloud, head_prefix(origin))]

@@ -29,7 +29,7 @@ from replication.batch_format import Batch, chain_of, decode_batch
 from replication.change_format import decode_change
 from replication.cloud_names import log_name
 from replication.crdt import Dot
-from replication.log_end import end_log, goes_on, last_of, successor_of
+from replication.log_end import end_log, has_left, last_of, successor_of
 from replication.ports import ChangeLog, Cloud, CloudMissing, CloudUnreachable, LogPosition, Origin, Reissue
 from replication.sealing import Keyring, KeyUnknown
 
@@ -110,7 +110,7 @@ async def _find_common(log: ChangeLog, cloud: Cloud, keyring: Keyring, origin: O
             if chain_of(keyring, origin, position.n, data) == position.chain:
                 return position
         except CloudMissing:
-            if await goes_on(cloud, origin, position.n):  # it left the bucket (``log_compaction``)
+            if await has_left(cloud, origin, position.n):  # it left the bucket (``log_compaction``)
                 return position
     return LogPosition()
 
@@ -125,7 +125,7 @@ async def _follow(log: ChangeLog, cloud: Cloud, keyring: Keyring, origin: Origin
         try:
             batch, chain = await _read(cloud, keyring, origin, position.n + 1)
         except CloudMissing:
-            if await goes_on(cloud, origin, position.n + 1):
+            if await has_left(cloud, origin, position.n + 1):
                 # what followed left the bucket: nobody can tell whose it was
                 return end(known_seq + 1, closed=await _is_closed(cloud, keyring, origin))
             return end(position.seq, closed=False, free=True)

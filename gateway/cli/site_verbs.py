@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from gateway.cli.fleet_view import see_fleet
@@ -22,6 +22,8 @@ from gateway.cli.site_status import read_report
 from replication.change_format import ChangeInvalid
 from replication.departures import DepartureRefused, forget_site, name_site, retire_site
 from replication.fleet import resolve_site
+from replication.ports import CloudError, Origin
+from replication.puller import list_heads
 
 Act = Callable[[OpenSite, bytes], Awaitable[dict[str, Any]]]
 
@@ -112,9 +114,23 @@ async def _remove(
     _, fleet = see_fleet(site, read_report(site))
     heir = resolve_site(fleet, heir_named) if heir_named else site.replica.identity().site
     now_ms = time.time_ns() // 1_000_000
-    removal = await forget_site(site.replica, named, heir, now_ms, revoked=revoked, insist=insist)
+    heads = None if revoked or insist else await _ask_heads(site)
+    removal = await forget_site(site.replica, named, heir, now_ms, heads=heads, revoked=revoked, insist=insist)
     cut = {incarnation.hex(): n for incarnation, n in sorted(removal.cut.items())}
     return {"site_id": named.hex(), "heir": removal.heir.hex(), "cut": cut, "revoked": removal.revoked}
+
+
+async def _ask_heads(site: OpenSite) -> Mapping[Origin, int] | None:
+    """To which batch each log reaches in the bucket; None without a cloud."""
+    if site.cloud is None:
+        return None
+    try:
+        return await list_heads(site.cloud)
+    except CloudError as error:
+        raise DepartureRefused(
+            f"the bucket does not say how far its log reaches, and what was not taken in would not count: {error}; try "
+            "again, or say --force"
+        ) from None
 
 
 def _say_cut(said: dict[str, Any]) -> list[str]:

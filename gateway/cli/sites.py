@@ -10,7 +10,7 @@ import argparse
 import asyncio
 from typing import Any, Final
 
-from gateway.cli.fleet_view import describe_fleet, describe_waits, format_waits, list_waits, see_fleet
+from gateway.cli.fleet_view import describe_fleet, describe_waits, list_waits, see_fleet
 from gateway.cli.opening import opened_site
 from gateway.cli.options import (
     Subcommands,
@@ -98,12 +98,13 @@ def _add_forget(verbs: Subcommands) -> None:
         "no longer wait for a site that is lost for good",
         "Declare a site lost for good: what was taken in of it here or anywhere stays, what else it may have is given\n"
         "up, and nobody waits for it. If the machine comes back it is a stranger. A site that spoke within the last\n"
-        "hour is not forgotten unless --force. There is no way back. Exit code 3 if it is refused.",
+        "hour, or of which the bucket holds what was not taken in here yet, is not forgotten unless --force. There is\n"
+        "no way back. Exit code 3 if it is refused.",
         "skerry sites forget shop-7 --heir head-office --config site.toml --yes",
     )
     parser.add_argument("site", metavar="SITE", help=_NAMED)
     parser.add_argument("--heir", metavar="SITE", required=True, help="who looks after its objects in the bucket")
-    parser.add_argument("--force", action="store_true", help="even if it spoke within the last hour")
+    parser.add_argument("--force", action="store_true", help="even if it spoke within the last hour, or is unread")
     _add_yes(parser)
     add_site_options(parser)
     parser.set_defaults(run=forget)
@@ -155,8 +156,9 @@ def _list(arguments: argparse.Namespace) -> int:
         "TAKEN IN",
     )
     print_table((*head, "REMARK"), [format_site(row) for row in document["sites"]])
-    for line in format_waits(document["waiting_for"]):
-        print(line)
+    for wait in document["waiting_for"]:
+        who = wait["name"] or wait["site_id"]
+        print(f"waiting for {who}: {wait['changes_not_acknowledged']} changes, for {wait['age_s'] or 0:.0f} s")
     return EXIT_OK
 
 

@@ -89,6 +89,11 @@ COLLECTION_FAULTS: Final = (
         ("tests/replication/test_restore.py::test_closing_writes_nothing_where_the_logs_beginning_left",),
     ),
     Fault(
+        *("take a batch that is denied for one that left", 3, "replication/log_end.py"),
+        *("count_max=1) == [log_name(origin, n)]:", "count_max=1) == []:"),
+        ("tests/replication/test_parting.py::test_a_batch_that_is_denied_for_a_while_has_not_left",),
+    ),
+    Fault(
         *("take a checkpoint for interrupted that a list hides", 3, "replication/checkpoint_writer.py"),
         *("if replaces(manifest, found.manifest) if found.manifest is not None else is_absent:", "if True:"),
         ("tests/contracts/test_checkpoints.py::test_a_list_that_lags_costs_no_checkpoint",),

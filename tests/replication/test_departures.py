@@ -245,8 +245,12 @@ async def test_what_makes_no_sense_is_refused(machines):
     await retire_site(a.store, b.site, LATER)
     with pytest.raises(DepartureRefused, match="stays"):
         await forget_site(a.store, lost.site, b.site, LATER)
+    (log,) = [origin for origin in a.store.pulled() if origin[0] == lost.site]
+    ahead = {log: a.store.pulled()[log].n + 2}
+    with pytest.raises(DepartureRefused, match="holds 2 batches of it"):
+        await forget_site(a.store, lost.site, a.site, LATER, heads=ahead)
     assert not a.register().removed
-    await forget_site(a.store, lost.site, a.site, NOW, insist=True)
+    await forget_site(a.store, lost.site, a.site, NOW, heads=ahead, insist=True)
     with pytest.raises(DepartureRefused, match="forgotten already"):
         await retire_site(a.store, lost.site, LATER)
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from replication.departures import DepartureRefused, forget_site
+from replication.departures import DepartureRefused, count_unread, forget_site
+from replication.puller import list_heads
 from tests.simulation.departing_world import DepartingWorld
 from tests.simulation.machine import Machine
 from tests.simulation.returning_world import CHANCES, PHASES, rest_and_look
@@ -59,6 +60,8 @@ class ForgottenWorld(DepartingWorld):
         known = {one for one, _ in by.store.pulled()}
         if self.rng.random() > 0.8 or site not in known or by.store.identity().site in self.forgotten:
             return
+        if count_unread(by.store, site, await list_heads(self.bucket)):
+            return  # who insists all the same gives up what the bucket holds
         try:
             await forget_site(by.store, site, by.store.identity().site, self.time.now_ms, insist=True)
         except DepartureRefused as refused:

@@ -273,11 +273,11 @@ def test_a_bad_configuration_is_exit_code_2(capsys, tmp_path):
 
 def test_a_named_file_that_cannot_be_read_is_told_with_its_line(capsys, tmp_path):
     path = tmp_path / "site.toml"
-    path.write_text('[site]\ndata = "data"\n[realm]\nkey_file = "realm.key"\n')
+    path.write_text('[site]\ndata = "data"\n[realm]\npassphrase_file = "words"\n')
     code, _, err = run(capsys, "config", "check", path)
     assert code == 2
-    assert f"{path}:4: [realm] key_file: {tmp_path / 'realm.key'} cannot be read: No such file" in err
-    (tmp_path / "realm.key").write_text("x")
+    assert f"{path}:4: [realm] passphrase_file: {tmp_path / 'words'} cannot be read: No such file" in err
+    (tmp_path / "words").write_text("x")
     assert run(capsys, "config", "check", path)[0] == 0
 
 
