@@ -342,7 +342,7 @@ def never_cut_a_log(patch):
 
 
 def leave_what_a_crash_left(patch):
-    async def sweep(self, gone, inherited=()):
+    async def sweep(self, gone, inherited=(), ended=()):
         return 0
 
     patch.setattr(OrphanSweep, "sweep", sweep)
