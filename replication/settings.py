@@ -2,12 +2,12 @@
 here.
 
 Costs in requests, told where they arise, and counted (``cloud_requests``, told by ``skerry status``; of forty sites:
-``make forty``): an idle site does one LIST per ``poll_interval_s``; a busy one one PUT for a small round (three and
-more with packs), one for its head and one DELETE per ``ship_interval_s``. A site that writes nothing but takes in what
-others write acknowledges that every ``ack_interval_s``: two PUTs and a DELETE, at most 144 times a day by default, and
-one GET for each other site; one that does not even do that still speaks once in ``status_interval_s``, so that others
-know it lives. ``pull = False`` acknowledges nothing, and so holds back, on all sites, whatever waits for everybody
-(``membership``).
+``make forty``, figures in the README): an idle site does one LIST per ``poll_interval_s``; a busy one one PUT for a
+small round (three and more with packs), one for its head and one DELETE per ``ship_interval_s``. A site that writes
+nothing but takes in what others write acknowledges that every ``ack_interval_s``: two PUTs and a DELETE, at most 144
+times a day by default, and one GET for each other site; one that does not even do that still speaks once in
+``status_interval_s``, so that others know it lives. ``pull = False`` acknowledges nothing, and so holds back, on all
+sites, whatever waits for everybody (``membership``).
 
 A checkpoint spares new sites the replay of all logs. It costs the size of the realm's metadata (about 0.3 KB an object,
 compressed) once up and once down, and two requests for each 8 MiB of that; the site that finds the newest one

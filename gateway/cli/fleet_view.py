@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Final
 
 from gateway.cli.opening import OpenSite
 from gateway.cli.told_status import describe_own
@@ -13,6 +13,8 @@ from replication.membership import Census, take_census
 from replication.ports import Origin
 from replication.site_status_format import SiteStatus
 from replication.status import DaemonReport
+
+WAITS_SHOWN: Final = 5
 
 
 def heads_of(report: DaemonReport | None) -> dict[Origin, int]:
@@ -85,6 +87,21 @@ def describe_waits(waits: tuple[Wait, ...], fleet: list[FleetSite]) -> list[dict
         }
         for wait in waits
     ]
+
+
+def format_waits(waits: list[dict[str, Any]]) -> list[str]:
+    """Lines for a person, of what ``describe_waits`` says: the longest waits each, the rest of a large realm together
+    (who is waited for no longer than its acknowledgements take is not worth a line).
+    """
+    lines = [
+        f"waiting for {wait['name'] or wait['site_id']}: {wait['changes_not_acknowledged']} changes not acknowledged, "
+        f"for {wait['age_s'] or 0:.0f} s"
+        for wait in waits[:WAITS_SHOWN]
+    ]
+    if rest := waits[WAITS_SHOWN:]:
+        longest_s = max(wait["age_s"] or 0 for wait in rest)
+        lines.append(f"waiting for {len(rest)} more sites, for no longer than {longest_s:.0f} s")
+    return lines
 
 
 def _describe_collection(status: SiteStatus, now_ms: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import argparse
 import asyncio
 from typing import Any, Final
 
-from gateway.cli.fleet_view import describe_fleet, describe_waits, list_waits, see_fleet
+from gateway.cli.fleet_view import describe_fleet, describe_waits, format_waits, list_waits, see_fleet
 from gateway.cli.opening import opened_site
 from gateway.cli.options import (
     Subcommands,
@@ -156,9 +156,8 @@ def _list(arguments: argparse.Namespace) -> int:
         "TAKEN IN",
     )
     print_table((*head, "REMARK"), [format_site(row) for row in document["sites"]])
-    for wait in document["waiting_for"]:
-        who = wait["name"] or wait["site_id"]
-        print(f"waiting for {who}: {wait['changes_not_acknowledged']} changes, for {wait['age_s'] or 0:.0f} s")
+    for line in format_waits(document["waiting_for"]):
+        print(line)
     return EXIT_OK
 
 

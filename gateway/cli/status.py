@@ -7,6 +7,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
+from gateway.cli.fleet_view import format_waits
 from gateway.cli.opening import opened_site
 from gateway.cli.options import Subcommands, add_site_options, load_site_config, new_command
 from gateway.cli.outcomes import EXIT_NO, EXIT_OK, describe_bytes, print_json, print_table
@@ -101,7 +102,6 @@ def _print_status(document: dict[str, Any]) -> None:
             )
             for site in document["sites"]
         ]
-        for wait in document["waiting_for"]:
-            who, age_s = wait["name"] or wait["site_id"], wait["age_s"] or 0
-            print(f"waiting for {who}: {wait['changes_not_acknowledged']} changes not acknowledged, for {age_s:.0f} s")
+        for line in format_waits(document["waiting_for"]):
+            print(line)
         print_table(("OTHER SITE", "ID", "INCARNATION", "BATCHES APPLIED", "CHANGES", "STOPPED"), rows)

@@ -89,8 +89,13 @@ FLEET_FAULTS: Final = (
         (f"{_FAILURES}::test_a_proxy_that_refuses",),
     ),
     Fault(
-        *("tell the proxy's URL, password and all", 0, "replication/connection_failures.py"),
+        *("tell what was sent to the proxy, password and all", 0, "replication/connection_failures.py"),
         *('    return f"{kind}: {told}" if told else kind', '    return f"{kind}: {told}; {error.kwargs}"'),
-        (f"{_FAILURES}::test_nobody_at_the_address_of_proxy_or_cloud",),
+        (f"{_FAILURES}::test_a_proxy_that_refuses",),
+    ),
+    Fault(
+        *("leave out who else is waited for", 6, "gateway/cli/fleet_view.py"),
+        *("if rest := waits[WAITS_SHOWN:]:", "if rest := waits[:0]:"),
+        ("tests/gateway/cli/test_fleet_view.py::test_in_a_large_realm_only_the_longest_waits_have_a_line_each",),
     ),
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.fleet_view import describe_fleet
+from gateway.cli.fleet_view import WAITS_SHOWN, describe_fleet, format_waits
 from gateway.cli.opening import opened_site
 from gateway.cli.site import create_site
 from gateway.cli.site_status import assess_site
@@ -74,3 +74,16 @@ async def test_a_site_that_is_out_is_not_called_safe_to_lose(tmp_path: Path, *, 
         await site.replica.state(forgotten_item(me, heir), encode_member(said))
         (reason,) = [reason for reason in assess_site(site).unsafe_reasons if word in reason]
         assert "counts nowhere" in reason
+
+
+def test_in_a_large_realm_only_the_longest_waits_have_a_line_each() -> None:
+    ages = [9_000.0, 700.0, 355.0, 354.0, 353.0, *[300.0] * 33]
+    waits = [
+        {"name": f"shop-{n}", "site_id": "00", "changes_not_acknowledged": 38, "age_s": age}
+        for n, age in enumerate(ages)
+    ]
+    lines = format_waits(waits)
+    assert lines[0] == "waiting for shop-0: 38 changes not acknowledged, for 9000 s"
+    assert lines[WAITS_SHOWN:] == ["waiting for 33 more sites, for no longer than 300 s"]
+    assert format_waits(waits[:WAITS_SHOWN]) == lines[:WAITS_SHOWN]
+    assert format_waits([]) == []
