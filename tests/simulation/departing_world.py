@@ -211,6 +211,8 @@ class DepartingWorld(World):
                 raise Broken(f"{machine.name} does not know that it is an heir")
         if machine.wanted or len(census.removed) > 1:  # what a second lost site may have told of is kept
             return
+        if any(other.store.identity().site in members for other in self.away):  # who is away holds it back
+            return
         doomed = {name for doom in machine.store.dooms() for name in doom.names if is_pack_name(name)}
         for name in sorted(doomed & self.bucket.objects.keys()):
             if bytes.fromhex(name[6:38]) in inherited:
