@@ -170,7 +170,7 @@ COLLECTION_FAULTS: Final = (
     ),
     Fault(
         *("take what left the bucket for lost", 3, "replication/parting.py"),
-        *("            if await goes_on(cloud, origin, position.n):", "            if False:"),
+        *("            if await has_left(cloud, origin, position.n):", "            if False:"),
         (f"{_COMPACTION}::test_a_backup_whose_newest_batch_left_issues_little_anew",),
     ),
     Fault(
