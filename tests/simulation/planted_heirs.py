@@ -6,18 +6,7 @@ from replication.collector import Collector
 from replication.log_compaction import LogCompactor
 from replication.membership import Census
 from tests.simulation.departing_world import DepartingWorld
-from tests.simulation.forgotten_world import ForgottenWorld
 from tests.simulation.rekeying_world import rekeying_world
-
-
-def take_over_before_everybody_knows(patch):
-    """What the others need of the lost site's they did not settle, and what they had seen of it they did not say."""
-    real = Census.members
-
-    def members(self):
-        return {site: logs for site, logs in real(self).items() if site == self.me[0] or site not in self.removed}
-
-    patch.setattr(Census, "members", members)
 
 
 def leave_everything_to_another_heir(patch):
@@ -44,7 +33,6 @@ def rely_on_what_lies_behind_the_own_cut(patch):
 NOTICED = {
     leave_everything_to_another_heir: (DepartingWorld, 14),
     cut_an_inherited_log_without_a_checkpoint: (DepartingWorld, 110),
-    take_over_before_everybody_knows: (ForgottenWorld, 3),
     rely_on_what_lies_behind_the_own_cut: (rekeying_world, 333),
 }
 """For each a kind of world, and the first seed of it that noticed it when it was planted."""
