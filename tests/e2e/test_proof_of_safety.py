@@ -76,7 +76,7 @@ def test_what_the_cloud_lost_is_named(site: Site, cloud: TestCloud, settings: Cl
     code, audit = ask(site, "audit-cloud", "--whole")
     assert (code, audit["findings"]) == (0, [])
     assert audit["batches_read"] == audit["batches_listed"] > 0
-    assert audit["frames_read"] == audit["frames_known"] > 2
+    assert audit["frames_read"] == audit["frames_known"] >= 2  # the large one may be a single chunk
     code, drill = ask(site, "drill", "--whole")
     assert (code, drill["findings"], drill["unsent"]) == (0, [], 0)
     assert (drill["versions"], drill["read"], drill["read_bytes"]) == (3, 3, 2 * SIZE + 5)
