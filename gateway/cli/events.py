@@ -56,8 +56,6 @@ async def _follow(orders: Orders) -> None:
             stack.push_async_callback(sender.close)
             positions = PositionFile(site.directory, name)
             followers.append(Follower(name, site.replica, site.store.view, positions, sender, rules))
-        for follower in followers:
-            follower.begin()
         report_ready()
         async with asyncio.TaskGroup() as group:
             for follower in followers:

@@ -33,6 +33,8 @@ from gateway.cli.site import FirstStart, create_site, is_new_site
 from gateway.cli.welcome import describe_first_start, describe_ready
 from gateway.config import Config, parse_address
 from gateway.config_reader import ENVIRONMENT_PREFIX
+from gateway.events.destinations import parse_destinations
+from gateway.events.positions import Position, PositionFile
 from gateway.http.admin import serve_admin
 from gateway.supervise import Role, Supervisor
 
@@ -81,6 +83,7 @@ async def _supervise(
     async with opened_site(config) as site:
         if first is not None:
             print(describe_first_start(config, first), flush=True)
+        _begin_events(config, site)
         made = await ensure_credentials(site.store, site.directory, environment)
         roles = _plan_roles(Orders(config, root_key=site.realm.root_key_text()), listener, strip_settings(environment))
         supervisor = Supervisor(roles, config.server.drain_timeout_s)
@@ -96,6 +99,13 @@ async def _supervise(
             await _run(supervisor, site, admin, stop)
         finally:
             await supervisor.stop()
+
+
+def _begin_events(config: Config, site: OpenSite) -> None:
+    """Events count from here on for destinations that are new, however long their process takes to start."""
+    for name, _ in parse_destinations(config.notifications.destinations):
+        newest = Position(site.replica.identity().incarnation, site.replica.last_seq())
+        PositionFile(site.directory, name).begin(newest)
 
 
 def strip_settings(environment: Mapping[str, str]) -> dict[str, str]:

@@ -100,7 +100,8 @@ class Follower:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tell until ``stop``."""
-        position = self.begin()
+        newest = Position(self._changes.identity().incarnation, self._changes.last_seq())
+        position = self._positions.begin(newest)
         saved, saved_at = position, time.monotonic()
         while not stop.is_set():
             try:
@@ -115,17 +116,6 @@ class Follower:
                 await _wait(stop, POLL_S)
         if position != saved:
             self._positions.save(position)
-
-    def begin(self) -> Position:
-        """Where to go on. For a destination never told before, what happens from this call on: durable on return, and
-        called before anybody is told that the site is ready.
-        """
-        incarnation = self._changes.identity().incarnation
-        position = self._positions.load()
-        if position is None:
-            position = Position(incarnation, self._changes.last_seq())
-            self._positions.save(position)
-        return position
 
     async def _step(self, position: Position, stop: asyncio.Event) -> tuple[Position, bool, bool]:
         """(how far it went, whether anything was told, whether there may be more at once)"""

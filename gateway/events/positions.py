@@ -36,6 +36,15 @@ class PositionFile:
         self._directory = directory.path / "events"
         self._path: Path = self._directory / f"{destination}.json"
 
+    def begin(self, newest: Position) -> Position:
+        """Where to go on: for a destination never told before behind ``newest``, which is durable on return. Called
+        before a client can reach the site, too: what is written while the follower's process starts is told.
+        """
+        position = self.load()
+        if position is None:
+            self.save(newest)
+        return position or newest
+
     def load(self) -> Position | None:
         """What was saved last; None if nothing ever was, or it cannot be read."""
         try:

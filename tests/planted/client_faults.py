@@ -207,4 +207,9 @@ CLIENT_FAULTS: Final = (
         *("AT_ONCE_MAX + 1)) <= AT_ONCE_MAX", "0)) <= 1 << 40"),
         (f"{_CLOUD_S3}::test_only_what_is_large_asks_before_it_is_sent",),
     ),
+    Fault(
+        *("begin to tell of events when their process has started", 1, "gateway/cli/serve.py"),
+        *("        PositionFile(site.directory, name).begin(newest)", "        pass"),
+        ("tests/gateway/events/test_positions.py",),
+    ),
 )
