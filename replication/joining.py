@@ -133,10 +133,12 @@ class Joiner:
                 return await self._join(candidate, heads, interrupted)
             except _Unusable as problem:
                 self.problems[str(candidate.name)] = str(problem)
+        left = self._state.joining()
         if self._waits:
             self._tried = {}  # the shipper finds out what its log holds, and then it may help
-        elif interrupted is not None:
-            await self._state.finish_join()  # what was joined of it stays; the logs bring the rest
+        elif left is not None and not left.folded:
+            # What was joined of it stays, and the logs bring the rest. It must not go on behind what they brought.
+            await self._state.finish_join()
         return None
 
     def _has_reached(self, targets: Mapping[Origin, int]) -> bool:

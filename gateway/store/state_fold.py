@@ -113,8 +113,9 @@ class StateFold:
         self._told.end()
 
     def finish(self) -> None:
-        """This site knows all that the checkpoint's writer may have known."""
+        """This site knows all that the checkpoint's writer may have known, or will by the logs alone."""
         drop_join(self._transaction)
+        self._told.give_up()
 
     def _under_way(self) -> JoinRow:
         row = read_join(self._transaction)

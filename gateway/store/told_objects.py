@@ -62,6 +62,13 @@ class ToldObjects:
             if flags & OBJECT_AWAITED:
                 self._cloud.flag(number, flags & ~OBJECT_AWAITED | OBJECT_UNTOLD)
 
+    def give_up(self) -> None:
+        """No checkpoint is joined any more: what was to be told of is as sure as it was, since logs tell of ends."""
+        for _, number in list(scan_objects(self._transaction, "", "")):
+            flags, _ = read_object(self._transaction, number)
+            if flags & OBJECT_AWAITED:
+                self._cloud.flag(number, flags & ~OBJECT_AWAITED)
+
     def _is_news(self, name: str, told: Mapping[Origin, int]) -> bool:
         log = log_of(name)
         return log is None or told.get(log, 0) > self._heard(log) or find_object(self._transaction, name) is not None

@@ -215,6 +215,19 @@ async def test_what_was_begun_under_a_former_log_goes(make_site):  # noqa: F811
     assert not any(name.startswith(checkpoint_prefix(former)) for name in cloud.objects)
 
 
+async def test_half_a_checkpoint_does_not_go_on_behind_what_the_logs_brought(make_site):  # noqa: F811
+    """World 1231619: what was replayed into half of it came back, for whatever replaced it counted as taken in."""
+    cloud, a, b = await realm_of_two(make_site)
+    manifest = await new_writer(b, cloud, part_bytes=300).write()
+    last = next(name for name in cloud.objects if name.endswith(manifest.parts[-1].digest.hex()))
+    away, fresh = cloud.objects.pop(last), make_site(b"fresh")
+    assert await new_joiner(fresh, cloud).join_if_useful() is None
+    assert fresh.state.joining() is None
+    cloud.objects[last] = away
+    await pull(fresh, cloud)
+    assert fresh.visible() == a.visible() == b.visible()
+
+
 class Dying:
     """A site whose process dies after some slices."""
 

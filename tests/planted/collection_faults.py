@@ -94,6 +94,11 @@ COLLECTION_FAULTS: Final = (
         ("tests/replication/test_parting.py::test_a_batch_that_is_denied_for_a_while_has_not_left",),
     ),
     Fault(
+        *("go on with half a checkpoint behind what logs brought", 3, "replication/joining.py"),
+        *("elif left is not None and not left.folded:", "elif interrupted is not None:"),
+        ("tests/contracts/test_checkpoints.py::test_half_a_checkpoint_does_not_go_on_behind_what_the_logs_brought",),
+    ),
+    Fault(
         *("take a checkpoint for interrupted that a list hides", 3, "replication/checkpoint_writer.py"),
         *("if replaces(manifest, found.manifest) if found.manifest is not None else is_absent:", "if True:"),
         ("tests/contracts/test_checkpoints.py::test_a_list_that_lags_costs_no_checkpoint",),

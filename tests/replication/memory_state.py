@@ -147,7 +147,7 @@ class FoldedMemory:
 
     async def finish_join(self) -> None:
         await asyncio.sleep(0)
-        self.join = None
+        self.join, self.awaited = None, set()
 
     def _told(self, write: Write) -> tuple:
         return write.dot, write.hlc, write.dead, write.body, self.refs[write.dot]

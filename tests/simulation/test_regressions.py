@@ -15,6 +15,7 @@ BROKE = {
     355403: "a batch that came damaged was taken for another machine's, and what stood in it was issued twice",
     415645: "a checkpoint named a log at batch 0: one of its writer's, parted with at its beginning and not read yet",
     423648: "what was issued anew relied on packs that a copy of the machine had deleted in its name",
+    1231619: "half a checkpoint was joined on after logs had been replayed into it: what was replaced came back",
     1224650: "a batch that was denied for a while was taken for one that had left, and what it held was issued twice",
 }
 
