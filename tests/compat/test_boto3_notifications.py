@@ -9,7 +9,7 @@ import urllib.parse
 import pytest
 
 from gateway.events.follower import Follower, FollowerSettings, NotTaken
-from gateway.events.positions import PositionFile
+from gateway.events.positions import Position, PositionFile
 from gateway.http.settings import HttpSettings
 from gateway.operations.context import OperationSettings
 from tests.gateway.http.server import Server
@@ -58,7 +58,7 @@ def begin(server, destination, sender):
     store = server.store
     positions = PositionFile(store.directory, destination)
     follower = Follower(destination, store.replica, store.view, positions, sender, FollowerSettings(retry_max_s=0.1))
-    follower.begin()
+    positions.begin(Position(store.replica.identity().incarnation, store.replica.last_seq()))
     return follower
 
 
