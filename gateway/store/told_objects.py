@@ -57,17 +57,17 @@ class ToldObjects:
 
     def end(self) -> None:
         """All of the checkpoint is joined."""
-        for _, number in list(scan_objects(self._transaction, "", "")):
-            flags, _ = read_object(self._transaction, number)
-            if flags & OBJECT_AWAITED:
-                self._cloud.flag(number, flags & ~OBJECT_AWAITED | OBJECT_UNTOLD)
+        self._stop_waiting(OBJECT_UNTOLD)
 
     def give_up(self) -> None:
         """No checkpoint is joined any more: what was to be told of is as sure as it was, since logs tell of ends."""
+        self._stop_waiting(0)
+
+    def _stop_waiting(self, then: int) -> None:
         for _, number in list(scan_objects(self._transaction, "", "")):
             flags, _ = read_object(self._transaction, number)
             if flags & OBJECT_AWAITED:
-                self._cloud.flag(number, flags & ~OBJECT_AWAITED)
+                self._cloud.flag(number, flags & ~OBJECT_AWAITED | then)
 
     def _is_news(self, name: str, told: Mapping[Origin, int]) -> bool:
         log = log_of(name)

@@ -80,7 +80,7 @@ COLLECTION_FAULTS: Final = (
     ),
     Fault(
         *("rely on what a checkpoint did not tell of", 3, "gateway/store/told_objects.py"),
-        *("flags & ~OBJECT_AWAITED | OBJECT_UNTOLD", "flags & ~OBJECT_AWAITED"),
+        *("self._stop_waiting(OBJECT_UNTOLD)", "self._stop_waiting(0)"),
         (f"{_ENDED}::test_who_was_away_relies_on_nothing_that_a_checkpoint_does_not_tell_of",),
     ),
     Fault(

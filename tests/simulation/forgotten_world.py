@@ -14,7 +14,7 @@ from replication.departures import DepartureRefused, count_unread, forget_site
 from replication.puller import list_heads
 from tests.simulation.departing_world import DepartingWorld
 from tests.simulation.machine import Machine
-from tests.simulation.returning_world import CHANCES, PHASES, rest_and_look
+from tests.simulation.returning_world import CHANCES, PHASES, live_phase, rest_and_look
 
 SITES_MIN, SITES_MAX = 3, 4
 
@@ -32,14 +32,7 @@ class ForgottenWorld(DepartingWorld):
 
     async def run(self) -> None:
         for phase in range(PHASES):
-            for step in range(phase * 100, phase * 100 + self.shape.steps):
-                self.step = step
-                if step in self.skipped:
-                    continue
-                self.rng.seed(f"{self.seed} {self.step}")
-                self.time.pass_time(self.rng)
-                await self._live_step()
-            self.step = phase * 100 + self.shape.steps
+            await live_phase(self, phase)
             self.rng.seed(f"{self.seed} away {phase}")
             await self._go_away(self.rng.choice(self.machines))
             await rest_and_look(self)

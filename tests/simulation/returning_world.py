@@ -36,15 +36,7 @@ class ReturningWorld(World):
 
     async def run(self) -> None:
         for phase in range(PHASES):
-            for step in range(phase * 100, phase * 100 + self.shape.steps):
-                self.step = step
-                if step in self.skipped:
-                    continue
-                self.rng.seed(f"{self.seed} {self.step}")
-                self.time.pass_time(self.rng)
-                await self._live_step()
-                self._put_by()
-            self.step = phase * 100 + self.shape.steps
+            await live_phase(self, phase)
             await rest_and_look(self)
             self.rng.seed(f"{self.seed} back {phase}")
             for machine in self.machines:
@@ -52,11 +44,27 @@ class ReturningWorld(World):
                     self._roll_back(machine)
         await rest_and_look(self)
 
+    async def _live_step(self) -> None:
+        await super()._live_step()
+        self._put_by()
+
     def _put_by(self) -> None:
         machine = self.rng.choice(self.machines)
         if self.rng.random() < 0.15 and not machine.store.backlog().changes:
             machine.backup = machine.store.fork()
             self.tell("back up", machine.name)
+
+
+async def live_phase(world: World, phase: int) -> None:
+    """The steps of one phase: a hundred numbers each, so that a step is the same whatever stands before it."""
+    for step in range(phase * 100, phase * 100 + world.shape.steps):
+        world.step = step
+        if step in world.skipped:
+            continue
+        world.rng.seed(f"{world.seed} {world.step}")
+        world.time.pass_time(world.rng)
+        await world._live_step()
+    world.step = phase * 100 + world.shape.steps
 
 
 async def rest_and_look(world: World) -> None:
